@@ -1,0 +1,422 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+
+	"sae/archive/durable"
+	"sae/archive/vault"
+	"sae/integrity"
+	"sae/integrity/tsp"
+)
+
+// Archive is an open archive. Its methods may be called at the same time.
+type Archive struct {
+	// Set at opening, never changed.
+	dir         string
+	config      *Config
+	fs          durable.FS
+	log         *slog.Logger
+	readOnly    bool
+	session     string // first part of the names of blobs written now
+	lock        *durable.Lock
+	cat         *catalogue
+	vault       *vault.Vault
+	indexKey    [32]byte
+	ledgerKey   string
+	signer      note.Signer // nil when read-only
+	verifier    note.Verifier
+	offers      []*offer
+	slot        *durable.Slot // nil when read-only
+	authorities []authority
+	identify    identifier
+
+	blobs   atomic.Uint64 // blobs named in this session
+	sealing sync.Mutex    // one seal at a time
+
+	// The committer: what is queued, and its end.
+	queue         chan pending
+	stopped       chan struct{}
+	committerDone chan struct{}
+
+	// Owned by the committer.
+	slotGen  uint64
+	lastTime time.Time // of the last entry
+	failed   error     // a commit whose outcome is unknown: no more writes
+}
+
+// Options change how an archive is opened; the zero value is what people want.
+type Options struct {
+	ReadOnly bool
+	Command  string       // what holds the lock, for those who find it taken
+	Log      *slog.Logger // nil: nothing is logged
+	FS       durable.FS   // tests inject faults here
+	// CatalogueFault, in tests, is asked before ("commit") and after ("committed")
+	// each commit of the catalogue.
+	CatalogueFault func(step string) error
+	// Authorities, when not nil, stand in for those of the configuration.
+	Authorities []tsp.Authority
+	// AcceptRollback opens an archive whose catalogue was rolled back, so that
+	// Archive.AcceptRollback can record it.
+	AcceptRollback bool
+}
+
+// Paths within an archive's directory.
+const (
+	lockFile      = "lock"
+	catalogueFile = "catalogue.db"
+	ledgerKeyFile = "keys/ledger"     // note signer key (C2SP signed-note)
+	ledgerPubFile = "keys/ledger.pub" // note verifier key
+	sessionFile   = "session"         // session of a writer that did not close
+	searchDir     = "search"
+)
+
+// Open opens the archive in dir. It fails with an error matching ErrLocked when
+// another process writes to it, with a *RollbackError when its catalogue is older
+// than the last checkpoint signed, and with a *DamagedError when its files
+// contradict each other. Opened for writing, it first removes the ciphertext
+// that an interrupted deposit left.
+func Open(dir string, o Options) (*Archive, error) {
+	config, err := LoadConfig(dir)
+	if err != nil {
+		return nil, err
+	}
+	a := &Archive{dir: dir, config: config, fs: o.FS, log: o.Log, readOnly: o.ReadOnly, session: newID("s"),
+		queue: make(chan pending, maxGroup), stopped: make(chan struct{}), committerDone: make(chan struct{})}
+	if a.log == nil {
+		a.log = slog.New(slog.DiscardHandler)
+	}
+	if err := a.open(o); err != nil {
+		a.release()
+		return nil, err
+	}
+	go a.committer()
+	return a, nil
+}
+
+// open takes the steps of opening, each of which relies on those before.
+func (a *Archive) open(o Options) error {
+	if err := a.takeLock(o.Command); err != nil {
+		return err
+	}
+	if err := a.checkPermissions(); err != nil {
+		return err
+	}
+	if err := a.loadLedgerKey(); err != nil {
+		return err
+	}
+	var err error
+	if a.cat, err = openCatalogue(filepath.Join(a.dir, catalogueFile), a.readOnly); err != nil {
+		return err
+	}
+	if err := a.openVault(); err != nil {
+		return err
+	}
+	cp, err := a.VerifyLedger(false)
+	if err != nil {
+		return err
+	}
+	if err := a.checkSlot(cp, o.AcceptRollback); err != nil {
+		return err
+	}
+	a.openOffers()
+	a.authorities = a.newAuthorities(o.Authorities)
+	if a.readOnly {
+		return nil
+	}
+	a.cat.fault = o.CatalogueFault
+	return a.sweepSession()
+}
+
+// Close ends the archive: what is queued is not waited for by anyone and is
+// dropped; what was acknowledged is durable already.
+func (a *Archive) Close() error {
+	close(a.stopped)
+	<-a.committerDone
+	if !a.readOnly {
+		a.fs.Remove(filepath.Join(a.dir, sessionFile))
+	}
+	return a.release()
+}
+
+func (a *Archive) release() error {
+	var errs []error
+	if a.cat != nil {
+		errs = append(errs, a.cat.close())
+	}
+	if a.slot != nil {
+		errs = append(errs, a.slot.Close())
+	}
+	if a.lock != nil {
+		errs = append(errs, a.lock.Unlock())
+	}
+	return errors.Join(errs...)
+}
+
+// Config is the configuration the archive was opened with; it is not to be changed.
+func (a *Archive) Config() *Config { return a.config }
+
+func (a *Archive) takeLock(command string) (err error) {
+	path := filepath.Join(a.dir, lockFile)
+	if a.readOnly {
+		a.lock, err = durable.LockShared(path)
+	} else {
+		a.lock, err = durable.LockExclusive(path, command)
+	}
+	var held *durable.HeldError
+	if errors.As(err, &held) {
+		return fmt.Errorf("%w: %s is held by %s; wait until it has finished", ErrLocked, a.dir, held.Holder)
+	}
+	return err
+}
+
+// checkPermissions refuses keys that others than their owner may read.
+func (a *Archive) checkPermissions() error {
+	for _, path := range []string{a.config.Slots.Root, filepath.Join(a.dir, ledgerKeyFile), filepath.Join(a.dir, tsaKeyFile)} {
+		fi, err := os.Stat(path)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // said by the step that needs it
+		}
+		if err != nil {
+			return fmt.Errorf("checking key file: %w", err)
+		}
+		if perm := fi.Mode().Perm(); perm&0o077 != 0 {
+			return &DamagedError{What: "key file", Where: path,
+				Why: fmt.Sprintf("its permissions are %#o, others may read it; set them with: chmod 600 %s", perm, path)}
+		}
+	}
+	return nil
+}
+
+func (a *Archive) loadLedgerKey() error {
+	path := filepath.Join(a.dir, ledgerPubFile)
+	pub, err := os.ReadFile(path)
+	if err != nil {
+		return &DamagedError{What: "ledger key", Where: path, Err: err}
+	}
+	a.ledgerKey = firstLine(pub)
+	if a.verifier, err = note.NewVerifier(a.ledgerKey); err != nil {
+		return &DamagedError{What: "ledger key", Where: path, Err: err}
+	}
+	if a.readOnly {
+		return nil
+	}
+	path = filepath.Join(a.dir, ledgerKeyFile)
+	key, err := os.ReadFile(path)
+	if err != nil {
+		return &DamagedError{What: "ledger key", Where: path, Err: err}
+	}
+	if a.signer, err = note.NewSigner(firstLine(key)); err != nil {
+		return &DamagedError{What: "ledger key", Where: path, Why: "not a note signer key"} // the cause could quote the key
+	}
+	if a.signer.KeyHash() != a.verifier.KeyHash() || a.signer.Name() != a.verifier.Name() {
+		return &DamagedError{What: "ledger key", Where: path, Why: "does not belong to " + ledgerPubFile}
+	}
+	return a.proveKeyPair(path)
+}
+
+// proveKeyPair signs and verifies once: a private key of which a byte changed
+// would sign checkpoints that nobody can verify.
+func (a *Archive) proveKeyPair(path string) error {
+	cp := integrity.Checkpoint{Origin: a.config.Origin}
+	signed, err := cp.Sign(a.signer)
+	if err == nil {
+		_, err = integrity.ParseCheckpoint(signed, a.verifier)
+	}
+	if err != nil {
+		return &DamagedError{What: "ledger key", Where: path, Why: "does not sign what " + ledgerPubFile + " verifies for origin " + a.config.Origin}
+	}
+	return nil
+}
+
+func firstLine(b []byte) string {
+	for i, c := range b {
+		if c == '\n' {
+			return string(b[:i])
+		}
+	}
+	return string(b)
+}
+
+// indexKeyNumber is the data key that is not a record's: the key of the keyed
+// hashes in indexes and search.
+const indexKeyNumber = 0
+
+func (a *Archive) openVault() error {
+	slot, err := durable.OpenSlot(a.fs, a.config.Slots.Root)
+	if err != nil {
+		return &DamagedError{What: "root key", Where: a.config.Slots.Root, Err: err}
+	}
+	defer slot.Close()
+	root, _, _, err := slot.Load()
+	if err == nil && len(root) != 32 {
+		err = fmt.Errorf("%d bytes instead of 32", len(root))
+	}
+	if err != nil {
+		return &DamagedError{What: "root key", Where: a.config.Slots.Root, Err: err}
+	}
+	a.vault = vault.New([32]byte(root))
+	clear(root)
+	a.indexKey, err = a.unwrap(indexKeyNumber)
+	if errors.Is(err, vault.ErrWrongRoot) {
+		return &DamagedError{What: "root key", Where: a.config.Slots.Root, Why: "it does not open this catalogue: another archive's, or damaged"}
+	}
+	return err
+}
+
+// unwrap gives a data key.
+func (a *Archive) unwrap(number uint64) (key [32]byte, err error) {
+	err = a.cat.view(func(t *tx) error {
+		key, err = a.vault.Unwrap(keyStore{t}, number)
+		return err
+	})
+	return key, err
+}
+
+// checkSlot holds the catalogue's checkpoint against the last one signed. Ahead by
+// a provable extension is what a crash between commit and slot leaves.
+func (a *Archive) checkSlot(cp integrity.Checkpoint, acceptRollback bool) error {
+	path := a.config.Slots.Checkpoint
+	slot, err := durable.OpenSlot(a.fs, path)
+	if err != nil {
+		return &DamagedError{What: "checkpoint slot", Where: path, Err: err}
+	}
+	value, gen, _, err := slot.Load()
+	if err != nil {
+		slot.Close()
+		return &DamagedError{What: "checkpoint slot", Where: path, Err: err}
+	}
+	if a.readOnly {
+		defer slot.Close()
+	} else {
+		a.slot, a.slotGen = slot, gen
+	}
+	signed, err := integrity.ParseCheckpoint(value, a.verifier)
+	if err != nil {
+		return &DamagedError{What: "checkpoint slot", Where: path, Err: err}
+	}
+	if err := a.compareCheckpoints(cp, signed); err != nil {
+		var r *RollbackError
+		if acceptRollback && errors.As(err, &r) {
+			return nil
+		}
+		return err
+	}
+	return a.loadLastTime(cp)
+}
+
+func (a *Archive) loadLastTime(cp integrity.Checkpoint) error {
+	if cp.Size == 0 {
+		return nil
+	}
+	b, err := a.Entry(cp.Size - 1)
+	if err != nil {
+		return err
+	}
+	e, err := integrity.ParseEntry(b)
+	a.lastTime = e.Time
+	return err
+}
+
+// compareCheckpoints gives a *RollbackError unless the catalogue contains the
+// ledger of the last checkpoint signed.
+func (a *Archive) compareCheckpoints(cp, signed integrity.Checkpoint) error {
+	if cp.Size < signed.Size {
+		return &RollbackError{Have: cp.Size, Want: signed.Size}
+	}
+	root, err := a.rootAt(signed.Size)
+	if err == nil && root != signed.Root {
+		err = &RollbackError{Have: cp.Size, Want: signed.Size, Forked: true}
+	}
+	return err
+}
+
+func (a *Archive) storeSlot(signed []byte) (err error) {
+	if a.slotGen, err = a.slot.CompareAndSwap(a.slotGen, signed); err != nil {
+		return fmt.Errorf("writing the checkpoint slot %s: %w", a.config.Slots.Checkpoint, err)
+	}
+	return nil
+}
+
+// openOffers opens what it can: an offer that is down is left to the policy.
+func (a *Archive) openOffers() {
+	for _, c := range a.config.Offers {
+		o := &offer{name: c.Name}
+		d, err := openDirOffer(a.fs, c.Path, a.config.Archive, c.Name)
+		if err != nil {
+			o.down = err
+			a.log.Warn("offer is down", "offer", c.Name, "error", err)
+		} else {
+			o.blobs = d
+		}
+		a.offers = append(a.offers, o)
+	}
+}
+
+// sweepSession removes the blobs of the last writing process that did not close
+// the archive, as far as nothing refers to them, and marks this process as the
+// one that writes. Only that session's blobs are listed: the cost is that of the
+// interrupted work, not of the archive.
+func (a *Archive) sweepSession() error {
+	path := filepath.Join(a.dir, sessionFile)
+	b, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("sweeping after an interrupted process: %w", err)
+	}
+	if session := firstLine(b); idForm.MatchString(session) {
+		n, err := a.sweep(context.Background(), session+"-")
+		if err != nil {
+			return fmt.Errorf("sweeping after an interrupted process: %w", err)
+		}
+		a.log.Info("swept after an interrupted process", "blobs", n)
+	}
+	if err := a.fs.WriteFile(path, []byte(a.session+"\n"), 0o600); err != nil {
+		return fmt.Errorf("marking the writing process: %w", err)
+	}
+	return nil
+}
+
+// sweep removes the blobs with the given prefix that no object refers to.
+func (a *Archive) sweep(ctx context.Context, prefix string) (removed int, err error) {
+	for _, o := range a.offers {
+		if o.down != nil {
+			continue
+		}
+		var orphans []string
+		err := o.blobs.List(ctx, prefix, func(name string, _ int64) error {
+			known, err := a.knowsBlob(name)
+			if err == nil && !known {
+				orphans = append(orphans, name)
+			}
+			return err
+		})
+		if err != nil {
+			return removed, fmt.Errorf("offer %s: %w", o.name, err)
+		}
+		for _, name := range orphans {
+			if err := o.blobs.Delete(ctx, name); err != nil {
+				return removed, fmt.Errorf("offer %s: %w", o.name, err)
+			}
+			removed++
+		}
+	}
+	return removed, nil
+}
+
+func (a *Archive) knowsBlob(name string) (known bool, err error) {
+	err = a.cat.view(func(t *tx) error {
+		v, err := t.get(bktBlob, []byte(name))
+		known = v != nil
+		return err
+	})
+	return known, err
+}

@@ -1,0 +1,273 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"sae/integrity"
+)
+
+// operation is one thing done to the archive, ready to be committed: everything
+// that could fail for its own reasons has been done before.
+type operation struct {
+	entry  integrity.Entry // all but time, items and detail
+	id     string
+	items  []integrity.Item // one leaf each, in this order
+	keys   [][32]byte       // data keys to wrap, numbered from position.key
+	blobs  []storedBlob     // what must be durable before the entry exists
+	detail func(position) any
+	// records gives what to store, once it is known where the operation stands.
+	// It must not fail: one operation must not spoil those that commit with it.
+	records func(position) []record
+	// deletes are keys that go.
+	deletes []record
+}
+
+// position is where a committed operation stands.
+type position struct {
+	entry int64     // ledger index
+	time  time.Time // of the entry
+	leaf  uint64    // number of its first leaf
+	key   uint64    // number of its first data key
+}
+
+// record is one key and value of a bucket.
+type record struct {
+	bucket     bucket
+	key, value []byte
+}
+
+// storedBlob is a blob as the offers have taken it: indexes into Archive.offers
+// of those that did, and why the others did not.
+type storedBlob struct {
+	name   string
+	object string
+	in     []int
+	failed map[int]error
+}
+
+// pending is an operation that waits for its commit.
+type pending struct {
+	op   *operation
+	done chan committed
+}
+
+type committed struct {
+	pos     position
+	receipt integrity.Receipt
+	err     error
+}
+
+// maxGroup bounds the operations, and maxGroupItems the items, of one commit: the
+// catalogue keeps what a transaction writes in memory.
+const (
+	maxGroup      = 512
+	maxGroupItems = 50_000
+)
+
+// commit makes an operation durable and gives its receipt. When it returns an
+// error the operation did not take place, save for an error matching
+// errUncertain, after which the archive accepts no write until it is reopened.
+func (a *Archive) commit(ctx context.Context, op *operation) (position, integrity.Receipt, error) {
+	if a.readOnly {
+		return position{}, integrity.Receipt{}, ErrReadOnly
+	}
+	p := pending{op, make(chan committed, 1)}
+	select {
+	case a.queue <- p:
+	case <-ctx.Done():
+		return position{}, integrity.Receipt{}, ctx.Err()
+	case <-a.stopped:
+		return position{}, integrity.Receipt{}, errors.New("the archive is closed")
+	}
+	c := <-p.done // once queued, the outcome is waited for: it may already be durable
+	return c.pos, c.receipt, c.err
+}
+
+// errUncertain marks a commit of which only reopening tells whether it took place.
+var errUncertain = errors.New("the outcome is known only after reopening the archive")
+
+// committer takes what is queued, as a group, until the archive closes.
+func (a *Archive) committer() {
+	defer close(a.committerDone)
+	for {
+		select {
+		case p := <-a.queue:
+			a.commitGroup(a.gather(p))
+		case <-a.stopped:
+			return
+		}
+	}
+}
+
+// gather adds to the first operation all that is queued by now.
+func (a *Archive) gather(first pending) []pending {
+	group, items := []pending{first}, len(first.op.items)
+	for len(group) < maxGroup && items < maxGroupItems {
+		select {
+		case p := <-a.queue:
+			group = append(group, p)
+			items += len(p.op.items)
+		default:
+			return group
+		}
+	}
+	return group
+}
+
+// commitGroup takes a group through the durable moments: blobs, transaction, slot.
+func (a *Archive) commitGroup(group []pending) {
+	group = a.syncBlobs(group)
+	if len(group) == 0 {
+		return
+	}
+	results, err := a.writeGroup(group)
+	for i, p := range group {
+		if err != nil {
+			p.done <- committed{err: err}
+		} else {
+			p.done <- results[i]
+		}
+	}
+}
+
+// syncBlobs makes the blobs of a group durable, answers those operations that the
+// storage policy now refuses, and gives the others.
+func (a *Archive) syncBlobs(group []pending) []pending {
+	used := map[int]bool{}
+	for _, p := range group {
+		for _, b := range p.op.blobs {
+			for _, i := range b.in {
+				used[i] = true
+			}
+		}
+	}
+	notSynced := a.syncOffers(used)
+	var rest []pending
+	for _, p := range group {
+		if err := a.settle(p.op.blobs, notSynced); err != nil {
+			p.done <- committed{err: err}
+			continue
+		}
+		rest = append(rest, p)
+	}
+	return rest
+}
+
+// writeGroup commits a group in one transaction and writes the checkpoint slot.
+func (a *Archive) writeGroup(group []pending) ([]committed, error) {
+	if a.failed != nil {
+		return nil, fmt.Errorf("an earlier commit failed, reopen the archive: %w", a.failed)
+	}
+	results := make([]committed, len(group))
+	var signed []byte
+	var last integrity.Checkpoint
+	err := a.cat.update(func(t *tx) error {
+		w, err := a.beginLedger(t)
+		if err != nil {
+			return err
+		}
+		for i, p := range group {
+			if results[i].pos, err = a.apply(t, w, p.op); err != nil {
+				return err
+			}
+		}
+		last, signed, err = w.finish()
+		if err != nil {
+			return err
+		}
+		for i, p := range group {
+			r := &results[i]
+			r.receipt.Index, r.receipt.Checkpoint = r.pos.entry, signed
+			r.receipt.Entry = w.entries[i]
+			if r.receipt.Proof, err = tlog.ProveRecord(last.Size, r.pos.entry, w); err != nil {
+				return fmt.Errorf("proving entry of %s: %w", p.op.id, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		a.vault.Forget()
+		var c *commitError
+		if errors.As(err, &c) {
+			a.failed = err
+			return nil, fmt.Errorf("%w: %w", errUncertain, err)
+		}
+		return nil, err
+	}
+	// The transaction is durable. A crash here leaves the slot behind the catalogue
+	// by a provable extension, which the next opening accepts.
+	if err := a.storeSlot(signed); err != nil {
+		a.failed = err
+		return nil, fmt.Errorf("%w: %w", errUncertain, err)
+	}
+	return results, nil
+}
+
+// apply writes one operation's entry, items, leaves, keys and records.
+func (a *Archive) apply(t *tx, w *ledgerWriter, op *operation) (position, error) {
+	pos := position{entry: w.size, time: w.now(), leaf: w.leaves, key: w.keys}
+	e := op.entry
+	e.Version, e.Time, e.Operation = 1, pos.time, op.id
+	if len(op.items) > 0 {
+		var tree integrity.ItemTree
+		for i, it := range op.items {
+			b := it.Marshal()
+			tree.Add(b)
+			if err := t.put(bktItem, itemKey(pos.entry, int64(i)), b); err != nil {
+				return pos, err
+			}
+			if err := w.addLeaf(it.Leaf, pos.entry, int64(i)); err != nil {
+				return pos, err
+			}
+		}
+		e.Items = tree.Items()
+	}
+	if op.detail != nil {
+		e.Detail = mustJSON(op.detail(pos))
+	}
+	b, err := e.Marshal()
+	if err != nil {
+		return pos, err
+	}
+	if err := w.addEntry(b); err != nil {
+		return pos, err
+	}
+	for _, k := range op.keys {
+		if err := w.addKey(k); err != nil {
+			return pos, err
+		}
+	}
+	return pos, a.applyRecords(t, op, pos)
+}
+
+func (a *Archive) applyRecords(t *tx, op *operation, pos position) error {
+	if op.records != nil {
+		for _, r := range op.records(pos) {
+			if err := t.put(r.bucket, r.key, r.value); err != nil {
+				return err
+			}
+		}
+	}
+	for _, r := range op.deletes {
+		if err := t.delete(r.bucket, r.key); err != nil {
+			return err
+		}
+	}
+	for _, b := range op.blobs {
+		if err := t.put(bktBlob, []byte(b.name), []byte(b.object)); err != nil {
+			return err
+		}
+		for i, why := range b.failed {
+			d := debtRecord{Since: pos.time, Why: why.Error()}
+			if err := t.put(bktDebt, debtKey(a.offers[i].name, b.name), mustJSON(d)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

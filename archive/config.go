@@ -1,0 +1,325 @@
+package archive
+
+import (
+	"bytes"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"text/template"
+	"time"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/parser"
+
+	"sae/retention"
+)
+
+// ConfigName is the name of the configuration file in an archive's directory.
+const ConfigName = "sae.yaml"
+
+// Config is the configuration file of an archive. Unknown keys are refused.
+// Relative paths start at the archive's directory. It holds no secret: keys and
+// passwords are named by the path of the file that holds them.
+type Config struct {
+	Archive   string          `yaml:"archive"`    // random identifier, drawn by Create; the offers carry it too
+	Origin    string          `yaml:"origin"`     // name of the ledger in its checkpoints (C2SP tlog-checkpoint origin)
+	Tenants   []Tenant        `yaml:"tenants"`    // archival agencies; the first is the default
+	Offers    []OfferConfig   `yaml:"offers"`     // where copies lie; read in this order
+	Storage   StorageConfig   `yaml:"storage"`    // how many copies, and what when an offer is down
+	Slots     SlotConfig      `yaml:"slots"`      // the two small values kept outside the catalogue and its backups
+	Authority []AuthorityConf `yaml:"timestamps"` // time-stamping authorities, tried in order
+	Seal      SealConfig      `yaml:"seal"`
+}
+
+// Tenant is an archival agency: its units, agreements and rules are its own.
+type Tenant struct {
+	ID         string           `yaml:"id"`                 // code
+	Name       string           `yaml:"name"`               // for people
+	Agreements []Agreement      `yaml:"agreements"`         // archival agreements deposits may name; the first is the default
+	Agencies   []string         `yaml:"agencies,omitempty"` // originating agencies; empty: any
+	Rules      []retention.Rule `yaml:"rules"`              // appraisal rules deposits may name
+}
+
+// Agreement is an ArchivalAgreement (SEDA).
+type Agreement struct {
+	ID   string `yaml:"id"`
+	Name string `yaml:"name"`
+}
+
+// OfferConfig is one place where copies of every object lie.
+type OfferConfig struct {
+	Name string `yaml:"name"` // code, kept for ever: debts and ledger entries name it
+	Path string `yaml:"path"` // folder
+}
+
+// StorageConfig is the policy for copies.
+type StorageConfig struct {
+	Copies int    `yaml:"copies"`     // copies that are durable before a deposit is acknowledged
+	Down   string `yaml:"offer-down"` // "refuse" deposits, or "queue" the missing copy for repair
+}
+
+// SlotConfig says where the two small values lie that no backup of the
+// catalogue may hold.
+type SlotConfig struct {
+	Root       string `yaml:"root-key"`   // the 32-byte root of the key tree
+	Checkpoint string `yaml:"checkpoint"` // the last checkpoint signed
+}
+
+// AuthorityConf is one time-stamping authority (RFC 3161). Exactly one of
+// Embedded and URL is set.
+type AuthorityConf struct {
+	Name     string        `yaml:"name"`
+	Embedded bool          `yaml:"embedded,omitempty"` // the authority in this program: for evaluation, not qualified
+	URL      string        `yaml:"url,omitempty"`
+	Roots    string        `yaml:"roots,omitempty"`   // PEM file: the roots its tokens must chain to; required with url
+	Timeout  time.Duration `yaml:"timeout,omitempty"` // of one try; 15s when absent
+	Tries    int           `yaml:"tries,omitempty"`   // per seal, with back-off; 3 when absent
+	User     string        `yaml:"user,omitempty"`    // HTTP basic authentication
+	Password string        `yaml:"password-file,omitempty"`
+}
+
+// SealConfig bounds a batch.
+type SealConfig struct {
+	MaxLeaves int64 `yaml:"max-leaves"` // leaves under one token
+}
+
+//go:embed config.tmpl.yaml
+var configTemplate string
+
+// newConfigFile is the commented configuration file of a new archive.
+func newConfigFile(id, origin, tenant, tenantName string) ([]byte, error) {
+	t, err := template.New(ConfigName).Parse(configTemplate)
+	if err != nil {
+		return nil, fmt.Errorf("writing configuration: %w", err)
+	}
+	var b bytes.Buffer
+	err = t.Execute(&b, map[string]string{
+		"Archive": id, "Origin": yamlString(origin), "Tenant": yamlString(tenant), "TenantName": yamlString(tenantName),
+	})
+	return b.Bytes(), err
+}
+
+// yamlString quotes a string for YAML, whose double-quoted form is that of JSON.
+func yamlString(s string) string { return fmt.Sprintf("%q", s) }
+
+// LoadConfig reads and checks the configuration of the archive in dir. Every
+// error names the key and the line.
+func LoadConfig(dir string) (*Config, error) {
+	path := filepath.Join(dir, ConfigName)
+	data, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil, fmt.Errorf("no archive in %s: there is no %s; make one with: sae init --dir %s: %w", dir, ConfigName, dir, ErrNotFound)
+	case err != nil:
+		return nil, fmt.Errorf("reading configuration: %w", err)
+	}
+	c, err := parseConfig(data)
+	if err != nil {
+		return nil, &DamagedError{What: "configuration", Where: path, Err: err}
+	}
+	for i := range c.Offers {
+		c.Offers[i].Path = within(dir, c.Offers[i].Path)
+	}
+	c.Slots.Root, c.Slots.Checkpoint = within(dir, c.Slots.Root), within(dir, c.Slots.Checkpoint)
+	for i := range c.Authority {
+		a := &c.Authority[i]
+		a.Roots, a.Password = within(dir, a.Roots), within(dir, a.Password)
+	}
+	return c, nil
+}
+
+func within(dir, path string) string {
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(dir, path)
+}
+
+const maxConfig = 16 << 20
+
+func parseConfig(data []byte) (*Config, error) {
+	if len(data) > maxConfig {
+		return nil, fmt.Errorf("%d bytes, more than %d", len(data), maxConfig)
+	}
+	c := &Config{Seal: SealConfig{MaxLeaves: 1 << 20}}
+	err := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict()).Decode(c)
+	if errors.Is(err, io.EOF) {
+		return nil, errors.New("the file is empty")
+	}
+	if err != nil {
+		return nil, errors.New(strings.TrimSpace(yaml.FormatError(err, false, true)))
+	}
+	var bad configProblems
+	c.check(&bad)
+	if len(bad) == 0 {
+		return c, nil
+	}
+	return nil, bad.located(data)
+}
+
+// configProblems are what is wrong, each with the YAML path of the key.
+type configProblems []struct{ path, problem string }
+
+func (p *configProblems) addf(path, format string, args ...any) {
+	*p = append(*p, struct{ path, problem string }{path, fmt.Sprintf(format, args...)})
+}
+
+// located gives all problems as one error, each with key and line.
+func (p configProblems) located(data []byte) error {
+	file, err := parser.ParseBytes(data, 0)
+	if err != nil {
+		return err
+	}
+	var lines []string
+	for _, x := range p {
+		where := strings.TrimPrefix(x.path, "$.")
+		if at, err := yaml.PathString(x.path); err == nil {
+			if node, err := at.FilterFile(file); err == nil && node != nil && node.GetToken() != nil {
+				where = fmt.Sprintf("line %d, %s", node.GetToken().Position.Line, where)
+			}
+		}
+		lines = append(lines, where+": "+x.problem)
+	}
+	return errors.New(strings.Join(lines, "\n"))
+}
+
+var codeForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+
+func (c *Config) check(bad *configProblems) {
+	if !codeForm.MatchString(c.Archive) {
+		bad.addf("$.archive", "want the identifier that sae init wrote")
+	}
+	if c.Origin == "" || strings.ContainsAny(c.Origin, " +\n") {
+		bad.addf("$.origin", "want a name without spaces or +, such as archives.example.org/sae")
+	}
+	c.checkTenants(bad)
+	c.checkStorage(bad)
+	c.checkAuthorities(bad)
+	if c.Slots.Root == "" {
+		bad.addf("$.slots.root-key", "missing")
+	}
+	if c.Slots.Checkpoint == "" {
+		bad.addf("$.slots.checkpoint", "missing")
+	}
+	if c.Seal.MaxLeaves < 2 {
+		bad.addf("$.seal.max-leaves", "want at least 2")
+	}
+}
+
+func (c *Config) checkTenants(bad *configProblems) {
+	if len(c.Tenants) == 0 {
+		bad.addf("$.tenants", "want at least one tenant")
+	}
+	seen := map[string]bool{}
+	unique := func(path, kind, id string) {
+		if !codeForm.MatchString(id) {
+			bad.addf(path, "%q is not a code: letters, digits, dot, dash, underscore, at most 64", id)
+		} else if seen[kind+"\x00"+id] {
+			bad.addf(path, "%q is there twice", id)
+		}
+		seen[kind+"\x00"+id] = true
+	}
+	for i, t := range c.Tenants {
+		at := fmt.Sprintf("$.tenants[%d]", i)
+		unique(at+".id", "tenant", t.ID)
+		if len(t.Agreements) == 0 {
+			bad.addf(at+".agreements", "want at least one agreement")
+		}
+		for j, a := range t.Agreements {
+			unique(fmt.Sprintf("%s.agreements[%d].id", at, j), t.ID+"/agreement", a.ID)
+		}
+		for j, r := range t.Rules {
+			p := fmt.Sprintf("%s.rules[%d].id", at, j)
+			unique(p, t.ID+"/rule", r.ID)
+			if err := r.Check(); err != nil {
+				bad.addf(p, "%v", err)
+			}
+		}
+	}
+}
+
+func (c *Config) checkStorage(bad *configProblems) {
+	if len(c.Offers) == 0 {
+		bad.addf("$.offers", "want at least one offer")
+	}
+	seen := map[string]bool{}
+	for i, o := range c.Offers {
+		at := fmt.Sprintf("$.offers[%d]", i)
+		if !codeForm.MatchString(o.Name) || seen[o.Name] {
+			bad.addf(at+".name", "%q is not a code, or is there twice", o.Name)
+		}
+		if o.Path == "" || seen["path:"+filepath.Clean(o.Path)] {
+			bad.addf(at+".path", "missing, or the same as another offer's")
+		}
+		seen[o.Name], seen["path:"+filepath.Clean(o.Path)] = true, true
+	}
+	if c.Storage.Copies < 1 || c.Storage.Copies > len(c.Offers) {
+		bad.addf("$.storage.copies", "want 1 to %d, the number of offers", len(c.Offers))
+	}
+	if c.Storage.Down != "refuse" && c.Storage.Down != "queue" {
+		bad.addf("$.storage.offer-down", "want refuse or queue")
+	}
+}
+
+func (c *Config) checkAuthorities(bad *configProblems) {
+	if len(c.Authority) == 0 {
+		bad.addf("$.timestamps", "want at least one time-stamping authority")
+	}
+	for i, a := range c.Authority {
+		at := fmt.Sprintf("$.timestamps[%d]", i)
+		switch {
+		case a.Name == "":
+			bad.addf(at+".name", "missing")
+		case a.Embedded == (a.URL != ""):
+			bad.addf(at+".name", "want either embedded: true or a url")
+		case a.URL != "" && a.Roots == "":
+			bad.addf(at+".url", "roots is missing: the PEM file of the roots that its tokens must chain to")
+		case a.Timeout < 0 || a.Tries < 0:
+			bad.addf(at+".name", "timeout and tries are not negative")
+		}
+	}
+}
+
+// tenant finds a tenant by its code; "" is the first one.
+func (c *Config) tenant(id string) (*Tenant, error) {
+	var known []string
+	for i := range c.Tenants {
+		if id == "" || c.Tenants[i].ID == id {
+			return &c.Tenants[i], nil
+		}
+		known = append(known, c.Tenants[i].ID)
+	}
+	return nil, &Refusal{Problems: []string{fmt.Sprintf("tenant %q is not known; known: %s", id, strings.Join(known, ", "))}}
+}
+
+// agreement finds an agreement by its code; "" is the first one.
+func (t *Tenant) agreement(id string) (string, error) {
+	var known []string
+	for _, a := range t.Agreements {
+		if id == "" || a.ID == id {
+			return a.ID, nil
+		}
+		known = append(known, a.ID)
+	}
+	return "", fmt.Errorf("agreement %q is not known to tenant %s; known: %s", id, t.ID, strings.Join(known, ", "))
+}
+
+// rule finds an appraisal rule by its code; "" is no rule.
+func (t *Tenant) rule(id string) (retention.Rule, error) {
+	if id == "" {
+		return retention.Rule{}, nil
+	}
+	var known []string
+	for _, r := range t.Rules {
+		if r.ID == id {
+			return r, nil
+		}
+		known = append(known, r.ID)
+	}
+	return retention.Rule{}, fmt.Errorf("rule %q is not known to tenant %s; known: %s", id, t.ID, strings.Join(known, ", "))
+}

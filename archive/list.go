@@ -1,0 +1,258 @@
+package archive
+
+import (
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Rows of the index bucket: kind, 16 bytes of a keyed hash of the value, leaf
+// number -> unit, version. They stand in the order in which units were archived.
+const (
+	idxTenant    = 't' // every unit of a tenant
+	idxSubject   = 's'
+	idxAgreement = 'a'
+	idxAgency    = 'g'
+	idxChannel   = 'c'
+	idxChild     = 'p' // by parent
+)
+
+func (a *Archive) indexPrefix(kind byte, tenant, value string) []byte {
+	return append([]byte{kind}, keyedHash(a.indexKey, string(kind), tenant, value)[:16]...)
+}
+
+// indexRows are the rows by which a new version of a unit is found.
+func (a *Archive) indexRows(r *unitRecord, subject string) []record {
+	value := unitKey(r.Unit, r.Version)
+	var rows []record
+	add := func(kind byte, v string) {
+		if v != "" {
+			rows = append(rows, record{bktIndex, append(a.indexPrefix(kind, r.Tenant, v), be64(r.Leaf)...), value})
+		}
+	}
+	add(idxTenant, r.Tenant)
+	add(idxSubject, subject)
+	add(idxAgreement, r.Agreement)
+	add(idxAgency, r.Agency)
+	add(idxChannel, string(r.Channel))
+	for _, p := range r.Parents {
+		add(idxChild, p)
+	}
+	rows = append(rows, histRow(r.Unit, r.Entry, r.Item, r.Leaf))
+	if len(r.Objects) > 0 { // objects stand right behind their unit
+		for i := range r.Objects {
+			rows = append(rows, histRow(r.Unit, r.Entry, r.Item+1+int64(i), r.Leaf+1+uint64(i)))
+		}
+	}
+	return rows
+}
+
+func histRow(unit string, entry, item int64, leaf uint64) record {
+	key := append([]byte(unit), itemKey(entry, item)...)
+	return record{bktHist, key, be64(leaf)}
+}
+
+func parseHistRow(place, leaf []byte) (entry, item int64, n uint64, err error) {
+	if len(place) != 16 || len(leaf) != 8 {
+		return 0, 0, 0, fmt.Errorf("history row of %d and %d bytes", len(place), len(leaf))
+	}
+	return int64(binary.BigEndian.Uint64(place)), int64(binary.BigEndian.Uint64(place[8:])), binary.BigEndian.Uint64(leaf), nil
+}
+
+func sortEvents(events []Event) {
+	slices.SortFunc(events, func(x, y Event) int {
+		item := func(e Event) string {
+			if e.Item == nil {
+				return ""
+			}
+			return e.Item.Object
+		}
+		return cmp.Or(cmp.Compare(x.Index, y.Index), cmp.Compare(item(x), item(y)))
+	})
+}
+
+// children are the units that have u as a parent.
+func (a *Archive) children(t *tx, u unitRecord) (out []string, err error) {
+	prefix := a.indexPrefix(idxChild, u.Tenant, u.Unit)
+	err = t.scan(bktIndex, prefix, prefixEnd(prefix), func(_, v []byte) (bool, error) {
+		id, _ := splitUnitKey(v)
+		out = append(out, id)
+		return true, nil
+	})
+	return out, err
+}
+
+func splitUnitKey(k []byte) (unit string, version int) {
+	n := len(k) - 4
+	return string(k[:n]), int(binary.BigEndian.Uint32(k[n:]))
+}
+
+// Filter chooses units; empty fields choose all.
+type Filter struct {
+	Tenant    string // "" is the first
+	Subject   string
+	Agreement string
+	Agency    string
+	Channel   Channel
+	State     string    // "pending" or "sealed"
+	From, To  time.Time // archived from, and before
+	After     string    // cursor: the Next of the page before
+	Limit     int       // units on the page; 100 when zero
+}
+
+// Page is one page of units.
+type Page struct {
+	Units []*Unit `json:"units"`
+	Next  string  `json:"next,omitempty"` // cursor of the next page; "" at the end
+}
+
+// maxPage bounds a page.
+const maxPage = 10_000
+
+// List gives a page of the units that a filter chooses, in the order in which
+// they were archived. It reads the rows of the narrowest index that the filter
+// names.
+func (a *Archive) List(f Filter) (page Page, err error) {
+	tenant, err := a.config.tenant(f.Tenant)
+	if err != nil {
+		return page, err
+	}
+	f.Tenant = tenant.ID
+	if f.Limit == 0 {
+		f.Limit = 100
+	}
+	if err := f.check(); err != nil {
+		return page, err
+	}
+	page.Units = []*Unit{}
+	err = a.cat.view(func(t *tx) error {
+		prefix := a.narrowest(f)
+		from, to, err := a.leafRange(t, f)
+		if err != nil {
+			return err
+		}
+		return t.scan(bktIndex, append(prefix, be64(from)...), append(prefix, be64(to)...), func(k, v []byte) (bool, error) {
+			if len(page.Units) == f.Limit {
+				page.Next = fmt.Sprint(binary.BigEndian.Uint64(k[len(prefix):]))
+				return false, nil
+			}
+			id, version := splitUnitKey(v)
+			u, err := a.unit(t, id, version)
+			if err == nil && f.chooses(u) {
+				page.Units = append(page.Units, u)
+			}
+			return err == nil, err
+		})
+	})
+	return page, err
+}
+
+func (f *Filter) check() error {
+	bad := &Refusal{}
+	if f.Limit < 1 || f.Limit > maxPage {
+		bad.addf("limit %d: want 1 to %d", f.Limit, maxPage)
+	}
+	if f.Channel != "" && !slices.Contains(Channels, f.Channel) {
+		bad.addf("channel %q is not known: want digital, digitised, paper or both", f.Channel)
+	}
+	if f.State != "" && f.State != "pending" && f.State != "sealed" {
+		bad.addf("state %q is not known: want pending or sealed", f.State)
+	}
+	return bad.orNil()
+}
+
+func (a *Archive) narrowest(f Filter) []byte {
+	switch {
+	case f.Subject != "":
+		return a.indexPrefix(idxSubject, f.Tenant, f.Subject)
+	case f.Agency != "":
+		return a.indexPrefix(idxAgency, f.Tenant, f.Agency)
+	case f.Agreement != "":
+		return a.indexPrefix(idxAgreement, f.Tenant, f.Agreement)
+	case f.Channel != "":
+		return a.indexPrefix(idxChannel, f.Tenant, string(f.Channel))
+	}
+	return a.indexPrefix(idxTenant, f.Tenant, f.Tenant)
+}
+
+// leafRange narrows a list by what is ordered as leaves are: times, seals and the
+// cursor.
+func (a *Archive) leafRange(t *tx, f Filter) (from, to uint64, err error) {
+	to = ^uint64(0)
+	if f.After != "" {
+		if _, err := fmt.Sscanf(f.After, "%d", &from); err != nil {
+			return 0, 0, &Refusal{Problems: []string{fmt.Sprintf("cursor %q is not one that a page gave", f.After)}}
+		}
+	}
+	narrow := func(when time.Time, bound *uint64, closer func(...uint64) uint64) error {
+		if when.IsZero() || err != nil {
+			return err
+		}
+		n, err := a.leafAt(t, when)
+		*bound = closer(*bound, n)
+		return err
+	}
+	if err := narrow(f.From, &from, maxOf); err != nil {
+		return 0, 0, err
+	}
+	if err := narrow(f.To, &to, minOf); err != nil {
+		return 0, 0, err
+	}
+	first, err := t.firstPending()
+	switch f.State {
+	case "pending":
+		from = max(from, first)
+	case "sealed":
+		to = min(to, first)
+	}
+	return from, to, err
+}
+
+func maxOf(n ...uint64) uint64 { return slices.Max(n) }
+func minOf(n ...uint64) uint64 { return slices.Min(n) }
+
+// leafAt gives the number of the first leaf archived at or after a time.
+func (a *Archive) leafAt(t *tx, when time.Time) (uint64, error) {
+	entry, err := a.entryAt(t, when)
+	if err != nil {
+		return 0, err
+	}
+	return t.firstLeafFrom(entry)
+}
+
+// firstLeafFrom gives the number of the first leaf of a ledger entry at or after
+// the given one: leaves stand in the order of their entries.
+func (t *tx) firstLeafFrom(entry int64) (uint64, error) {
+	k, _, err := t.last(bktLeaf, be64(^uint64(0)))
+	if err != nil || k == nil {
+		return 0, err
+	}
+	lo, hi := uint64(0), binary.BigEndian.Uint64(k)+1
+	for lo < hi {
+		mid := lo + (hi-lo)/2
+		row, err := t.get(bktLeaf, be64(mid))
+		if err != nil {
+			return 0, err
+		}
+		_, e, _, err := parseLeafRow(row)
+		if err != nil {
+			return 0, err
+		}
+		if e < entry {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return lo, nil
+}
+
+// chooses says whether the filter's other fields choose a unit.
+func (f *Filter) chooses(u *Unit) bool {
+	return (f.Subject == "" || u.Subject == f.Subject) &&
+		(f.Agreement == "" || u.Agreement == f.Agreement) &&
+		(f.Agency == "" || u.Agency == f.Agency) &&
+		(f.Channel == "" || u.Channel == f.Channel)
+}

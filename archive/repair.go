@@ -1,0 +1,173 @@
+package archive
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"sae/integrity"
+)
+
+// repairCopy replaces the copy of an object in one offer by that of another,
+// whose ciphertext is hashed on the way. It is durable after the next sync of the
+// offer; a crash before leaves a copy that the next audit finds.
+func (a *Archive) repairCopy(ctx context.Context, from, to int, o *objectRecord) error {
+	if a.offers[to].down != nil {
+		return a.offers[to].down
+	}
+	src, err := a.offers[from].open(ctx, o.Blob)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	dst := a.offers[to].blobs
+	if err := dst.Delete(ctx, o.Blob); err != nil {
+		return err
+	}
+	w, err := dst.Create(ctx, o.Blob)
+	if err != nil {
+		return err
+	}
+	sum := sha256.New()
+	_, err = io.Copy(io.MultiWriter(w, sum), io.NewSectionReader(src, 0, src.Size()))
+	if err == nil && string(sum.Sum(nil)) != string(o.Cipher) {
+		err = fmt.Errorf("the copy in %s is not good either", a.offers[from].name)
+	}
+	if err != nil {
+		w.Abort()
+		return err
+	}
+	return w.Close()
+}
+
+// recordRepairs syncs the offers that were repaired, then writes an entry for
+// each and takes the copies out of the queue of missing ones.
+func (a *Archive) recordRepairs(agent string, repaired []repairedCopy) error {
+	byOffer := map[int][]string{}
+	used := map[int]bool{}
+	for _, r := range repaired {
+		byOffer[r.offer] = append(byOffer[r.offer], r.blob)
+		used[r.offer] = true
+	}
+	for _, err := range a.syncOffers(used) {
+		return err
+	}
+	for i, blobs := range byOffer {
+		op := &operation{
+			id:     newID(opID),
+			entry:  integrity.Entry{Kind: integrity.Repair, Tenant: a.config.Tenants[0].ID, Agent: agentID(a.indexKey, agent)},
+			detail: func(position) any { return integrity.RepairDetail{Offer: a.offers[i].name, Copies: int64(len(blobs))} },
+		}
+		for _, b := range blobs {
+			op.deletes = append(op.deletes, record{bucket: bktDebt, key: debtKey(a.offers[i].name, b)})
+		}
+		if _, _, err := a.commit(context.Background(), op); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Repaired is the outcome of working off the queue of missing copies.
+type Repaired struct {
+	Copies int64     `json:"copies"`
+	Left   []Finding `json:"left"` // copies still missing, and why
+}
+
+// RepairQueue makes the copies that were missing when their deposits were
+// acknowledged, on behalf of agent.
+func (a *Archive) RepairQueue(ctx context.Context, agent string) (*Repaired, error) {
+	if a.readOnly {
+		return nil, ErrReadOnly
+	}
+	debts, err := a.debts()
+	if err != nil {
+		return nil, err
+	}
+	out := &Repaired{Left: []Finding{}}
+	var done []repairedCopy
+	for _, d := range debts {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		i, err := a.settleDebt(ctx, d)
+		if err != nil {
+			out.Left = append(out.Left, Finding{What: "copy", Where: d.blob, Offer: d.offer, Why: err.Error()})
+			continue
+		}
+		done = append(done, repairedCopy{i, d.blob})
+	}
+	out.Copies = int64(len(done))
+	return out, a.recordRepairs(agent, done)
+}
+
+type debt struct {
+	offer, blob string
+	debtRecord
+}
+
+// debts are the copies known to be missing.
+func (a *Archive) debts() (out []debt, err error) {
+	err = a.cat.view(func(t *tx) error {
+		return t.scan(bktDebt, nil, nil, func(k, v []byte) (bool, error) {
+			d := debt{}
+			d.offer, d.blob, _ = strings.Cut(string(k), "\x00")
+			err := json.Unmarshal(v, &d.debtRecord)
+			out = append(out, d)
+			return true, err
+		})
+	})
+	return out, err
+}
+
+// settleDebt makes one missing copy from any other.
+func (a *Archive) settleDebt(ctx context.Context, d debt) (offer int, err error) {
+	to := -1
+	for i, o := range a.offers {
+		if o.name == d.offer {
+			to = i
+		}
+	}
+	if to < 0 {
+		return 0, fmt.Errorf("offer %s is no longer in the configuration", d.offer)
+	}
+	rec, err := a.objectOfBlob(d.blob)
+	if err != nil {
+		return 0, err
+	}
+	errs := []error{errors.New("no other copy could be read")}
+	for from := range a.offers {
+		if from == to {
+			continue
+		}
+		if err = a.repairCopy(ctx, from, to, rec); err == nil {
+			return to, nil
+		}
+		errs = append(errs, err)
+	}
+	return 0, errors.Join(errs...)
+}
+
+func (a *Archive) objectOfBlob(blob string) (*objectRecord, error) {
+	var rec objectRecord
+	err := a.cat.view(func(t *tx) error {
+		id, err := t.get(bktBlob, []byte(blob))
+		if err != nil {
+			return err
+		}
+		v, err := t.get(bktObject, id)
+		if err == nil && v == nil {
+			err = fmt.Errorf("object of blob %s: %w", blob, ErrNotFound)
+		}
+		if err != nil {
+			return err
+		}
+		_, err = decodeRecord(v, &rec)
+		return err
+	})
+	return &rec, err
+}

@@ -1,0 +1,49 @@
+package archive
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+
+	"sae/integrity"
+)
+
+// AcceptRollback records, on behalf of agent, that this archive goes on with a
+// catalogue older than the last checkpoint it signed. The archive must have been
+// opened with Options.AcceptRollback; an archive that was not rolled back is a
+// Refusal. It gives the size of the ledger given up, and the entry.
+func (a *Archive) AcceptRollback(ctx context.Context, agent, reason string) (lost, index int64, err error) {
+	value, _, _, err := a.slot.Load()
+	if err != nil {
+		return 0, 0, err
+	}
+	signed, err := integrity.ParseCheckpoint(value, a.verifier)
+	if err != nil {
+		return 0, 0, err
+	}
+	cp, err := a.VerifyLedger(false)
+	if err != nil {
+		return 0, 0, err
+	}
+	var rolledBack *RollbackError
+	if err := a.compareCheckpoints(cp, signed); err == nil {
+		return 0, 0, &Refusal{Problems: []string{"the catalogue was not rolled back: there is nothing to accept"}}
+	} else if !errors.As(err, &rolledBack) {
+		return 0, 0, err
+	}
+	salt, key := newSalt(), newKey()
+	op := &operation{
+		id:    newID(opID),
+		entry: integrity.Entry{Kind: integrity.RollbackAccepted, Tenant: a.config.Tenants[0].ID, Agent: agentID(a.indexKey, agent)},
+		keys:  [][32]byte{key},
+		detail: func(position) any {
+			return integrity.RollbackDetail{LostSize: signed.Size, LostRoot: signed.Root, Reason: groupLeaf(sha256.Sum256([]byte(reason)), salt)}
+		},
+	}
+	op.records = func(p position) []record {
+		r := operationRecord{Operation: op.id, Entry: p.entry, Key: p.key}
+		return []record{{bktOp, []byte(op.id), encodeRecord(r, key, append(salt[:], reason...))}}
+	}
+	pos, _, err := a.commit(ctx, op)
+	return signed.Size, pos.entry, err
+}

@@ -1,0 +1,274 @@
+package archive
+
+import (
+	"encoding/base32"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/blevesearch/bleve/v2"
+	"github.com/blevesearch/bleve/v2/analysis"
+	"github.com/blevesearch/bleve/v2/analysis/analyzer/keyword"
+	"github.com/blevesearch/bleve/v2/analysis/lang/fr"
+	"github.com/blevesearch/bleve/v2/analysis/token/lowercase"
+	"github.com/blevesearch/bleve/v2/analysis/tokenizer/unicode"
+	"github.com/blevesearch/bleve/v2/mapping"
+	"github.com/blevesearch/bleve/v2/registry"
+	"github.com/blevesearch/bleve/v2/search/query"
+)
+
+// Full-text search is a projection: it can be thrown away and is made again from
+// the catalogue. Words are cut, elided, stemmed (French) and folded here, then
+// replaced by keyed hashes: the index holds no word, and bleve sees none.
+
+// searchMark is the internal key under which the index keeps how far it is: the
+// number of the next leaf to look at.
+var searchMark = []byte("next-leaf")
+
+// analyse gives the terms of a text.
+type analyser struct {
+	tokenizer analysis.Tokenizer
+	filters   []analysis.TokenFilter
+}
+
+func newAnalyser() (*analyser, error) {
+	cache := registry.NewCache()
+	tokenizer, err := cache.TokenizerNamed(unicode.Name)
+	if err != nil {
+		return nil, fmt.Errorf("setting up search: %w", err)
+	}
+	an := &analyser{tokenizer: tokenizer}
+	for _, name := range []string{lowercase.Name, fr.ElisionName, fr.StopName, fr.LightStemmerName} {
+		f, err := cache.TokenFilterNamed(name)
+		if err != nil {
+			return nil, fmt.Errorf("setting up search: %w", err)
+		}
+		an.filters = append(an.filters, f)
+	}
+	return an, nil
+}
+
+// terms are the distinct terms of a text, without accents.
+func (an *analyser) terms(text string) []string {
+	stream := an.tokenizer.Tokenize([]byte(text))
+	for _, f := range an.filters {
+		stream = f.Filter(stream)
+	}
+	var out []string
+	for _, t := range stream {
+		out = append(out, foldAccents(string(t.Term)))
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// hashed replaces terms by what the index holds.
+func (a *Archive) hashed(tenant string, terms []string) []string {
+	out := make([]string, len(terms))
+	for i, t := range terms {
+		out[i] = strings.ToLower(base32.StdEncoding.EncodeToString(keyedHash(a.indexKey, "word", tenant, t)[:15]))
+	}
+	return out
+}
+
+// searchText is what of a unit can be searched.
+func searchText(d *Description) string {
+	parts := []string{d.Title, d.Description, d.Subject}
+	for _, o := range d.Objects {
+		parts = append(parts, strings.NewReplacer("_", " ", "-", " ", ".", " ").Replace(o.Filename))
+	}
+	for _, k := range slices.Sorted(maps.Keys(d.Custom)) {
+		parts = append(parts, d.Custom[k])
+	}
+	return strings.Join(parts, "\n")
+}
+
+func searchMapping() *mapping.IndexMappingImpl {
+	field := bleve.NewKeywordFieldMapping()
+	field.Store, field.IncludeTermVectors, field.IncludeInAll, field.DocValues = false, false, false, false
+	doc := bleve.NewDocumentStaticMapping()
+	doc.AddFieldMappingsAt("w", field)
+	m := bleve.NewIndexMapping()
+	m.DefaultMapping, m.DefaultAnalyzer = doc, keyword.Name
+	m.StoreDynamic, m.IndexDynamic, m.DocValuesDynamic = false, false, false
+	return m
+}
+
+// Search gives the units that hold all the words, best first, after bringing the
+// index up to date with the catalogue.
+func (a *Archive) Search(tenant, words string, limit int) ([]*Unit, error) {
+	t, err := a.config.tenant(tenant)
+	if err != nil {
+		return nil, err
+	}
+	an, err := newAnalyser()
+	if err != nil {
+		return nil, err
+	}
+	terms := an.terms(words)
+	if len(terms) == 0 {
+		return nil, &Refusal{Problems: []string{fmt.Sprintf("%q holds no word to search for", words)}}
+	}
+	index, unlock, err := a.openSearch()
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if err := a.updateSearch(index, an); err != nil {
+		return nil, errors.Join(err, index.Close())
+	}
+	ids, err := queryIndex(index, a.hashed(t.ID, terms), limit)
+	if err := errors.Join(err, a.closeSearch(index)); err != nil {
+		return nil, fmt.Errorf("searching: %w", err)
+	}
+	units := make([]*Unit, 0, len(ids))
+	for _, id := range ids {
+		u, err := a.Unit(id)
+		if err != nil {
+			return nil, err
+		}
+		units = append(units, u)
+	}
+	return units, nil
+}
+
+func queryIndex(index bleve.Index, terms []string, limit int) (ids []string, err error) {
+	var all []query.Query
+	for _, t := range terms {
+		q := bleve.NewTermQuery(t)
+		q.SetField("w")
+		all = append(all, q)
+	}
+	req := bleve.NewSearchRequestOptions(bleve.NewConjunctionQuery(all...), limit, 0, false)
+	req.SortBy([]string{"-_score", "_id"})
+	res, err := index.Search(req)
+	if err != nil {
+		return nil, err
+	}
+	for _, hit := range res.Hits {
+		ids = append(ids, hit.ID)
+	}
+	return ids, nil
+}
+
+// updateSearch adds the units archived since the index was last used.
+func (a *Archive) updateSearch(index bleve.Index, an *analyser) error {
+	next := uint64(0)
+	if b, err := index.GetInternal(searchMark); err == nil && len(b) == 8 {
+		next = binary.BigEndian.Uint64(b)
+	}
+	for {
+		batch := index.NewBatch()
+		more, err := a.fillBatch(batch, an, &next)
+		if err != nil {
+			return fmt.Errorf("bringing search up to date: %w", err)
+		}
+		if batch.Size() > 0 {
+			batch.SetInternal(searchMark, be64(next))
+			if err := index.Batch(batch); err != nil {
+				return fmt.Errorf("bringing search up to date: %w", err)
+			}
+		}
+		if !more {
+			return nil
+		}
+	}
+}
+
+// fillBatch takes up to a thousand leaves from number next on; leaves of objects
+// are passed over.
+func (a *Archive) fillBatch(batch *bleve.Batch, an *analyser, next *uint64) (more bool, err error) {
+	err = a.cat.view(func(t *tx) error {
+		return t.scan(bktLeaf, be64(*next), nil, func(k, row []byte) (bool, error) {
+			_, entry, item, err := parseLeafRow(row)
+			if err != nil {
+				return false, err
+			}
+			it, err := t.item(entry, item)
+			if err != nil {
+				return false, err
+			}
+			if *next = binary.BigEndian.Uint64(k) + 1; it.Object == "" {
+				u, err := a.unit(t, it.Unit, it.Version)
+				if err != nil {
+					return false, err
+				}
+				doc := map[string]any{"w": a.hashed(u.Tenant, an.terms(searchText(&u.Description)))}
+				if err := batch.Index(it.Unit, doc); err != nil {
+					return false, err
+				}
+			}
+			more = batch.Size() >= 1000
+			return !more, nil
+		})
+	})
+	return more, err
+}
+
+// openSearch opens the index, or makes a new one when there is none or it is
+// damaged. It is held by one process at a time; others wait for it briefly.
+func (a *Archive) openSearch() (bleve.Index, func(), error) {
+	dir := filepath.Join(a.dir, searchDir)
+	if err := a.fs.MkdirAll(dir, 0o700); err != nil {
+		return nil, nil, fmt.Errorf("opening search: %w", err)
+	}
+	unlock, err := waitLock(filepath.Join(dir, lockFile))
+	if err != nil {
+		return nil, nil, fmt.Errorf("opening search: %w", err)
+	}
+	path := filepath.Join(dir, "index")
+	index, err := openIndex(dir, path)
+	if err != nil {
+		a.log.Info("making the search index anew", "reason", err)
+		if err = os.RemoveAll(path); err == nil {
+			index, err = bleve.New(path, searchMapping())
+		}
+	}
+	if err != nil {
+		unlock()
+		return nil, nil, fmt.Errorf("opening search: %w", err)
+	}
+	return index, unlock, nil
+}
+
+func openIndex(dir, path string) (bleve.Index, error) {
+	if err := checkSums(dir); err != nil {
+		return nil, err
+	}
+	return bleve.Open(path)
+}
+
+// closeSearch closes the index and writes down the sums of its files, by which
+// the next use tells that they are whole.
+func (a *Archive) closeSearch(index bleve.Index) error {
+	if err := index.Close(); err != nil {
+		return err
+	}
+	return a.writeSums(filepath.Join(a.dir, searchDir))
+}
+
+// rebuildSearch throws the index away and makes it anew; with repair false it
+// does nothing.
+func (a *Archive) rebuildSearch(repair bool) (done bool, err error) {
+	if !repair {
+		return false, nil
+	}
+	an, err := newAnalyser()
+	if err != nil {
+		return false, err
+	}
+	index, unlock, err := a.openSearch() // makes it anew: its sums do not hold
+	if err != nil {
+		return false, err
+	}
+	defer unlock()
+	if err := a.updateSearch(index, an); err != nil {
+		return false, errors.Join(err, index.Close())
+	}
+	return true, a.closeSearch(index)
+}

@@ -1,0 +1,331 @@
+package archive
+
+import (
+	"cmp"
+	"crypto/x509"
+	"encoding/json"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sae/integrity"
+	"sae/integrity/tsp"
+)
+
+// Status is the state of an archive at a glance. It names nobody.
+type Status struct {
+	Archive     string            `json:"archive"`
+	Tenants     []string          `json:"tenants"`
+	Units       int64             `json:"units"`
+	Objects     int64             `json:"objects"`
+	Bytes       int64             `json:"bytes"` // of content, one copy
+	Ledger      int64             `json:"ledger"`
+	Batches     int64             `json:"batches"`
+	Pending     uint64            `json:"pending"`                // leaves that wait for their seal
+	PendingFrom *time.Time        `json:"pendingSince,omitempty"` // since when
+	LastSeal    *time.Time        `json:"lastSeal,omitempty"`
+	LastAudit   *AuditState       `json:"lastAudit,omitempty"`
+	Authorities []AuthorityStatus `json:"authorities"`
+	Offers      []OfferStatus     `json:"offers"`
+	Problems    []string          `json:"problems"` // what a person should look at
+}
+
+// AuditState is the last audit; the catalogue keeps it as it is.
+type AuditState struct {
+	Time  time.Time `json:"time"`
+	Entry int64     `json:"ledgerEntry"`
+	integrity.AuditDetail
+}
+
+// AuthorityStatus is a configured time-stamping authority.
+type AuthorityStatus struct {
+	Name     string     `json:"name"`
+	Embedded bool       `json:"embedded"`          // then not qualified
+	Expires  *time.Time `json:"expires,omitempty"` // of the certificate of its last token here
+}
+
+// OfferStatus is one place for copies.
+type OfferStatus struct {
+	Name    string     `json:"name"`
+	Path    string     `json:"path"`
+	Down    string     `json:"down,omitempty"` // why it cannot be used
+	Missing int64      `json:"missing"`        // copies in the repair queue
+	Since   *time.Time `json:"missingSince,omitempty"`
+	Free    uint64     `json:"freeBytes"`
+	Size    uint64     `json:"sizeBytes"`
+}
+
+// Status gives the state of the archive.
+func (a *Archive) Status() (*Status, error) {
+	s := &Status{Archive: a.config.Archive, Problems: []string{}}
+	for _, t := range a.config.Tenants {
+		s.Tenants = append(s.Tenants, t.ID)
+	}
+	expires := map[string]time.Time{}
+	err := a.cat.view(func(t *tx) error { return s.read(a, t, expires) })
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range a.config.Authority {
+		x := AuthorityStatus{Name: c.Name, Embedded: c.Embedded}
+		if e, ok := expires[c.Name]; ok {
+			x.Expires = &e
+		} else if c.Embedded {
+			x.Expires = certificateEnd(filepath.Join(a.dir, tsaCertFile))
+		}
+		s.Authorities = append(s.Authorities, x)
+	}
+	debts, err := a.debts()
+	if err != nil {
+		return nil, err
+	}
+	for i, o := range a.offers {
+		s.Offers = append(s.Offers, offerStatus(o, a.config.Offers[i].Path, debts))
+	}
+	s.judge()
+	return s, nil
+}
+
+func certificateEnd(path string) *time.Time {
+	certs, err := readCertificates(path)
+	if err != nil || len(certs) == 0 {
+		return nil
+	}
+	return &certs[0].NotAfter
+}
+
+func (s *Status) read(a *Archive, t *tx, expires map[string]time.Time) error {
+	cp, err := a.checkpointIn(t)
+	if err != nil {
+		return err
+	}
+	s.Ledger = cp.Size
+	err = t.scan(bktObject, nil, nil, func(_, v []byte) (bool, error) {
+		var r objectRecord
+		_, err := decodeRecord(v, &r)
+		s.Objects++
+		s.Bytes += r.Size
+		return true, err
+	})
+	if err != nil {
+		return err
+	}
+	if s.Units, err = t.countUnits(); err != nil {
+		return err
+	}
+	err = t.scan(bktBatch, nil, nil, func(_, v []byte) (bool, error) {
+		rec, err := decodeBatch(v)
+		s.Batches++
+		s.LastSeal = &rec.Stamped
+		if end := signerEnd(rec.Token); end != nil {
+			expires[rec.Authority] = *end
+		}
+		return true, err
+	})
+	if err != nil {
+		return err
+	}
+	n, since, err := t.waiting()
+	if s.Pending = n; n > 0 {
+		s.PendingFrom = &since
+	}
+	if err != nil {
+		return err
+	}
+	b, err := t.get(bktMeta, metaAudit)
+	if err != nil || b == nil {
+		return err
+	}
+	s.LastAudit = &AuditState{}
+	return json.Unmarshal(b, s.LastAudit)
+}
+
+// countUnits counts units, not their versions.
+func (t *tx) countUnits() (n int64, err error) {
+	last := ""
+	err = t.scan(bktUnit, nil, nil, func(k, _ []byte) (bool, error) {
+		if id, _ := splitUnitKey(k); id != last {
+			n, last = n+1, id
+		}
+		return true, nil
+	})
+	return n, err
+}
+
+// signerEnd is the end of the validity of the certificate that signed a token.
+func signerEnd(der []byte) *time.Time {
+	token, err := tsp.Parse(der)
+	if err != nil {
+		return nil
+	}
+	for _, c := range token.Certificates {
+		for _, use := range c.ExtKeyUsage {
+			if use == x509.ExtKeyUsageTimeStamping {
+				return &c.NotAfter
+			}
+		}
+	}
+	return nil
+}
+
+func offerStatus(o *offer, path string, debts []debt) OfferStatus {
+	s := OfferStatus{Name: o.name, Path: path}
+	if o.down != nil {
+		s.Down = o.down.Error()
+	}
+	for _, d := range debts {
+		if d.offer != o.name {
+			continue
+		}
+		if s.Missing++; s.Since == nil || d.Since.Before(*s.Since) {
+			s.Since = &d.Since
+		}
+	}
+	var st unix.Statfs_t
+	if err := unix.Statfs(path, &st); err == nil {
+		s.Free, s.Size = st.Bavail*uint64(st.Bsize), st.Blocks*uint64(st.Bsize)
+	}
+	return s
+}
+
+// judge says what a person should look at.
+func (s *Status) judge() {
+	say := func(text string) { s.Problems = append(s.Problems, text) }
+	for _, o := range s.Offers {
+		if o.Down != "" {
+			say("offer " + o.Name + " is down: " + o.Down)
+		}
+		if o.Missing > 0 {
+			say("offer " + o.Name + " misses copies: run sae repair")
+		}
+		if o.Size > 0 && o.Free < o.Size/20 {
+			say("offer " + o.Name + " is nearly full")
+		}
+	}
+	for _, x := range s.Authorities {
+		if x.Embedded {
+			say("time-stamping authority " + x.Name + " is NOT qualified: it is for evaluation")
+		}
+		if x.Expires != nil && time.Until(*x.Expires) < 90*24*time.Hour {
+			say("the certificate of time-stamping authority " + x.Name + " expires on " + x.Expires.Format(time.DateOnly))
+		}
+	}
+	if s.PendingFrom != nil && time.Since(*s.PendingFrom) > 24*time.Hour {
+		say("deposits wait for their seal since " + s.PendingFrom.Format(time.RFC3339) + ": run sae seal")
+	}
+	if s.LastAudit != nil && s.LastAudit.Findings > s.LastAudit.Repaired {
+		say("the last audit found damage that is not repaired: run sae audit --repair")
+	}
+	if s.LastAudit != nil && s.LastAudit.Lost > 0 {
+		say("the last audit found objects with NO GOOD COPY left")
+	}
+}
+
+// ChannelShare is how many units came by a channel, and their bytes.
+type ChannelShare struct {
+	Channel Channel `json:"channel"`
+	Units   int64   `json:"units"`
+	Objects int64   `json:"objects"`
+	Bytes   int64   `json:"bytes"`
+	Share   float64 `json:"share"` // of the units that came by any channel, 0 to 1
+}
+
+// FormatCount is how many objects have a format.
+type FormatCount struct {
+	PUID    string `json:"puid"` // "" for unknown
+	Name    string `json:"name"`
+	Objects int64  `json:"objects"`
+	Bytes   int64  `json:"bytes"`
+}
+
+// Stats are the shares of the channels and the formats.
+type Stats struct {
+	Channels []ChannelShare `json:"channels"`
+	Formats  []FormatCount  `json:"formats"`
+}
+
+// Stats counts the units of all tenants by channel and the objects by format.
+func (a *Archive) Stats() (*Stats, error) {
+	channels := map[Channel]*ChannelShare{}
+	for _, c := range Channels {
+		channels[c] = &ChannelShare{Channel: c}
+	}
+	formats := map[string]*FormatCount{}
+	err := a.cat.view(func(t *tx) error {
+		of := map[string]Channel{} // channel by object
+		if err := t.countChannels(channels, of); err != nil {
+			return err
+		}
+		return t.countFormats(formats, channels, of)
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := &Stats{Formats: []FormatCount{}}
+	var total int64
+	for _, c := range channels {
+		total += c.Units
+	}
+	for _, c := range Channels {
+		x := *channels[c]
+		if total > 0 {
+			x.Share = float64(x.Units) / float64(total)
+		}
+		out.Channels = append(out.Channels, x)
+	}
+	for _, f := range formats {
+		out.Formats = append(out.Formats, *f)
+	}
+	slices.SortFunc(out.Formats, func(x, y FormatCount) int {
+		return cmp.Or(cmp.Compare(y.Objects, x.Objects), cmp.Compare(x.PUID, y.PUID))
+	})
+	return out, nil
+}
+
+// countChannels counts the last version of every unit.
+func (t *tx) countChannels(channels map[Channel]*ChannelShare, of map[string]Channel) error {
+	var last unitRecord
+	count := func() {
+		if c := channels[last.Channel]; c != nil {
+			c.Units++
+			for _, o := range last.Objects {
+				of[o] = last.Channel
+			}
+		}
+	}
+	err := t.scan(bktUnit, nil, nil, func(_, v []byte) (bool, error) {
+		var r unitRecord
+		_, err := decodeRecord(v, &r)
+		if r.Unit != last.Unit {
+			count()
+		}
+		last = r
+		return true, err
+	})
+	count()
+	return err
+}
+
+func (t *tx) countFormats(formats map[string]*FormatCount, channels map[Channel]*ChannelShare, of map[string]Channel) error {
+	return t.scan(bktObject, nil, nil, func(_, v []byte) (bool, error) {
+		var r objectRecord
+		if _, err := decodeRecord(v, &r); err != nil {
+			return false, err
+		}
+		f := formats[r.Format.PUID]
+		if f == nil {
+			f = &FormatCount{PUID: r.Format.PUID, Name: strings.TrimSpace(r.Format.Name + " " + r.Format.Version)}
+			formats[r.Format.PUID] = f
+		}
+		f.Objects++
+		f.Bytes += r.Size
+		if c := channels[of[r.Object]]; c != nil {
+			c.Objects++
+			c.Bytes += r.Size
+		}
+		return true, nil
+	})
+}

@@ -1,0 +1,171 @@
+package archive
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"sync"
+)
+
+// enough says whether the storage policy accepts a blob that lies durably in
+// copies of the offers.
+func (a *Archive) enough(copies int) bool {
+	if a.config.Storage.Down == "refuse" {
+		return copies == len(a.offers)
+	}
+	return copies >= a.config.Storage.Copies
+}
+
+// policyError explains why a blob has too few copies, offer by offer.
+func (a *Archive) policyError(copies int, failed map[int]error) error {
+	want := a.config.Storage.Copies
+	if a.config.Storage.Down == "refuse" {
+		want = len(a.offers)
+	}
+	errs := []error{fmt.Errorf("%d of %d copies could be written, the storage policy wants %d (offer-down: %s)",
+		copies, len(a.offers), want, a.config.Storage.Down)}
+	for i, o := range a.offers {
+		if err := failed[i]; err != nil {
+			errs = append(errs, fmt.Errorf("offer %s: %w", o.name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// syncOffers syncs the offers used, at the same time, and gives the errors of
+// those that failed.
+func (a *Archive) syncOffers(used map[int]bool) map[int]error {
+	errs := make([]error, len(a.offers))
+	var wg sync.WaitGroup
+	for i := range used {
+		wg.Go(func() { errs[i] = a.offers[i].blobs.Sync(context.Background()) })
+	}
+	wg.Wait()
+	failed := map[int]error{}
+	for i, err := range errs {
+		if err != nil {
+			failed[i] = err
+		}
+	}
+	return failed
+}
+
+// settle takes the offers that could not be synced out of the blobs of one
+// operation and says whether the policy still accepts them.
+func (a *Archive) settle(blobs []storedBlob, notSynced map[int]error) error {
+	for n := range blobs {
+		b := &blobs[n]
+		in := b.in[:0:0]
+		for _, i := range b.in {
+			if err := notSynced[i]; err != nil {
+				b.fail(i, err)
+			} else {
+				in = append(in, i)
+			}
+		}
+		if b.in = in; !a.enough(len(in)) {
+			return a.policyError(len(in), b.failed)
+		}
+	}
+	return nil
+}
+
+func (b *storedBlob) fail(offer int, err error) {
+	if b.failed == nil {
+		b.failed = map[int]error{}
+	}
+	b.failed[offer] = err
+}
+
+// copies writes the same ciphertext to every offer, and its SHA-256. An offer
+// that fails is left out, as far as the policy allows.
+type copies struct {
+	a       *Archive
+	blob    storedBlob
+	writers []BlobWriter // per offer; nil when it failed
+	sum     hash.Hash
+}
+
+// createCopies begins a blob in every offer.
+func (a *Archive) createCopies(ctx context.Context, object string) (*copies, error) {
+	name := blobName(a.session, a.blobs.Add(1))
+	c := &copies{a: a, blob: storedBlob{name: name, object: object}, writers: make([]BlobWriter, len(a.offers)), sum: sha256.New()}
+	for i, o := range a.offers {
+		err := o.down
+		if err == nil {
+			c.writers[i], err = o.blobs.Create(ctx, name)
+		}
+		if err != nil {
+			c.writers[i] = nil
+			c.blob.fail(i, err)
+		}
+	}
+	return c, c.enough()
+}
+
+// enough refuses, and removes what was written, when too few offers are left.
+func (c *copies) enough() error {
+	left := 0
+	for _, w := range c.writers {
+		if w != nil {
+			left++
+		}
+	}
+	if c.a.enough(left) {
+		return nil
+	}
+	c.abort()
+	return c.a.policyError(left, c.blob.failed)
+}
+
+func (c *copies) Write(p []byte) (int, error) {
+	c.sum.Write(p)
+	failures := len(c.blob.failed)
+	for i, w := range c.writers {
+		if w == nil {
+			continue
+		}
+		if _, err := w.Write(p); err != nil {
+			w.Abort()
+			c.writers[i] = nil
+			c.blob.fail(i, err)
+		}
+	}
+	if len(c.blob.failed) > failures {
+		if err := c.enough(); err != nil {
+			return 0, err
+		}
+	}
+	return len(p), nil
+}
+
+// close ends the blob in every offer; it becomes durable with the next sync.
+func (c *copies) close() (storedBlob, error) {
+	for i, w := range c.writers {
+		if w == nil {
+			continue
+		}
+		if err := w.Close(); err != nil {
+			w.Abort()
+			c.writers[i] = nil
+			c.blob.fail(i, err)
+			continue
+		}
+		c.blob.in = append(c.blob.in, i)
+	}
+	if err := c.enough(); err != nil {
+		return storedBlob{}, err
+	}
+	return c.blob, nil
+}
+
+func (c *copies) abort() {
+	for i, w := range c.writers {
+		if w != nil {
+			w.Abort()
+			c.writers[i] = nil
+		}
+	}
+}

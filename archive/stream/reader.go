@@ -1,0 +1,234 @@
+package stream
+
+import (
+	"crypto/cipher"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+)
+
+// Source is one copy of a ciphertext. All sources of a reader hold the same bytes.
+type Source struct {
+	Name     string // for failures
+	ReaderAt io.ReaderAt
+	Size     int64
+}
+
+// Failure is a source that could not be used, or gave a bad segment.
+type Failure struct {
+	Source  string
+	Segment int64 // -1: not a segment, the source as a whole
+	Err     error
+}
+
+// CorruptError says that no source has a good copy of a segment.
+type CorruptError struct {
+	Segment int64
+	Offset  int64 // of the segment's content
+	Err     error // what was wrong with each source
+}
+
+func (e *CorruptError) Error() string {
+	return fmt.Sprintf("segment %d, content from byte %d, has no good copy: %v", e.Segment, e.Offset, e.Err)
+}
+
+func (e *CorruptError) Unwrap() error { return e.Err }
+
+// Reader reads content, at random (io.ReaderAt) or in order (io.Reader). Each
+// segment is authenticated before any byte of it is given out; one that is bad in
+// a source is read from the next. Reading at random may be done at the same time.
+type Reader struct {
+	size  int64 // of the content
+	count int64 // segments
+	ad    []byte
+	key   [32]byte
+
+	mu       sync.Mutex
+	copies   []*source
+	failures []Failure
+	pos      int64
+	cached   int64 // segment in plain, -1 for none
+	plain    []byte
+	cipher   []byte
+}
+
+// source is a copy with the key that its header leads to.
+type source struct {
+	Source
+	aead   cipher.AEAD
+	nonce  nonce
+	failed bool
+}
+
+// NewReader reads the content enciphered under key and ad from the given copies,
+// in their order. A copy whose length or header is impossible is a failure; an
+// error when none is left.
+func NewReader(key [32]byte, ad []byte, sources ...Source) (*Reader, error) {
+	r := &Reader{ad: ad, key: key, cached: -1, size: -1}
+	var errs []error
+	for _, s := range sources {
+		c, err := r.open(s)
+		if err != nil {
+			r.failures = append(r.failures, Failure{s.Name, -1, err})
+			errs = append(errs, fmt.Errorf("%s: %w", s.Name, err))
+			continue
+		}
+		r.copies = append(r.copies, c)
+	}
+	if len(r.copies) == 0 {
+		return nil, &CorruptError{Err: errors.Join(errs...)}
+	}
+	r.count = segments(r.size)
+	r.cipher = make([]byte, min(CiphertextSize(r.size), segmentSize))
+	return r, nil
+}
+
+// open reads the header of a source. The first one whose length is possible says
+// how long the content is.
+func (r *Reader) open(s Source) (*source, error) {
+	plain, err := PlaintextSize(s.Size)
+	if err != nil {
+		return nil, err
+	}
+	if r.size >= 0 && plain != r.size {
+		return nil, fmt.Errorf("%d bytes, another copy has %d", s.Size, CiphertextSize(r.size))
+	}
+	header := make([]byte, headerSize)
+	if _, err := readFullAt(s.ReaderAt, header, 0); err != nil {
+		return nil, err
+	}
+	if header[0] != headerSize {
+		return nil, errors.New("not a header")
+	}
+	c := &source{Source: s}
+	copy(c.nonce[:], header[1+saltSize:])
+	if c.aead, err = aead(r.key, header[1:1+saltSize], r.ad); err != nil {
+		return nil, err
+	}
+	r.size = plain
+	return c, nil
+}
+
+func readFullAt(r io.ReaderAt, p []byte, off int64) (int, error) {
+	n, err := r.ReadAt(p, off)
+	if n == len(p) {
+		return n, nil
+	}
+	if err == nil || err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+// Size is the length of the content.
+func (r *Reader) Size() int64 { return r.size }
+
+// Failures are the sources found bad so far, each with the first segment at which
+// it was.
+func (r *Reader) Failures() []Failure {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]Failure(nil), r.failures...)
+}
+
+// place gives the segment that holds a byte of the content, and where in it.
+func place(off int64) (segment, within int64) {
+	if off < plainFirst {
+		return 0, off
+	}
+	off -= plainFirst
+	return 1 + off/plainSegment, off % plainSegment
+}
+
+// ReadAt implements io.ReaderAt.
+func (r *Reader) ReadAt(p []byte, off int64) (n int, err error) {
+	if off < 0 {
+		return 0, errors.New("reading before the beginning")
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.readAt(p, off)
+}
+
+func (r *Reader) readAt(p []byte, off int64) (n int, err error) {
+	for n < len(p) {
+		if off >= r.size {
+			// An empty content has a segment too: its tag is what says that it is empty.
+			if r.size == 0 {
+				if err := r.load(0); err != nil {
+					return n, err
+				}
+			}
+			return n, io.EOF
+		}
+		segment, within := place(off)
+		if err := r.load(segment); err != nil {
+			return n, err
+		}
+		k := copy(p[n:], r.plain[within:])
+		n, off = n+k, off+int64(k)
+	}
+	return n, nil
+}
+
+// Read implements io.Reader.
+func (r *Reader) Read(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(p) == 0 {
+		return 0, nil
+	}
+	n, err := r.readAt(p, r.pos)
+	r.pos += int64(n)
+	if n > 0 && err == io.EOF {
+		err = nil
+	}
+	return n, err
+}
+
+// load makes a segment the cached one.
+func (r *Reader) load(segment int64) error {
+	if segment == r.cached {
+		return nil
+	}
+	r.cached = -1
+	var errs []error
+	for _, c := range r.copies {
+		err := r.loadFrom(c, segment)
+		if err == nil {
+			r.cached = segment
+			return nil
+		}
+		if !c.failed { // its first failure is enough to have the copy repaired
+			c.failed = true
+			r.failures = append(r.failures, Failure{c.Name, segment, err})
+		}
+		errs = append(errs, fmt.Errorf("%s: %w", c.Name, err))
+	}
+	offset := int64(0)
+	if segment > 0 {
+		offset = plainFirst + (segment-1)*plainSegment
+	}
+	return &CorruptError{segment, offset, errors.Join(errs...)}
+}
+
+var errTag = errors.New("it was changed: its tag does not match")
+
+func (r *Reader) loadFrom(c *source, segment int64) error {
+	start, end := segment*segmentSize, min((segment+1)*segmentSize, c.Size)
+	if segment == 0 {
+		start = headerSize
+	}
+	b := r.cipher[:end-start]
+	if _, err := readFullAt(c.ReaderAt, b, start); err != nil {
+		return err
+	}
+	c.nonce.set(segment, segment == r.count-1)
+	plain, err := c.aead.Open(b[:0], c.nonce[:], b, nil)
+	if err != nil {
+		return errTag
+	}
+	r.plain = plain
+	return nil
+}

@@ -1,0 +1,211 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"sae/archive"
+)
+
+func (c *cli) auditCmd() *cobra.Command {
+	var sample string
+	var repair bool
+	cmd := &cobra.Command{
+		Use:   "audit",
+		Short: "Re-read every copy of every object, the evidence and the ledger; repair bad copies from good ones",
+		Long: `Re-read the archive: every record of the catalogue, the whole ledger, every batch and
+token, every description, and every copy of every object in every offer. The
+result goes into the ledger. With --repair a bad or missing copy is replaced by a
+good one. The exit status is 3 when damage remains.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			share, err := parseSample(sample)
+			if err != nil {
+				return err
+			}
+			return c.open(false, func(a *archive.Archive) error {
+				bar := c.newBar(-1, "auditing")
+				report, err := a.Audit(cmd.Context(), c.agent, archive.AuditOptions{Sample: share, Repair: repair, Progress: bar.set})
+				bar.finish()
+				if report == nil {
+					return err
+				}
+				return errors.Join(c.printAudit(report), err)
+			})
+		},
+	}
+	cmd.Flags().StringVar(&sample, "sample", "100%", "share of the objects whose copies are read, such as 5%")
+	cmd.Flags().BoolVar(&repair, "repair", false, "replace bad and missing copies")
+	return cmd
+}
+
+func parseSample(s string) (float64, error) {
+	n, err := strconv.ParseFloat(strings.TrimSuffix(s, "%"), 64)
+	if err != nil || !(n > 0 && n <= 100) {
+		return 0, usagef("--sample %q: want a percentage above 0 and up to 100, such as 5%%", s)
+	}
+	return n / 100, nil
+}
+
+// printAudit prints a report; damage that remains ends with status 3.
+func (c *cli) printAudit(r *archive.AuditReport) error {
+	if c.json {
+		if err := c.printJSON(r); err != nil {
+			return err
+		}
+	} else {
+		c.printf("audited %d units, %d objects, %d copies, %s of content, %d batches in %.1f s\n",
+			r.Units, r.Objects, r.Copies, bytesText(r.Bytes), r.Batches, r.Seconds)
+		for _, f := range r.List {
+			c.printf("%s  %s  %s%s: %s\n", outcome(f), f.What, f.Where, inOffer(f.Offer), strings.ReplaceAll(f.Why, "\n", "; "))
+		}
+		c.printf("findings: %d, repaired: %d, lost: %d (ledger entry %d)\n", r.Findings, r.Repaired, r.Lost, r.Entry)
+	}
+	if !r.Sound() {
+		return errDamage
+	}
+	return nil
+}
+
+func outcome(f archive.Finding) string {
+	switch {
+	case f.Repaired:
+		return "REPAIRED"
+	case f.Lost:
+		return "LOST    "
+	}
+	return "DAMAGED "
+}
+
+func inOffer(name string) string {
+	if name == "" {
+		return ""
+	}
+	return " in offer " + name
+}
+
+func (c *cli) repairCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "repair",
+		Short: "Make the copies that were missing when their deposits were acknowledged",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.open(false, func(a *archive.Archive) error {
+				r, err := a.RepairQueue(cmd.Context(), c.agent)
+				if err != nil {
+					return err
+				}
+				if c.json {
+					err = c.printJSON(r)
+				} else {
+					c.printf("copies made: %d, still missing: %d\n", r.Copies, len(r.Left))
+					for _, f := range r.Left {
+						c.printf("missing  %s%s: %s\n", f.Where, inOffer(f.Offer), strings.ReplaceAll(f.Why, "\n", "; "))
+					}
+				}
+				if err == nil && len(r.Left) > 0 {
+					err = errSaid
+				}
+				return err
+			})
+		},
+	}
+}
+
+func (c *cli) statusCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "Counts, what waits for its seal, last audit, time-stamping certificates, offers, disks, and what to look at",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return c.open(true, func(a *archive.Archive) error {
+				s, err := a.Status()
+				if err != nil {
+					return err
+				}
+				if c.json {
+					return c.printJSON(s)
+				}
+				return c.printStatus(s)
+			})
+		},
+	}
+}
+
+func (c *cli) printStatus(s *archive.Status) error {
+	err := c.table(func(w io.Writer) {
+		fmt.Fprintf(w, "archive\t%s (tenants: %s)\n", s.Archive, strings.Join(s.Tenants, ", "))
+		fmt.Fprintf(w, "holds\t%d units, %d objects, %s\n", s.Units, s.Objects, bytesText(s.Bytes))
+		fmt.Fprintf(w, "ledger\t%d entries, %d batches sealed\n", s.Ledger, s.Batches)
+		if s.Pending > 0 {
+			fmt.Fprintf(w, "to seal\t%d leaves, waiting since %s\n", s.Pending, timeText(s.PendingFrom))
+		} else {
+			fmt.Fprintf(w, "to seal\tnothing\n")
+		}
+		if s.LastSeal != nil {
+			fmt.Fprintf(w, "last seal\t%s\n", timeText(s.LastSeal))
+		}
+		if l := s.LastAudit; l != nil {
+			fmt.Fprintf(w, "last audit\t%s: %d objects (%.0f%%), %d findings, %d repaired, %d lost\n",
+				l.Time.Format(time.RFC3339), l.Objects, l.Sample*100, l.Findings, l.Repaired, l.Lost)
+		} else {
+			fmt.Fprintf(w, "last audit\tnever\n")
+		}
+		for _, x := range s.Authorities {
+			expires := "no token of it here yet"
+			if x.Expires != nil {
+				expires = "certificate until " + x.Expires.Format(time.DateOnly)
+			}
+			fmt.Fprintf(w, "time-stamps\t%s%s: %s\n", x.Name, map[bool]string{true: " (embedded, NOT qualified)"}[x.Embedded], expires)
+		}
+		for _, o := range s.Offers {
+			state := fmt.Sprintf("up, %s free of %s", bytesText(int64(o.Free)), bytesText(int64(o.Size)))
+			if o.Down != "" {
+				state = "DOWN"
+			}
+			if o.Missing > 0 {
+				state += fmt.Sprintf(", %d copies missing since %s", o.Missing, timeText(o.Since))
+			}
+			fmt.Fprintf(w, "offer\t%s: %s\n", o.Name, state)
+		}
+	})
+	for _, p := range s.Problems {
+		c.printf("! %s\n", p)
+	}
+	return err
+}
+
+func (c *cli) statsCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "stats",
+		Short: "Shares of the channels by which documents came, and of the formats",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return c.open(true, func(a *archive.Archive) error {
+				s, err := a.Stats()
+				if err != nil {
+					return err
+				}
+				if c.json {
+					return c.printJSON(s)
+				}
+				return c.table(func(w io.Writer) {
+					fmt.Fprintf(w, "channel\tunits\tshare\tobjects\tsize\n")
+					for _, x := range s.Channels {
+						fmt.Fprintf(w, "%s\t%d\t%.1f%%\t%d\t%s\n", x.Channel, x.Units, x.Share*100, x.Objects, bytesText(x.Bytes))
+					}
+					fmt.Fprintf(w, "\nformat\tobjects\tsize\tname\n")
+					for _, f := range s.Formats {
+						fmt.Fprintf(w, "%s\t%d\t%s\t%s\n", orText(f.PUID, "unknown"), f.Objects, bytesText(f.Bytes), f.Name)
+					}
+				})
+			})
+		},
+	}
+}

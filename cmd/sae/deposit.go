@@ -1,0 +1,348 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/spf13/cobra"
+
+	"sae/archive"
+)
+
+// depositFlags are the flags of deposit.
+type depositFlags struct {
+	deposit   archive.Deposit
+	flags     fields
+	paper     archive.PhysicalObject
+	scan      archive.Scan
+	paperKept string
+	metadata  string
+	follow    bool
+	each      bool
+	jobs      int
+	filesFrom string
+	receipt   string
+	waitSeal  bool
+}
+
+func (c *cli) depositCmd() *cobra.Command {
+	d := &depositFlags{}
+	cmd := &cobra.Command{
+		Use:   "deposit PATH...",
+		Short: "Deposit files and folders, as one operation: all of it is archived, or nothing",
+		Long: `Deposit files and folders, as one operation: all of it is archived, or nothing.
+
+A folder becomes a tree of units, each file a unit with one object. What is printed
+was written to as many offers as the configuration wants and is in the ledger: it
+is acknowledged. The time-stamp comes with sae seal, or --wait-seal.
+
+The channel says how the documents came, because their probative value differs:
+  digital    born digital
+  digitised  paper that was scanned; needs the scan record (--scan-..., --paper-kept)
+  paper      paper only; no PATH, but --title and --paper-location
+  both       the paper is kept beside its copy; needs both
+
+Metadata comes from a JSON or CSV file. JSON: {"subject": "...", "files": {"PATH":
+{"title": "..."}}}, fields for all files and, by their path below the folder
+deposited, for each. CSV: a column "file" and a column per field. Fields: title,
+description, startDate, endDate, subject, channel, rule, ruleStart, scan.by,
+scan.date, scan.device, scan.settings, scan.paperKept, scan.process, scan.control,
+scan.pages, paper.location, paper.physicalId, paper.pages, custom.NAME.`,
+		Example: `  sae deposit --subject MDPH-2026-00017 --rule EXAMPLE-10Y form.pdf
+  sae deposit --channel digitised --scan-by 'atelier 2' --scan-date 2026-03-02 --scan-device 'Kodak i3450' \
+      --scan-settings '300 dpi, grey' --paper-kept=false dossier/
+  sae deposit --channel paper --title 'Dossier papier' --paper-location 'Magasin 2, travée 14'`,
+		RunE: func(cmd *cobra.Command, paths []string) error { return c.deposit(cmd.Context(), d, paths) },
+	}
+	f := cmd.Flags()
+	f.StringVar(&d.deposit.Tenant, "tenant", "", "archival agency (default the first in the configuration)")
+	f.StringVar(&d.deposit.Agreement, "agreement", "", "archival agreement (default the tenant's first)")
+	f.StringVar(&d.deposit.Agency, "originating-agency", "", "originating agency")
+	f.StringArrayVar(&d.deposit.Parents, "parent", nil, "existing unit under which to deposit; may be repeated")
+	f.StringVar(&d.flags.Title, "title", "", "title of the one file or folder deposited (default its name)")
+	f.StringVar(&d.flags.Description, "description", "", "description of the one file or folder deposited")
+	f.StringVar(&d.flags.Subject, "subject", "", "identifier of the citizen file")
+	f.StringVar(&d.flags.Rule, "rule", "", "appraisal rule")
+	f.StringVar(&d.flags.RuleStart, "rule-start", "", "start date of the rule, YYYY-MM-DD")
+	f.StringVar((*string)(&d.flags.Channel), "channel", "", "digital (default), digitised, paper or both")
+	f.StringVar(&d.scan.By, "scan-by", "", "scan record: who scanned")
+	f.StringVar(&d.scan.Date, "scan-date", "", "scan record: when, YYYY-MM-DD or RFC 3339")
+	f.StringVar(&d.scan.Device, "scan-device", "", "scan record: make, model, serial number")
+	f.StringVar(&d.scan.Settings, "scan-settings", "", "scan record: resolution, colour, format")
+	f.StringVar(&d.scan.Process, "scan-process", "", "scan record: reference of the tested process (NF Z42-026)")
+	f.StringVar(&d.scan.Control, "scan-control", "", "scan record: how the copy was compared with the paper")
+	f.IntVar(&d.scan.Pages, "scan-pages", 0, "scan record: pages")
+	f.StringVar(&d.paperKept, "paper-kept", "", "scan record: whether the paper is kept, true or false")
+	f.StringVar(&d.paper.Location, "paper-location", "", "where the paper stands")
+	f.StringVar(&d.paper.PhysicalID, "paper-id", "", "barcode or box of the paper")
+	f.IntVar(&d.paper.Pages, "paper-pages", 0, "pages of the paper")
+	f.StringVar(&d.metadata, "metadata", "", "JSON or CSV file")
+	f.BoolVar(&d.follow, "follow", false, "follow symbolic links")
+	f.BoolVar(&d.each, "each", false, "every PATH is a deposit of its own, printed as soon as it is acknowledged")
+	f.IntVar(&d.jobs, "jobs", 16, "with --each: deposits at the same time")
+	f.StringVar(&d.filesFrom, "files-from", "", "read further PATHs from a file, one a line; - is standard input")
+	f.StringVar(&d.receipt, "receipt", "", "write the receipt (C2SP tlog-proof) to this file")
+	f.BoolVar(&d.waitSeal, "wait-seal", false, "seal before returning; exit 1 when no authority answers, the deposit stays")
+	return cmd
+}
+
+func (c *cli) deposit(ctx context.Context, d *depositFlags, paths []string) error {
+	more, err := d.morePaths(c.in)
+	if err != nil {
+		return err
+	}
+	if paths = append(paths, more...); d.each && d.receipt != "" {
+		return usagef("--receipt is for one deposit, --each makes many; with --json each line holds its receipt")
+	}
+	if d.jobs < 1 {
+		return usagef("--jobs %d: want at least 1", d.jobs)
+	}
+	if err := d.complete(); err != nil {
+		return err
+	}
+	meta, err := readMetadata(d.metadata)
+	if err != nil {
+		return err
+	}
+	groups := [][]string{paths}
+	if d.each {
+		groups = groups[:0]
+		for _, p := range paths {
+			groups = append(groups, []string{p})
+		}
+	}
+	return c.open(false, func(a *archive.Archive) error {
+		if err := c.depositAll(ctx, a, d, meta, groups); err != nil {
+			return err
+		}
+		if !d.waitSeal {
+			return nil
+		}
+		return c.seal(ctx, a, false)
+	})
+}
+
+// morePaths reads the paths of --files-from.
+func (d *depositFlags) morePaths(in io.Reader) (paths []string, err error) {
+	if d.filesFrom == "" {
+		return nil, nil
+	}
+	if d.filesFrom != "-" {
+		f, err := os.Open(d.filesFrom)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		in = f
+	}
+	s := bufio.NewScanner(in)
+	s.Buffer(nil, 64<<10)
+	for s.Scan() {
+		if s.Text() != "" {
+			paths = append(paths, s.Text())
+		}
+	}
+	return paths, s.Err()
+}
+
+// complete puts the scan and paper flags into the fields.
+func (d *depositFlags) complete() error {
+	if d.paperKept != "" {
+		if err := setBool(&d.scan.PaperKept, d.paperKept); err != nil {
+			return usagef("--paper-kept %q: want true or false", d.paperKept)
+		}
+	}
+	if d.scan != (archive.Scan{}) {
+		d.flags.Scan = &d.scan
+	}
+	if d.paper != (archive.PhysicalObject{}) {
+		d.flags.Paper = &d.paper
+	}
+	return nil
+}
+
+// depositAll deposits each group of paths as one operation, --jobs of them at a
+// time, and prints each as it is acknowledged.
+func (c *cli) depositAll(ctx context.Context, a *archive.Archive, d *depositFlags, meta *metadata, groups [][]string) error {
+	var mu sync.Mutex // of the output
+	var wg sync.WaitGroup
+	var errs []error
+	slots := make(chan struct{}, d.jobs)
+	for _, paths := range groups {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			done, err := c.depositOne(ctx, a, d, meta, paths)
+			mu.Lock()
+			defer mu.Unlock()
+			if err == nil {
+				err = c.printDeposited(done, d.receipt)
+			}
+			if err != nil {
+				errs = append(errs, err)
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+func (c *cli) depositOne(ctx context.Context, a *archive.Archive, d *depositFlags, meta *metadata, paths []string) (*archive.Deposited, error) {
+	dep := d.deposit
+	var nodes []node
+	var err error
+	if len(paths) > 0 {
+		if nodes, err = walk(paths, d.follow); err != nil {
+			return nil, fmt.Errorf("nothing was deposited:\n%w", err)
+		}
+	}
+	if !d.each {
+		if err := meta.unused(nodes); err != nil {
+			return nil, err
+		}
+	}
+	if dep.Units, err = d.units(nodes, meta); err != nil {
+		return nil, err
+	}
+	bar := c.newBar(totalSize(nodes), "depositing")
+	defer bar.finish()
+	if !d.each {
+		dep.Progress = bar.add
+	}
+	return a.Deposit(ctx, c.agent, dep)
+}
+
+// units turns what was walked into units. Without any file there is paper only.
+func (d *depositFlags) units(nodes []node, meta *metadata) ([]archive.NewUnit, error) {
+	if len(nodes) == 0 {
+		f := meta.all.over(d.flags)
+		if f.Channel != archive.Paper {
+			return nil, usagef("no PATH was given; only --channel paper has no file")
+		}
+		return []archive.NewUnit{newUnit(f, -1, "paper")}, nil
+	}
+	if (d.flags.Title != "" || d.flags.Description != "") && len(roots(nodes)) > 1 {
+		return nil, usagef("--title and --description are for one file or folder; several were given: use --metadata")
+	}
+	units := make([]archive.NewUnit, len(nodes))
+	for i, n := range nodes {
+		flags := d.flags
+		if n.parent >= 0 { // title and description are the top's
+			flags.Title, flags.Description = "", ""
+		}
+		f := meta.of(n, flags)
+		if f.Title == "" {
+			f.Title = n.name
+		}
+		if n.info.IsDir() {
+			f.Channel, f.Scan, f.Paper = "", nil, nil
+		} else if f.Channel == "" {
+			f.Channel = archive.Digital
+		}
+		units[i] = newUnit(f, n.parent, fmt.Sprintf("%q", n.path))
+		if !n.info.IsDir() {
+			units[i].Content = n.content()
+		}
+	}
+	return units, nil
+}
+
+func newUnit(f fields, parent int, where string) archive.NewUnit {
+	return archive.NewUnit{Parent: parent, Where: where, Title: f.Title, Description: f.Description, StartDate: f.StartDate,
+		EndDate: f.EndDate, Subject: f.Subject, Channel: f.Channel, Scan: f.Scan, Paper: f.Paper, Rule: f.Rule, RuleStart: f.RuleStart, Custom: f.Custom}
+}
+
+// depositJSON is the JSON of a deposit.
+type depositJSON struct {
+	*archive.Deposited
+	Ledger struct {
+		Index int64 `json:"index"`
+		Size  int64 `json:"size"`
+	} `json:"ledger"`
+	Receipt string `json:"receipt"` // C2SP tlog-proof
+}
+
+func (c *cli) printDeposited(d *archive.Deposited, receiptFile string) error {
+	size := checkpointSize(d.Receipt.Checkpoint)
+	if receiptFile != "" {
+		if err := writeFile(receiptFile, d.Receipt.Marshal()); err != nil {
+			return fmt.Errorf("the deposit is archived as %s; writing its receipt: %w", d.Operation, err)
+		}
+	}
+	if c.json {
+		out := depositJSON{Deposited: d, Receipt: string(d.Receipt.Marshal())}
+		out.Ledger.Index, out.Ledger.Size = d.Receipt.Index, size
+		return c.printJSON(out)
+	}
+	for _, u := range d.Units {
+		c.printf("unit   %s  %s\n", u.ID, u.Title)
+		for _, o := range u.Objects {
+			format := o.Format
+			if format == "" {
+				format = "unknown format"
+			}
+			c.printf("object %s  sha256 %s  %s  %s\n", o.ID, o.SHA256, bytesText(o.Size), format)
+		}
+	}
+	c.printf("archived: operation %s, entry %d of a ledger of %d\n", d.Operation, d.Receipt.Index, size)
+	return nil
+}
+
+// checkpointSize reads the size in a checkpoint that the archive has just signed.
+func checkpointSize(signed []byte) (n int64) {
+	fmt.Sscanf(string(afterLine(signed)), "%d", &n)
+	return n
+}
+
+func afterLine(b []byte) []byte {
+	for i, x := range b {
+		if x == '\n' {
+			return b[i+1:]
+		}
+	}
+	return nil
+}
+
+// writeFile writes a file whole or not at all, and never over another.
+func writeFile(path string, data []byte) error {
+	return writeNew(path, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
+}
+
+// writeNew writes a new file by f; when f fails, nothing is left behind.
+func writeNew(path string, f func(io.Writer) error) (err error) {
+	if _, err := os.Lstat(path); err == nil {
+		return fmt.Errorf("%s exists already; name another file", path)
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".sae-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			tmp.Close()
+			os.Remove(tmp.Name())
+		}
+	}()
+	if err := f(tmp); err != nil {
+		return err
+	}
+	if err := tmp.Sync(); err != nil {
+		return err
+	}
+	if err := tmp.Close(); err != nil {
+		return err
+	}
+	if err := os.Link(tmp.Name(), path); err != nil {
+		return err
+	}
+	return os.Remove(tmp.Name())
+}

@@ -1,0 +1,152 @@
+// Command sae is an electronic archive: it deposits, seals, proves, verifies and
+// audits. Each file holds a family of verbs; this one wires them together.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"os/signal"
+	"os/user"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"sae/archive"
+)
+
+// version is set by the build: -ldflags "-X main.version=v1.2.3".
+var version = "dev"
+
+// Exit statuses.
+const (
+	exitDone    = 0
+	exitRefused = 1 // refused, or verification failed
+	exitUsage   = 2 // wrong usage
+	exitDamaged = 3 // the archive itself is damaged or locked
+)
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// run is the program, apart from the process it runs in.
+func run(args []string, in io.Reader, out, errOut io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	c := &cli{in: in, out: out, errOut: errOut}
+	root := c.root()
+	root.SetArgs(args)
+	root.SetIn(in)
+	root.SetOut(out)
+	root.SetErr(errOut)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitDone
+	}
+	if !errors.Is(err, errSaid) {
+		for _, line := range strings.Split(err.Error(), "\n") {
+			fmt.Fprintln(errOut, "sae:", line)
+		}
+	}
+	return c.status(err)
+}
+
+// cli is what the verbs share.
+type cli struct {
+	in          io.Reader
+	out, errOut io.Writer
+	dir, agent  string
+	json        bool
+	verbose     bool
+	ran         bool // a verb was entered: what fails now is not the usage
+}
+
+// errSaid ends a verb that has already told its outcome with status 1.
+var errSaid = errors.New("already said")
+
+// usageError is a wrong usage found by the verb itself.
+type usageError struct{ error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+func (c *cli) status(err error) int {
+	var usage usageError
+	var damaged *archive.DamagedError
+	var rollback *archive.RollbackError
+	switch {
+	case !c.ran, errors.As(err, &usage):
+		return exitUsage
+	case errors.As(err, &damaged), errors.As(err, &rollback), errors.Is(err, archive.ErrLocked), errors.Is(err, errDamage):
+		return exitDamaged
+	}
+	return exitRefused
+}
+
+// errDamage ends a verb that found the archive damaged and has said so.
+var errDamage = fmt.Errorf("%w: the archive is damaged", errSaid)
+
+func (c *cli) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "sae",
+		Short:         "Electronic archive with evidence that anyone can verify",
+		Version:       version,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		PersistentPreRun: func(*cobra.Command, []string) {
+			c.ran = true
+		},
+	}
+	f := root.PersistentFlags()
+	f.StringVar(&c.dir, "dir", envOr("SAE_DIR", "./sae-data"), "folder of the archive (SAE_DIR)")
+	f.StringVar(&c.agent, "as", envOr("SAE_AGENT", loginName()), "who acts; the ledger holds a pseudonym of it (SAE_AGENT)")
+	f.BoolVar(&c.json, "json", false, "print JSON")
+	f.BoolVarP(&c.verbose, "verbose", "v", false, "log what is done to standard error")
+	root.AddCommand(
+		c.initCmd(), c.depositCmd(), c.sealCmd(),
+		c.showCmd(), c.listCmd(), c.searchCmd(), c.getCmd(), c.historyCmd(),
+		c.proofCmd(), c.verifyCmd(),
+		c.auditCmd(), c.repairCmd(), c.statusCmd(), c.statsCmd(), c.ledgerCmd(), c.demoCmd(),
+	)
+	return root
+}
+
+func envOr(name, otherwise string) string {
+	if v := os.Getenv(name); v != "" {
+		return v
+	}
+	return otherwise
+}
+
+func loginName() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return "unknown"
+}
+
+// open opens the archive for the time of f.
+func (c *cli) open(readOnly bool, f func(*archive.Archive) error) (err error) {
+	a, err := archive.Open(c.dir, archive.Options{ReadOnly: readOnly, Command: strings.Join(os.Args[:min(2, len(os.Args))], " "), Log: c.log()})
+	if err != nil {
+		if errors.Is(err, fs.ErrPermission) {
+			return fmt.Errorf("%w; run sae as the owner of %s", err, c.dir)
+		}
+		return err
+	}
+	defer func() { err = errors.Join(err, a.Close()) }()
+	return f(a)
+}
+
+func (c *cli) log() *slog.Logger {
+	level := slog.LevelWarn
+	if c.verbose {
+		level = slog.LevelInfo
+	}
+	return slog.New(slog.NewTextHandler(c.errOut, &slog.HandlerOptions{Level: level}))
+}

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"sae/archive"
+)
+
+func (c *cli) sealCmd() *cobra.Command {
+	var watch time.Duration
+	cmd := &cobra.Command{
+		Use:   "seal",
+		Short: "Time-stamp everything that waits for its seal",
+		Long: `Time-stamp everything that is archived and not sealed yet, under as few tokens as
+possible. The authorities of the configuration are tried in order; when none
+answers, the exit status is 1, nothing is lost and what waited waits on.
+
+With --watch the archive is opened only while it seals, so that deposits by other
+processes go in between; missing copies are made at the same time.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx := cmd.Context()
+			if watch <= 0 {
+				return c.open(false, func(a *archive.Archive) error { return c.seal(ctx, a, true) })
+			}
+			return c.watch(ctx, watch)
+		},
+	}
+	cmd.Flags().DurationVar(&watch, "watch", 0, "repeat after this time, such as 10m, until interrupted")
+	return cmd
+}
+
+// seal seals and prints the batches; sayNone tells when there was nothing to do.
+func (c *cli) seal(ctx context.Context, a *archive.Archive, sayNone bool) error {
+	batches, err := a.Seal(ctx, c.agent)
+	for _, b := range batches {
+		if c.json {
+			err = errors.Join(err, c.printJSON(b))
+			continue
+		}
+		c.printf("sealed batch %s: %d leaves with checkpoint %d, time-stamped %s by %s (ledger entry %d)\n",
+			b.Batch, b.Leaves, b.Checkpoint, b.Stamped.UTC().Format(time.RFC3339), b.Authority, b.Entry)
+	}
+	if err == nil && len(batches) == 0 && sayNone && !c.json {
+		c.printf("nothing to seal\n")
+	}
+	return err
+}
+
+// watch seals again and again; a failure is told and tried again the next time.
+func (c *cli) watch(ctx context.Context, every time.Duration) error {
+	for {
+		err := c.open(false, func(a *archive.Archive) error {
+			_, repairErr := a.RepairQueue(ctx, c.agent)
+			return errors.Join(repairErr, c.seal(ctx, a, false))
+		})
+		var damaged *archive.DamagedError
+		if errors.As(err, &damaged) {
+			return err
+		}
+		if err != nil && ctx.Err() == nil {
+			c.log().Warn("sealing failed, trying again", "in", every, "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(every):
+		}
+	}
+}

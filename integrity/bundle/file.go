@@ -1,0 +1,94 @@
+package bundle
+
+import (
+	"crypto/x509"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"sae/integrity"
+	"sae/integrity/tsp"
+)
+
+// VerifyHelp explains verification on a command line.
+const VerifyHelp = `Verify a proof bundle, without any archive or network.
+
+Every check is printed: OK, failed, or not checkable with the reason. The exit
+status is 0 when the bundle is verified, 1 when it is not.
+
+--roots names a PEM file with the root certificates of the time-stamping
+authorities that you trust, obtained from them or from a trusted list. Without it
+the bundle is verified against the roots that it carries itself, which only shows
+that it hangs together: the exit status is then 1, unless --trust-bundled-roots.`
+
+// FileOptions are Options as a command line gives them.
+type FileOptions struct {
+	Roots             string // PEM file; "" for none
+	LedgerKey         string // note verifier key
+	TrustBundledRoots bool
+}
+
+// VerifyFile verifies the bundle in a file.
+func VerifyFile(path string, o FileOptions) (*Report, error) {
+	options := Options{LedgerKey: o.LedgerKey}
+	if o.Roots != "" {
+		b, err := os.ReadFile(o.Roots)
+		if err != nil {
+			return nil, fmt.Errorf("reading roots: %w", err)
+		}
+		certs, err := tsp.ParseCertificates(b)
+		if err != nil {
+			return nil, fmt.Errorf("reading roots in %s: %w", o.Roots, err)
+		}
+		options.Roots = x509.NewCertPool()
+		for _, c := range certs {
+			options.Roots.AddCert(c)
+		}
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	report, err := Verify(f, fi.Size(), options)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return report, nil
+}
+
+// Accepted says whether the verdict is enough for a verifier who does or does not
+// take the bundle's own roots.
+func (r *Report) Accepted(ownRoots bool) bool {
+	return r.Verdict == Verified || r.Verdict == OwnRoots && ownRoots
+}
+
+// WriteText writes the report for a person.
+func (r *Report) WriteText(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, c := range r.Checks {
+		fmt.Fprintf(t, "%s\t%s\t%s\n", c.Status, c.Name, c.Target)
+		if c.Detail != "" && c.Status != integrity.OK {
+			fmt.Fprintf(t, "\t  %s\t\n", strings.ReplaceAll(c.Detail, "\n", "; "))
+		}
+	}
+	fmt.Fprintln(t)
+	for _, d := range r.Documents {
+		fmt.Fprintf(t, "%s\tsha256 %s\t\n", d.Member, d.SHA256)
+		fmt.Fprintf(t, "\tarchived %s\tentry %d of the ledger\n", d.Archived.Format(time.RFC3339), d.Index)
+		fmt.Fprintf(t, "\ttime-stamped %s\t\n", d.Stamped.UTC().Format(time.RFC3339))
+	}
+	fmt.Fprintf(t, "\nverdict: %s\n", r.Verdict)
+	if r.Verdict == OwnRoots {
+		fmt.Fprintln(t, "No roots were given. The time rests on certificates that came with the bundle:\n"+
+			"whoever made it could have made them too. Give --roots, or accept it with --trust-bundled-roots.")
+	}
+	return t.Flush()
+}

@@ -1,0 +1,52 @@
+package bundle
+
+import (
+	"bytes"
+	"fmt"
+	"time"
+
+	"sae/integrity"
+	"sae/integrity/tsp"
+)
+
+// reportText is report.txt: what the bundle proves, for a person. It says nothing
+// that is not in the other members, so that a verifier can write it again and
+// compare. Its numbers are identifiers and times: it names nobody.
+func reportText(b Bundle, tokens []*tsp.Token) []byte {
+	var w bytes.Buffer
+	fmt.Fprint(&w, "PROOF REPORT / RAPPORT DE PREUVE\n\n"+
+		"This report is for reading; the proof is in the other files, and sae-verify or\n"+
+		"verify.sh checks it. Ce rapport se lit ; la preuve est dans les autres fichiers,\n"+
+		"que sae-verify ou verify.sh vérifie.\n\n")
+	fmt.Fprintf(&w, "Ledger / registre      : %s\n", b.LedgerKey)
+	for i := range b.Proofs {
+		reportProof(&w, &b.Proofs[i])
+	}
+	for i := range b.Checkpoints {
+		reportCheckpoint(&w, &b.Checkpoints[i], tokens[i])
+	}
+	return w.Bytes()
+}
+
+func reportProof(w *bytes.Buffer, p *Proof) {
+	fmt.Fprintf(w, "\n%s\n", p.member())
+	if item, err := integrity.ParseItem(p.Item.Item); err == nil {
+		fmt.Fprintf(w, "  unit, version          : %s, %d\n", item.Unit, item.Version)
+		fmt.Fprintf(w, "  salted commitment      : %s\n", item.Leaf)
+	}
+	if e, err := integrity.ParseEntry(p.Receipt.Entry); err == nil {
+		fmt.Fprintf(w, "  archived / versé       : %s, operation %s, entry %d of the ledger\n", e.Time.Format(time.RFC3339), e.Operation, p.Receipt.Index)
+	}
+	if cp, ok := sizeOf(p.Receipt.Checkpoint); ok {
+		fmt.Fprintf(w, "  sealed with / scellé   : %s\n", checkpointName(cp))
+	}
+}
+
+func reportCheckpoint(w *bytes.Buffer, cp *Checkpoint, t *tsp.Token) {
+	fmt.Fprintf(w, "\nledger/%s.txt\n", checkpointName(cp.Size))
+	fmt.Fprintf(w, "  time-stamp / horodatage : %s\n", t.Time.UTC().Format(time.RFC3339))
+	fmt.Fprintf(w, "  policy / politique      : %s\n", t.Policy)
+	for _, c := range t.Certificates {
+		fmt.Fprintf(w, "  certificate             : %s, valid until %s\n", c.Subject, c.NotAfter.UTC().Format(time.DateOnly))
+	}
+}

@@ -1,0 +1,182 @@
+package integrity
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+// Kind says what operation an entry records.
+type Kind string
+
+// The kinds of entry. A kind is a code that outlives every program: kinds are
+// only ever added.
+const (
+	Created          Kind = "created"           // the archive came into being
+	Deposit          Kind = "deposit"           // units were archived
+	Seal             Kind = "seal"              // a batch received its time-stamp
+	Audit            Kind = "audit"             // copies, evidence and ledger were re-read
+	Repair           Kind = "repair"            // bad or missing copies were replaced by good ones
+	RollbackAccepted Kind = "rollback-accepted" // an older catalogue was knowingly put back
+)
+
+// MaxEntry is the longest entry, in bytes: the entry bundles of C2SP tlog-tiles
+// carry a 16-bit length.
+const MaxEntry = 1<<16 - 1
+
+// Entry is one line of the ledger: one operation. It is stored as one JSON
+// object, whose bytes are the Merkle leaf.
+type Entry struct {
+	Version   int             `json:"v"`         // format of the entry: 1
+	Kind      Kind            `json:"kind"`      // what was done
+	Time      time.Time       `json:"time"`      // when it was committed, UTC; never before the previous entry's
+	Tenant    string          `json:"tenant"`    // archival agency, a code
+	Operation string          `json:"operation"` // random identifier of the operation
+	Agent     string          `json:"agent"`     // keyed pseudonym of who asked
+	Agreement string          `json:"agreement,omitempty"`
+	Items     *Items          `json:"items,omitempty"`  // what the operation touched
+	Detail    json.RawMessage `json:"detail,omitempty"` // per kind, one of the ...Detail types
+}
+
+// Items commits to the items of an operation: their number and the root of the
+// RFC 6962 tree over their bytes.
+type Items struct {
+	Count int64 `json:"count"`
+	Root  Hash  `json:"root"`
+}
+
+// CreatedDetail is the detail of a Created entry: the key that signs
+// checkpoints, as a note verifier key (C2SP signed-note).
+type CreatedDetail struct {
+	LedgerKey string `json:"ledgerKey"`
+}
+
+// SealDetail is the detail of a Seal entry. Checkpoint is the size of the ledger
+// that the batch's last leaf, a signed checkpoint, stands for.
+type SealDetail struct {
+	Batch      string    `json:"batch"`      // random identifier
+	Leaves     int64     `json:"leaves"`     // number of leaves, the checkpoint's included
+	Root       Hash      `json:"root"`       // root of the evidence-record tree
+	Token      Hash      `json:"token"`      // SHA-256 of the time-stamp token
+	Stamped    time.Time `json:"stamped"`    // genTime of the token
+	Authority  string    `json:"authority"`  // name of the time-stamping authority in the configuration
+	Checkpoint int64     `json:"checkpoint"` // ledger size sealed by the batch
+}
+
+// AuditDetail is the detail of an Audit entry: what was read and what was wrong.
+type AuditDetail struct {
+	Sample   float64 `json:"sample"`   // share of the objects read, 0 to 1
+	Objects  int64   `json:"objects"`  // objects read
+	Copies   int64   `json:"copies"`   // copies read
+	Bytes    int64   `json:"bytes"`    // bytes of content read
+	Findings int64   `json:"findings"` // things found wrong
+	Repaired int64   `json:"repaired"` // copies repaired
+	Lost     int64   `json:"lost"`     // objects with no good copy left
+}
+
+// RepairDetail is the detail of a Repair entry.
+type RepairDetail struct {
+	Offer  string `json:"offer"`  // the offer whose copies were replaced
+	Copies int64  `json:"copies"` // how many
+}
+
+// RollbackDetail is the detail of a RollbackAccepted entry: the last checkpoint
+// that was signed and is no longer covered, and a salted commitment of the
+// reason, whose text is kept enciphered.
+type RollbackDetail struct {
+	LostSize int64 `json:"lostSize"`
+	LostRoot Hash  `json:"lostRoot"`
+	Reason   Hash  `json:"reason"`
+}
+
+// Item is one thing an operation touched: a version of a unit's metadata, or,
+// when Object is set, the content of one of its objects. Leaf is the salted
+// commitment: the root of the data object group {content, salt} of RFC 4998
+// section 4.2, under SHA-256.
+type Item struct {
+	Unit    string `json:"unit"`
+	Version int    `json:"version"`
+	Object  string `json:"object,omitempty"`
+	Leaf    Hash   `json:"leaf"`
+}
+
+// Marshal gives the bytes of the entry as they go into the ledger. It fails when
+// they would not fit in an entry bundle.
+func (e Entry) Marshal() ([]byte, error) {
+	b, err := json.Marshal(e)
+	if err != nil {
+		return nil, fmt.Errorf("encoding ledger entry: %w", err)
+	}
+	if len(b) > MaxEntry {
+		return nil, fmt.Errorf("encoding ledger entry: %d bytes, more than the %d an entry may have", len(b), MaxEntry)
+	}
+	return b, nil
+}
+
+// ParseEntry reads the bytes of an entry. Unknown fields and versions are
+// refused: what is not understood is not vouched for.
+func ParseEntry(b []byte) (Entry, error) {
+	var e Entry
+	if err := strictJSON(b, &e); err != nil {
+		return Entry{}, fmt.Errorf("parsing ledger entry: %w", err)
+	}
+	if e.Version != 1 {
+		return Entry{}, fmt.Errorf("parsing ledger entry: version %d, this program knows version 1", e.Version)
+	}
+	if e.Kind == "" || e.Time.IsZero() {
+		return Entry{}, errors.New("parsing ledger entry: no kind or no time")
+	}
+	return e, nil
+}
+
+// Marshal gives the bytes of the item as they go into the tree of its entry.
+func (it Item) Marshal() []byte {
+	b, err := json.Marshal(it)
+	if err != nil {
+		panic(err) // strings, an int and a fixed-size array always encode
+	}
+	return b
+}
+
+// ParseItem reads the bytes of an item.
+func ParseItem(b []byte) (Item, error) {
+	var it Item
+	if err := strictJSON(b, &it); err != nil {
+		return Item{}, fmt.Errorf("parsing ledger item: %w", err)
+	}
+	if it.Unit == "" || it.Version < 1 {
+		return Item{}, errors.New("parsing ledger item: no unit or no version")
+	}
+	return it, nil
+}
+
+// strictJSON decodes exactly one JSON value with known fields only.
+func strictJSON(b []byte, v any) error {
+	if len(b) > MaxEntry {
+		return fmt.Errorf("%d bytes, more than %d", len(b), MaxEntry)
+	}
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return err
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return errors.New("bytes after the JSON value")
+	}
+	return nil
+}
+
+// ReadDetail reads the detail of an entry of the given kind into one of the
+// ...Detail types.
+func (e Entry) ReadDetail(kind Kind, detail any) error {
+	if e.Kind != kind {
+		return fmt.Errorf("a %s entry where a %s entry was expected", e.Kind, kind)
+	}
+	if err := strictJSON(e.Detail, detail); err != nil {
+		return fmt.Errorf("parsing detail of a %s entry: %w", kind, err)
+	}
+	return nil
+}
