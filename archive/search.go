@@ -55,7 +55,7 @@ func newAnalyser() (*analyser, error) {
 
 // terms are the distinct terms of a text, without accents.
 func (an *analyser) terms(text string) []string {
-	stream := an.tokenizer.Tokenize([]byte(text))
+	stream := an.tokenizer.Tokenize([]byte(asWords.Replace(text)))
 	for _, f := range an.filters {
 		stream = f.Filter(stream)
 	}
@@ -80,13 +80,16 @@ func (a *Archive) hashed(tenant string, terms []string) []string {
 func searchText(d *Description) string {
 	parts := []string{d.Title, d.Description, d.Subject}
 	for _, o := range d.Objects {
-		parts = append(parts, strings.NewReplacer("_", " ", "-", " ", ".", " ").Replace(o.Filename))
+		parts = append(parts, o.Filename)
 	}
 	for _, k := range slices.Sorted(maps.Keys(d.Custom)) {
 		parts = append(parts, d.Custom[k])
 	}
 	return strings.Join(parts, "\n")
 }
+
+// asWords lets the words of a file name, or of a reference, be found each alone.
+var asWords = strings.NewReplacer("_", " ", "-", " ", ".", " ", "/", " ")
 
 func searchMapping() *mapping.IndexMappingImpl {
 	field := bleve.NewKeywordFieldMapping()

@@ -1,12 +1,12 @@
 package bundle
 
 import (
+	"bufio"
 	"crypto/x509"
 	"fmt"
 	"io"
 	"os"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"sae/integrity"
@@ -72,23 +72,22 @@ func (r *Report) Accepted(ownRoots bool) bool {
 
 // WriteText writes the report for a person.
 func (r *Report) WriteText(w io.Writer) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	b := bufio.NewWriter(w)
 	for _, c := range r.Checks {
-		fmt.Fprintf(t, "%s\t%s\t%s\n", c.Status, c.Name, c.Target)
+		fmt.Fprintf(b, "%-13s  %-24s  %s\n", c.Status, c.Name, c.Target)
 		if c.Detail != "" && c.Status != integrity.OK {
-			fmt.Fprintf(t, "\t  %s\t\n", strings.ReplaceAll(c.Detail, "\n", "; "))
+			fmt.Fprintf(b, "               %s\n", strings.ReplaceAll(c.Detail, "\n", "; "))
 		}
 	}
-	fmt.Fprintln(t)
 	for _, d := range r.Documents {
-		fmt.Fprintf(t, "%s\tsha256 %s\t\n", d.Member, d.SHA256)
-		fmt.Fprintf(t, "\tarchived %s\tentry %d of the ledger\n", d.Archived.Format(time.RFC3339), d.Index)
-		fmt.Fprintf(t, "\ttime-stamped %s\t\n", d.Stamped.UTC().Format(time.RFC3339))
+		fmt.Fprintf(b, "\n%s\n  sha256        %s\n", d.Member, d.SHA256)
+		fmt.Fprintf(b, "  archived      %s, entry %d of the ledger\n", d.Archived.Format(time.RFC3339), d.Index)
+		fmt.Fprintf(b, "  time-stamped  %s\n", d.Stamped.UTC().Format(time.RFC3339))
 	}
-	fmt.Fprintf(t, "\nverdict: %s\n", r.Verdict)
+	fmt.Fprintf(b, "\nverdict: %s\n", r.Verdict)
 	if r.Verdict == OwnRoots {
-		fmt.Fprintln(t, "No roots were given. The time rests on certificates that came with the bundle:\n"+
+		fmt.Fprintln(b, "No roots were given. The time rests on certificates that came with the bundle:\n"+
 			"whoever made it could have made them too. Give --roots, or accept it with --trust-bundled-roots.")
 	}
-	return t.Flush()
+	return b.Flush()
 }

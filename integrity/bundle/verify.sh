@@ -103,8 +103,8 @@ record() {
 
 # stamp FILE ROOT: verifies the token in $tmp/token over ROOT (RFC 3161), once.
 stamp() {
-	id=$(sum <"$tmp/token")-$2
-	if [ ! -e "$tmp/seen-$id" ]; then
+	seen=$tmp/seen-$(sum <"$tmp/token")-$2
+	if [ ! -e "$seen" ]; then
 		cert=$(ls tsa/*.pem | grep -v '\.crl\.pem$' | while read -r c; do
 			cmp -s "${c%.pem}.tst" "$tmp/token" && echo "$c"
 		done)
@@ -114,7 +114,7 @@ stamp() {
 		# shellcheck disable=SC2086
 		openssl ts -verify -digest "$2" -in "$tmp/token" -token_in -CAfile "${roots:-$cert}" -untrusted "$cert" $at >"$tmp/out" 2>&1 ||
 			{ cat "$tmp/out"; fail "$1: time-stamp"; }
-		: >"$tmp/seen-$id"
+		: >"$seen"
 		ok "time-stamp of $when"
 	fi
 	ok "evidence record $1"

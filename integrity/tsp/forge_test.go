@@ -180,11 +180,7 @@ func newPKIFor(t testing.TB, key crypto.Signer, edit func(leaf *x509.Certificate
 	return p
 }
 
-func (p *pki) roots() *x509.CertPool {
-	pool := x509.NewCertPool()
-	pool.AddCert(p.root)
-	return pool
-}
+func (p *pki) roots() *x509.CertPool { return poolOf(p.root) }
 
 // crl is a CRL of the root or the CA at a time, valid for a day, that edit may
 // change.
@@ -361,4 +357,12 @@ func notOK(checks []integrity.Check) (out []string) {
 		}
 	}
 	return out
+}
+
+func poolOf(certs ...*x509.Certificate) *x509.CertPool {
+	p := x509.NewCertPool()
+	for _, c := range certs {
+		p.AddCert(c)
+	}
+	return p
 }

@@ -140,13 +140,17 @@ func (sd *signedData) readContent(s cryptobyte.String) bool {
 	return ok
 }
 
+// readCertificates reads CertificateChoices (RFC 5652 section 10.2.2).
 func (sd *signedData) readCertificates(s cryptobyte.String) bool {
 	elements, ok := readElements(s, maxCertificates)
 	for _, e := range elements {
-		if e[0] == byte(cbasn1.SEQUENCE) {
+		switch cbasn1.Tag(e[0]) {
+		case cbasn1.SEQUENCE:
 			sd.certificates = append(sd.certificates, e)
-		} else {
+		case ctx(0), ctx(1), ctx(2), ctx(3):
 			sd.otherCerts = append(sd.otherCerts, e)
+		default:
+			return false
 		}
 	}
 	return ok

@@ -1,0 +1,50 @@
+package tsp
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestFlippedBytes changes every byte of a token that passes all checks. Each
+// time it is refused, or some check is not OK any more: but for the copy of the
+// root, which nothing needs because the root itself is known. A change in the
+// root's subject makes it an unknown certificate, which is named as unused;
+// elsewhere in the root it may be that, too.
+func TestFlippedBytes(t *testing.T) {
+	l := must[*Local](t)(NewLocal("flip test", time.Now()))
+	token := must[*Token](t)(l.Timestamp(context.Background(), crypto.SHA256, testImprint[:]))
+	e := Expect{Hash: crypto.SHA256, Imprint: testImprint[:], Roots: poolOf(l.Root)}
+	if bad := notOK(token.Verify(e)); bad != nil {
+		t.Fatalf("not OK: %q", bad)
+	}
+	from := bytes.Index(token.Raw, l.Root.Raw)
+	unnoticed := 0
+	for i := range token.Raw {
+		// The lowest bit changes values within their type, the others change
+		// types and lengths too.
+		for _, mask := range []byte{0x01, 0x80 >> (i % 7)} {
+			der := bytes.Clone(token.Raw)
+			der[i] ^= mask
+			changed, err := Parse(der)
+			if err != nil {
+				continue
+			}
+			checks := changed.Verify(e)
+			if notOK(checks) != nil {
+				continue
+			}
+			unnoticed++
+			if i < from || i >= from+len(l.Root.Raw) {
+				t.Errorf("byte %d ^ %#x is not noticed", i, mask)
+			}
+			if c := statusOf(t, checks, CheckCertificates); !strings.HasPrefix(c.Detail, "unused") {
+				t.Errorf("byte %d ^ %#x: %+v", i, mask, c)
+			}
+		}
+	}
+	t.Logf("%d bytes; %d changes in the copy of the root only make it unused", len(token.Raw), unnoticed)
+}
