@@ -43,15 +43,20 @@ type Archive struct {
 	blobs   atomic.Uint64 // blobs named in this session
 	sealing sync.Mutex    // one seal at a time
 
-	// The committer: what is queued, and its end.
-	queue         chan pending
-	stopped       chan struct{}
-	committerDone chan struct{}
+	// The way of a commit: queue, syncer, synced, committer, written, finisher.
+	queue    chan pending
+	synced   chan []pending
+	written  chan writtenGroup
+	stopped  chan struct{}         // closed: no more is taken from the queue
+	finished chan struct{}         // closed: the finisher has ended
+	failed   atomic.Pointer[error] // a commit whose outcome is unknown: no more writes
 
 	// Owned by the committer.
-	slotGen  uint64
 	lastTime time.Time // of the last entry
-	failed   error     // a commit whose outcome is unknown: no more writes
+	edge     *edge     // of the ledger
+
+	// Owned by the finisher.
+	slotGen uint64
 }
 
 // Options change how an archive is opened; the zero value is what people want.
@@ -91,7 +96,7 @@ func Open(dir string, o Options) (*Archive, error) {
 		return nil, err
 	}
 	a := &Archive{dir: dir, config: config, fs: o.FS, log: o.Log, readOnly: o.ReadOnly, session: newID("s"),
-		queue: make(chan pending, maxGroup), stopped: make(chan struct{}), committerDone: make(chan struct{})}
+		queue: make(chan pending, maxGroup), synced: make(chan []pending), written: make(chan writtenGroup, 1), stopped: make(chan struct{}), finished: make(chan struct{})}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}
@@ -99,7 +104,9 @@ func Open(dir string, o Options) (*Archive, error) {
 		a.release()
 		return nil, err
 	}
+	go a.syncer()
 	go a.committer()
+	go a.finisher()
 	return a, nil
 }
 
@@ -137,11 +144,10 @@ func (a *Archive) open(o Options) error {
 	return a.sweepSession()
 }
 
-// Close ends the archive: what is queued is not waited for by anyone and is
-// dropped; what was acknowledged is durable already.
+// Close ends the archive, when no method of it runs any more.
 func (a *Archive) Close() error {
 	close(a.stopped)
-	<-a.committerDone
+	<-a.finished
 	if !a.readOnly {
 		a.fs.Remove(filepath.Join(a.dir, sessionFile))
 	}

@@ -91,25 +91,76 @@ func (a *Archive) commit(ctx context.Context, op *operation) (position, integrit
 // errUncertain marks a commit of which only reopening tells whether it took place.
 var errUncertain = errors.New("the outcome is known only after reopening the archive")
 
-// committer takes what is queued, as a group, until the archive closes.
-func (a *Archive) committer() {
-	defer close(a.committerDone)
+// A commit goes through three goroutines, one for each durable moment, so that
+// the blobs of one group are synced while the transaction of the group before is
+// written and the slot of the one before that. What comes in meanwhile is the
+// next group.
+
+// syncer takes what is queued, as a group, until the archive closes.
+func (a *Archive) syncer() {
+	defer close(a.synced)
 	for {
 		select {
 		case p := <-a.queue:
-			a.commitGroup(a.gather(p))
+			if group := a.syncBlobs(gather(a.queue, p)); len(group) > 0 {
+				a.synced <- group
+			}
 		case <-a.stopped:
 			return
 		}
 	}
 }
 
+// committer writes each group whose blobs are durable in one transaction.
+func (a *Archive) committer() {
+	defer close(a.written)
+	for group := range a.synced {
+		g, err := a.writeGroup(group)
+		if err == nil {
+			a.written <- g
+			continue
+		}
+		for _, p := range group {
+			p.done <- committed{err: err}
+		}
+	}
+}
+
+// finisher writes the checkpoint slot for each group whose transaction is durable,
+// in order, and only then acknowledges its operations.
+func (a *Archive) finisher() {
+	defer close(a.finished)
+	for g := range a.written {
+		err := a.storeSlot(g.signed)
+		if err != nil {
+			a.fail(err)
+		}
+		for i, p := range g.group {
+			if err != nil {
+				p.done <- committed{err: fmt.Errorf("%w: %w", errUncertain, err)}
+			} else {
+				p.done <- g.results[i]
+			}
+		}
+	}
+}
+
+// writtenGroup is a group whose transaction is durable.
+type writtenGroup struct {
+	group   []pending
+	results []committed
+	signed  []byte // the checkpoint after it
+}
+
+// fail makes the archive refuse further writes until it is reopened.
+func (a *Archive) fail(err error) { a.failed.CompareAndSwap(nil, &err) }
+
 // gather adds to the first operation all that is queued by now.
-func (a *Archive) gather(first pending) []pending {
+func gather(queue <-chan pending, first pending) []pending {
 	group, items := []pending{first}, len(first.op.items)
 	for len(group) < maxGroup && items < maxGroupItems {
 		select {
-		case p := <-a.queue:
+		case p := <-queue:
 			group = append(group, p)
 			items += len(p.op.items)
 		default:
@@ -117,22 +168,6 @@ func (a *Archive) gather(first pending) []pending {
 		}
 	}
 	return group
-}
-
-// commitGroup takes a group through the durable moments: blobs, transaction, slot.
-func (a *Archive) commitGroup(group []pending) {
-	group = a.syncBlobs(group)
-	if len(group) == 0 {
-		return
-	}
-	results, err := a.writeGroup(group)
-	for i, p := range group {
-		if err != nil {
-			p.done <- committed{err: err}
-		} else {
-			p.done <- results[i]
-		}
-	}
 }
 
 // syncBlobs makes the blobs of a group durable, answers those operations that the
@@ -158,54 +193,53 @@ func (a *Archive) syncBlobs(group []pending) []pending {
 	return rest
 }
 
-// writeGroup commits a group in one transaction and writes the checkpoint slot.
-func (a *Archive) writeGroup(group []pending) ([]committed, error) {
-	if a.failed != nil {
-		return nil, fmt.Errorf("an earlier commit failed, reopen the archive: %w", a.failed)
+// writeGroup commits a group in one transaction.
+func (a *Archive) writeGroup(group []pending) (writtenGroup, error) {
+	if err := a.failed.Load(); err != nil {
+		return writtenGroup{}, fmt.Errorf("an earlier commit failed, reopen the archive: %w", *err)
 	}
-	results := make([]committed, len(group))
-	var signed []byte
-	var last integrity.Checkpoint
-	err := a.cat.update(func(t *tx) error {
-		w, err := a.beginLedger(t)
-		if err != nil {
-			return err
-		}
-		for i, p := range group {
-			if results[i].pos, err = a.apply(t, w, p.op); err != nil {
-				return err
-			}
-		}
-		last, signed, err = w.finish()
-		if err != nil {
-			return err
-		}
-		for i, p := range group {
-			r := &results[i]
-			r.receipt.Index, r.receipt.Checkpoint = r.pos.entry, signed
-			r.receipt.Entry = w.entries[i]
-			if r.receipt.Proof, err = tlog.ProveRecord(last.Size, r.pos.entry, w); err != nil {
-				return fmt.Errorf("proving entry of %s: %w", p.op.id, err)
-			}
-		}
-		return nil
-	})
+	g := writtenGroup{group: group, results: make([]committed, len(group))}
+	err := a.cat.update(func(t *tx) error { return a.writeIn(t, &g) })
+	if err == nil {
+		// A crash here leaves the slot behind the catalogue by a provable
+		// extension, which the next opening accepts.
+		return g, nil
+	}
+	a.vault.Forget()
+	a.edge = nil
+	var c *commitError
+	if errors.As(err, &c) {
+		a.fail(err)
+		err = fmt.Errorf("%w: %w", errUncertain, err)
+	}
+	return writtenGroup{}, err
+}
+
+// writeIn writes a group's operations, then the checkpoint over them and the
+// receipts under it.
+func (a *Archive) writeIn(t *tx, g *writtenGroup) error {
+	w, err := a.beginLedger(t)
 	if err != nil {
-		a.vault.Forget()
-		var c *commitError
-		if errors.As(err, &c) {
-			a.failed = err
-			return nil, fmt.Errorf("%w: %w", errUncertain, err)
+		return err
+	}
+	for i, p := range g.group {
+		if g.results[i].pos, err = a.apply(t, w, p.op); err != nil {
+			return err
 		}
-		return nil, err
 	}
-	// The transaction is durable. A crash here leaves the slot behind the catalogue
-	// by a provable extension, which the next opening accepts.
-	if err := a.storeSlot(signed); err != nil {
-		a.failed = err
-		return nil, fmt.Errorf("%w: %w", errUncertain, err)
+	last, signed, err := w.finish()
+	if err != nil {
+		return err
 	}
-	return results, nil
+	g.signed = signed
+	for i, p := range g.group {
+		r := &g.results[i]
+		r.receipt.Index, r.receipt.Checkpoint, r.receipt.Entry = r.pos.entry, signed, w.entries[i]
+		if r.receipt.Proof, err = tlog.ProveRecord(last.Size, r.pos.entry, w); err != nil {
+			return fmt.Errorf("proving entry of %s: %w", p.op.id, err)
+		}
+	}
+	return nil
 }
 
 // apply writes one operation's entry, items, leaves, keys and records.

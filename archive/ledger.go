@@ -40,24 +40,38 @@ func (r hashReader) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
 	return out, nil
 }
 
+// edge is what the committer keeps of the ledger between transactions, so that
+// appending reads nothing: the last checkpoint, and hashes written or read lately.
+// It is thrown away when a transaction fails.
+type edge struct {
+	checkpoint integrity.Checkpoint
+	hashes     map[int64]tlog.Hash // by stored index
+}
+
+// maxEdge bounds the hashes kept.
+const maxEdge = 1 << 16
+
 // ledgerWriter appends to the ledger, the leaves and the keys within one write
 // transaction. It reads only the right edge of each.
 type ledgerWriter struct {
-	hashReader
-	a                   *Archive
-	size                int64
-	leaves, keys, keys0 uint64
-	last                time.Time
-	entries             [][]byte // those added
+	t            *tx
+	a            *Archive
+	edge         *edge
+	size         int64
+	leaves, keys uint64
+	last         time.Time
+	entries      [][]byte // those added
 }
 
 func (a *Archive) beginLedger(t *tx) (*ledgerWriter, error) {
-	w := &ledgerWriter{hashReader: hashReader{t}, a: a, last: a.lastTime}
-	cp, err := a.checkpointIn(t)
-	if err != nil {
-		return nil, err
+	if a.edge == nil || len(a.edge.hashes) > maxEdge {
+		cp, err := a.checkpointIn(t)
+		if err != nil {
+			return nil, err
+		}
+		a.edge = &edge{cp, map[int64]tlog.Hash{}}
 	}
-	w.size = cp.Size
+	w := &ledgerWriter{t: t, a: a, edge: a.edge, size: a.edge.checkpoint.Size, last: a.lastTime}
 	next, err := t.get(bktMeta, metaNext)
 	if err != nil {
 		return nil, err
@@ -65,8 +79,25 @@ func (a *Archive) beginLedger(t *tx) (*ledgerWriter, error) {
 	if len(next) == 16 {
 		w.leaves, w.keys = binary.BigEndian.Uint64(next), binary.BigEndian.Uint64(next[8:])
 	}
-	w.keys0 = w.keys
 	return w, nil
+}
+
+// ReadHashes implements tlog.HashReader.
+func (w *ledgerWriter) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
+	out := make([]tlog.Hash, len(indexes))
+	for i, x := range indexes {
+		h, ok := w.edge.hashes[x]
+		if !ok {
+			read, err := hashReader{w.t}.ReadHashes(indexes[i : i+1])
+			if err != nil {
+				return nil, err
+			}
+			h = read[0]
+			w.edge.hashes[x] = h
+		}
+		out[i] = h
+	}
+	return out, nil
 }
 
 // now is the time of the next entry: the clock's, and never before the last entry's.
@@ -87,6 +118,7 @@ func (w *ledgerWriter) addEntry(b []byte) error {
 		if err := w.t.put(bktHash, be64(uint64(first)+uint64(i)), h[:]); err != nil {
 			return err
 		}
+		w.edge.hashes[first+int64(i)] = h
 	}
 	if err := w.t.put(bktEntry, be64(uint64(w.size)), b); err != nil {
 		return err
@@ -122,7 +154,7 @@ func (w *ledgerWriter) finish() (integrity.Checkpoint, []byte, error) {
 	if err := w.t.put(bktMeta, metaCheckpoint, signed); err != nil {
 		return cp, nil, err
 	}
-	w.a.lastTime = w.last
+	w.a.lastTime, w.edge.checkpoint = w.last, cp
 	return cp, signed, w.t.put(bktMeta, metaNext, append(be64(w.leaves), be64(w.keys)...))
 }
 
