@@ -48,6 +48,9 @@ type storedBlob struct {
 	object string
 	in     []int
 	failed map[int]error
+	// lostSyncs is, per offer, how many of its syncs had failed when the blob was
+	// begun: if one more has since, the blob's bytes may be gone.
+	lostSyncs []uint64
 }
 
 // pending is an operation that waits for its commit.

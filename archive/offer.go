@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"sae/archive/durable"
 )
@@ -54,6 +55,8 @@ type offer struct {
 	name  string
 	blobs Blobs
 	down  error // why it could not be opened; nil when it could
+
+	lostSyncs atomic.Uint64 // syncs that failed
 }
 
 // offerMark is the file that says whose an offer is: a folder without it is an

@@ -46,11 +46,14 @@ func (a *Archive) syncOffers(used map[int]bool) map[int]error {
 	failed := map[int]error{}
 	for i, err := range errs {
 		if err != nil {
+			a.offers[i].lostSyncs.Add(1)
 			failed[i] = err
 		}
 	}
 	return failed
 }
+
+var errEarlierSync = errors.New("a sync of this offer failed after the copy was begun: the system may have dropped what it could not write, and a later sync does not tell")
 
 // settle takes the offers that could not be synced out of the blobs of one
 // operation and says whether the policy still accepts them.
@@ -59,9 +62,12 @@ func (a *Archive) settle(blobs []storedBlob, notSynced map[int]error) error {
 		b := &blobs[n]
 		in := b.in[:0:0]
 		for _, i := range b.in {
-			if err := notSynced[i]; err != nil {
+			switch err := notSynced[i]; {
+			case err != nil:
 				b.fail(i, err)
-			} else {
+			case a.offers[i].lostSyncs.Load() != b.lostSyncs[i]:
+				b.fail(i, errEarlierSync)
+			default:
 				in = append(in, i)
 			}
 		}
@@ -92,7 +98,9 @@ type copies struct {
 func (a *Archive) createCopies(ctx context.Context, object string) (*copies, error) {
 	name := blobName(a.session, a.blobs.Add(1))
 	c := &copies{a: a, blob: storedBlob{name: name, object: object}, writers: make([]BlobWriter, len(a.offers)), sum: sha256.New()}
+	c.blob.lostSyncs = make([]uint64, len(a.offers))
 	for i, o := range a.offers {
+		c.blob.lostSyncs[i] = o.lostSyncs.Load()
 		err := o.down
 		if err == nil {
 			c.writers[i], err = o.blobs.Create(ctx, name)

@@ -5,12 +5,17 @@
 // renamed into place, and its folder is synced (WriteFile): at every moment there
 // is the old state or the new one. A file that nobody knows yet needs none of
 // that: it is created and written (Create), and one sync of the whole file
-// system (SyncFS) makes any number of them durable together.
+// system (SyncFS) makes any number of them durable together. One small value that
+// changes often lies in a Slot, which neither creates nor renames. A Lock keeps
+// other processes away from all of these.
+//
+// A sync that failed must not be tried again: the system may have dropped the
+// bytes it could not write, and then says that all is well (fsync(2)). Whatever
+// was written before it is to be written anew.
 package durable
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -50,76 +55,123 @@ func (f FS) fault(op Op, path string) error {
 }
 
 // WriteFile writes a file whole: after an error, or a crash, the path holds what
-// it held before, or the new data. When it returns nil the file is durable.
-func (f FS) WriteFile(path string, data []byte, perm os.FileMode) (err error) {
+// it held before, or the new data. When it returns nil the file is durable. One
+// writer per path at a time is the caller's to see to.
+func (f FS) WriteFile(path string, data []byte, perm os.FileMode) error {
 	tmp := path + ".new"
-	// A crash until the rename leaves tmp, which the next WriteFile truncates.
-	file, err := f.openNew(tmp, os.O_TRUNC, perm)
+	// A crash until the rename leaves tmp, and nobody reads it; the next WriteFile
+	// removes it.
+	if err := f.writeNew(tmp, data, perm); err != nil {
+		return err
+	}
+	if err := f.rename(tmp, path); err != nil {
+		f.Remove(tmp)
+		return err
+	}
+	// A crash here leaves the old file or the new one under the path, whole.
+	return f.SyncDir(filepath.Dir(path))
+}
+
+// writeNew writes and syncs a file that nobody knows yet; after an error it is
+// removed.
+func (f FS) writeNew(path string, data []byte, perm os.FileMode) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	file, err := f.openNew(path, perm)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			file.Close()
-			os.Remove(tmp)
-		}
-	}()
-	if _, err := file.Write(data); err != nil {
+	_, err = file.Write(data)
+	if err == nil {
+		// Before the rename: the new name must never lead to bytes still in memory.
+		err = file.syncBytes()
+	}
+	if err = errors.Join(err, file.Close()); err != nil {
+		f.Remove(path)
+	}
+	return err
+}
+
+func (f FS) rename(from, to string) error {
+	if err := f.fault(OpRename, to); err != nil {
 		return err
 	}
-	if err := file.Sync(); err != nil {
-		return err
-	}
-	if err := file.Close(); err != nil {
-		return err
-	}
-	if err := f.fault(OpRename, path); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp, path); err != nil {
-		return err
-	}
-	// A crash here leaves either name, each with whole content.
-	return f.SyncDir(filepath.Dir(path))
+	return os.Rename(from, to)
 }
 
 // File is a file being written.
 type File struct {
-	file *os.File
-	fs   FS
-	path string
+	file           *os.File
+	fs             FS
+	path           string
+	written, begun int64    // bytes written, and those of them on their way to the disk
+	names          []string // folders that its creation changed
 }
+
+// writeBehind is how many bytes are written before the system is asked to begin
+// putting them on the disk: the sync at the end of a long file then waits for
+// little, and the bytes in memory stay few.
+const writeBehind = 16 << 20
 
 // Create makes a new file and the folders above it; a file that exists gives an
-// error matching fs.ErrExist. Nothing of it is durable before Sync and SyncDir,
-// or SyncFS.
+// error matching fs.ErrExist. Nothing of it is durable before Sync, or SyncFS. A
+// crash before leaves nothing, or the name with any part of the bytes. A folder
+// that is there is taken as durable.
 func (f FS) Create(path string, perm os.FileMode) (*File, error) {
-	file, err := f.openNew(path, os.O_EXCL, perm)
+	var made []string
+	file, err := f.openNew(path, perm)
 	if errors.Is(err, fs.ErrNotExist) {
-		if err := f.mkdir(filepath.Dir(path)); err != nil {
+		if made, err = f.mkdirs(filepath.Dir(path), 0o700); err != nil {
 			return nil, err
 		}
-		file, err = f.openNew(path, os.O_EXCL, perm)
+		file, err = f.openNew(path, perm)
 	}
-	return file, err
-}
-
-func (f FS) mkdir(path string) error {
-	if err := f.fault(OpMkdir, path); err != nil {
-		return err
-	}
-	return os.MkdirAll(path, 0o700)
-}
-
-func (f FS) openNew(path string, flag int, perm os.FileMode) (*File, error) {
-	if err := f.fault(OpCreate, path); err != nil {
-		return nil, err
-	}
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|flag, perm)
 	if err != nil {
 		return nil, err
 	}
-	return &File{file, f, path}, nil
+	for _, dir := range made {
+		file.names = append(file.names, filepath.Dir(dir))
+	}
+	file.names = append(file.names, filepath.Dir(path))
+	return file, nil
+}
+
+// mkdirs makes the folders that are missing and gives those it made, the outermost
+// first. Their names are not durable.
+func (f FS) mkdirs(path string, perm os.FileMode) (made []string, err error) {
+	switch fi, err := os.Stat(path); {
+	case err == nil && !fi.IsDir():
+		return nil, &fs.PathError{Op: string(OpMkdir), Path: path, Err: errors.New("not a folder")}
+	case err == nil:
+		return nil, nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	}
+	if parent := filepath.Dir(path); parent != path {
+		if made, err = f.mkdirs(parent, perm); err != nil {
+			return nil, err
+		}
+	}
+	if err := f.fault(OpMkdir, path); err != nil {
+		return nil, err
+	}
+	// Another may have made it meanwhile; its name is taken as not durable either.
+	if err := os.Mkdir(path, perm); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
+	return append(made, path), nil
+}
+
+func (f FS) openNew(path string, perm os.FileMode) (*File, error) {
+	if err := f.fault(OpCreate, path); err != nil {
+		return nil, err
+	}
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
+	if err != nil {
+		return nil, err
+	}
+	return &File{file: file, fs: f, path: path}, nil
 }
 
 func (w *File) Write(p []byte) (int, error) {
@@ -127,11 +179,29 @@ func (w *File) Write(p []byte) (int, error) {
 		n, werr := w.file.Write(p[:len(p)/2])
 		return n, errors.Join(err, werr)
 	}
-	return w.file.Write(p)
+	n, err := w.file.Write(p)
+	if w.written += int64(n); w.written-w.begun >= writeBehind {
+		beginWriting(w.file, w.begun, w.written-w.begun)
+		w.begun = w.written
+	}
+	return n, err
 }
 
-// Sync makes the file's bytes durable; its name is with SyncDir of its folder.
+// Sync makes the file durable: its bytes, its name, and the names of the folders
+// that Create made for it.
 func (w *File) Sync() error {
+	if err := w.syncBytes(); err != nil {
+		return err
+	}
+	for _, dir := range w.names {
+		if err := w.fs.SyncDir(dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *File) syncBytes() error {
 	if err := w.fs.fault(OpSync, w.path); err != nil {
 		return err
 	}
@@ -154,7 +224,8 @@ func (f FS) SyncDir(path string) error {
 }
 
 // SyncFS makes durable every file and name written before it on the file system
-// that holds path.
+// that holds path, whoever wrote them (on Linux; elsewhere those below path). An
+// error may be of any of them, and the system may tell it to one caller only.
 func (f FS) SyncFS(path string) error {
 	if err := f.fault(OpSyncFS, path); err != nil {
 		return err
@@ -165,28 +236,29 @@ func (f FS) SyncFS(path string) error {
 	return nil
 }
 
-// MkdirAll makes a folder and those above it, durably.
+// MkdirAll makes a folder and those above it, durably. A crash in it leaves some of
+// the outer ones.
 func (f FS) MkdirAll(path string, perm os.FileMode) error {
 	path = filepath.Clean(path)
-	if fi, err := os.Stat(path); err == nil {
-		if !fi.IsDir() {
-			return &fs.PathError{Op: "mkdir", Path: path, Err: errors.New("not a folder")}
-		}
-		return nil
+	made, err := f.mkdirs(path, perm)
+	if err != nil {
+		return err
 	}
-	parent := filepath.Dir(path)
-	if parent != path {
-		if err := f.MkdirAll(parent, perm); err != nil {
+	there := path // the deepest folder that was there
+	if len(made) > 0 {
+		there = filepath.Dir(made[0])
+	}
+	// An earlier MkdirAll may have made it and failed before the sync. Who may not
+	// read the folder above it did not make it.
+	if err := f.SyncDir(filepath.Dir(there)); err != nil && !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	for _, dir := range made {
+		if err := f.SyncDir(filepath.Dir(dir)); err != nil {
 			return err
 		}
 	}
-	if err := f.fault(OpMkdir, path); err != nil {
-		return err
-	}
-	if err := os.Mkdir(path, perm); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	return f.SyncDir(parent)
+	return nil
 }
 
 // Remove removes a file; its absence is durable after SyncDir or SyncFS.
@@ -198,8 +270,3 @@ func (f FS) Remove(path string) error {
 }
 
 var _ io.WriteCloser = (*File)(nil)
-
-// HeldError says that another process holds a lock.
-type HeldError struct{ Holder string }
-
-func (e *HeldError) Error() string { return fmt.Sprintf("held by %s", e.Holder) }

@@ -6,9 +6,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"os"
-
-	"golang.org/x/sys/unix"
+	"sync"
+	"syscall"
 )
 
 // Slot is one small value in a file with two fixed places, written in turn: a
@@ -16,17 +17,23 @@ import (
 // renamed. A place is 4096 bytes:
 //
 //	8 bytes   "SAESLOT1"
-//	8 bytes   generation, big-endian; 0 is never used
+//	8 bytes   generation, big-endian; 0 and the last one are never used
 //	4 bytes   length of the value, big-endian
 //	value, then zeros
 //	32 bytes  SHA-256 of all bytes before, at the end of the place
 //
 // The valid place with the higher generation holds the value. A place of zeros
-// only is empty.
+// only is empty. A value whose place was damaged later, and not by a write of its
+// own, looks like a torn write: Load then gives the value before and names the
+// place, and its caller must know whether the value before will do.
+//
+// A slot may be used by several goroutines of one process; other processes are
+// kept away by a Lock.
 type Slot struct {
 	file *os.File
 	fs   FS
 	path string
+	mu   sync.Mutex // held from the reading of the places to the writing of one
 }
 
 const (
@@ -38,34 +45,47 @@ const (
 	MaxSlot = 2048
 )
 
-// ErrSlot says that neither place of a slot holds a value.
-var ErrSlot = errors.New("neither of the slot's two places is valid")
+var (
+	// ErrSlot says that neither place of a slot holds a value.
+	ErrSlot = errors.New("neither of the slot's two places is valid")
+	// ErrStale says that a slot holds another generation than the one expected.
+	ErrStale = errors.New("the slot was changed by another")
 
-// ErrStale says that a slot holds another generation than the one expected.
-var ErrStale = errors.New("the slot was changed by another")
+	errPlace = errors.New("damaged place")
+)
 
-// CreateSlot makes a slot with its first value; an existing file is refused.
-func CreateSlot(fs FS, path string, perm os.FileMode, value []byte) error {
-	if _, err := os.Lstat(path); err == nil {
-		return fmt.Errorf("creating slot %s: %w", path, os.ErrExist)
-	}
+// CreateSlot makes a slot with its first value, durably; a file that exists gives
+// an error matching fs.ErrExist. A crash in it leaves no file, or one that Load
+// refuses until it is removed, or the slot.
+func CreateSlot(f FS, path string, perm os.FileMode, value []byte) error {
 	p, err := place(1, value)
 	if err != nil {
-		return err
+		return fmt.Errorf("creating slot %s: %w", path, err)
 	}
-	return fs.WriteFile(path, append(p, make([]byte, placeSize)...), perm)
+	file, err := f.Create(path, perm)
+	if err != nil {
+		return fmt.Errorf("creating slot: %w", err)
+	}
+	if _, err = file.Write(append(p, make([]byte, placeSize)...)); err == nil {
+		err = file.Sync()
+	}
+	if err = errors.Join(err, file.Close()); err != nil {
+		f.Remove(path)
+		return fmt.Errorf("creating slot: %w", err)
+	}
+	return nil
 }
 
 // OpenSlot opens a slot, for writing if the file allows it.
 func OpenSlot(fs FS, path string) (*Slot, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|unix.O_DSYNC, 0)
-	if errors.Is(err, os.ErrPermission) || errors.Is(err, unix.EROFS) {
+	f, err := os.OpenFile(path, os.O_RDWR|syncWrites, 0)
+	if errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.EROFS) {
 		f, err = os.Open(path)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return &Slot{f, fs, path}, nil
+	return &Slot{file: f, fs: fs, path: path}, nil
 }
 
 // Close closes the file.
@@ -74,22 +94,29 @@ func (s *Slot) Close() error { return s.file.Close() }
 // Load gives the value and its generation, and the places (0, 1) that are
 // neither empty nor valid. ErrSlot when no place is valid.
 func (s *Slot) Load() (value []byte, gen uint64, damaged []int, err error) {
-	for i := range 2 {
-		v, g, err := s.read(i)
-		switch {
-		case err != nil:
-			damaged = append(damaged, i)
-		case g > gen:
-			value, gen = v, g
-		}
-	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	value, gen, _, damaged = s.newest()
 	if gen == 0 {
 		return nil, 0, damaged, ErrSlot
 	}
 	return value, gen, damaged, nil
 }
 
-var errPlace = errors.New("damaged place")
+// newest gives what Load does, and the place where the value lies; generation 0
+// when no place is valid.
+func (s *Slot) newest() (value []byte, gen uint64, at int, damaged []int) {
+	for i := range 2 {
+		v, g, err := s.read(i)
+		switch {
+		case err != nil:
+			damaged = append(damaged, i)
+		case g > gen:
+			value, gen, at = v, g, i
+		}
+	}
+	return value, gen, at, damaged
+}
 
 // read gives what a place holds; generation 0 when it is empty.
 func (s *Slot) read(i int) (value []byte, gen uint64, err error) {
@@ -97,13 +124,20 @@ func (s *Slot) read(i int) (value []byte, gen uint64, err error) {
 	if _, err := s.file.ReadAt(b, int64(i)*placeSize); err != nil {
 		return nil, 0, err
 	}
+	return parsePlace(b)
+}
+
+func parsePlace(b []byte) (value []byte, gen uint64, err error) {
 	if bytes.Equal(b, make([]byte, placeSize)) {
 		return nil, 0, nil
 	}
 	sum := sha256.Sum256(b[:placeSize-sha256.Size])
-	n := binary.BigEndian.Uint32(b[16:])
+	if string(b[:8]) != slotMagic || !bytes.Equal(sum[:], b[placeSize-sha256.Size:]) {
+		return nil, 0, errPlace
+	}
 	gen = binary.BigEndian.Uint64(b[8:])
-	if string(b[:8]) != slotMagic || !bytes.Equal(sum[:], b[placeSize-sha256.Size:]) || n > MaxSlot || gen == 0 {
+	n := binary.BigEndian.Uint32(b[16:])
+	if gen == 0 || gen == math.MaxUint64 || n > MaxSlot {
 		return nil, 0, errPlace
 	}
 	return bytes.Clone(b[headSize : headSize+n]), gen, nil
@@ -124,49 +158,53 @@ func place(gen uint64, value []byte) ([]byte, error) {
 }
 
 // CompareAndSwap replaces the value of generation old and gives the new
-// generation; ErrStale when the slot holds another. When it returns nil the new
-// value is durable (O_DSYNC); after an error, or a crash, either is there.
+// generation; ErrStale when the slot holds another, ErrSlot when it holds none.
+// When it returns nil the new value is durable (O_DSYNC); after another error, or
+// a crash, the old value or the new one is there, and the slot is to be opened and
+// loaded anew.
 func (s *Slot) CompareAndSwap(old uint64, value []byte) (uint64, error) {
-	keep, gen := 0, uint64(0)
-	for i := range 2 {
-		if _, g, err := s.read(i); err == nil && g > gen {
-			keep, gen = i, g
-		}
-	}
-	if gen != old {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, gen, at, _ := s.newest()
+	switch {
+	case gen == 0:
+		return 0, ErrSlot
+	case gen != old || gen == math.MaxUint64-1:
 		return gen, ErrStale
 	}
 	b, err := place(gen+1, value)
 	if err != nil {
 		return gen, err
 	}
-	if err := s.write(1-keep, b); err != nil {
+	// A crash in the write spoils the place that is not the newest.
+	if err := s.write(1-at, b); err != nil {
 		return gen, err
 	}
 	return gen + 1, nil
 }
 
-// WipeOther overwrites the older place with zeros, durably: the value before the
-// last swap is gone from the file.
+// WipeOther overwrites the place that is not the newest with zeros, durably: the
+// value before the last swap is no longer in the file. Where a disk keeps
+// overwritten blocks (copy-on-write, wear levelling, snapshots) that is beyond it.
+// A crash in it leaves the newest value, and it is to be done again. ErrSlot when
+// the slot holds no value.
 func (s *Slot) WipeOther() error {
-	keep, gen := 0, uint64(0)
-	for i := range 2 {
-		if _, g, err := s.read(i); err == nil && g > gen {
-			keep, gen = i, g
-		}
-	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, gen, at, _ := s.newest()
 	if gen == 0 {
 		return ErrSlot
 	}
-	return s.write(1-keep, make([]byte, placeSize))
+	return s.write(1-at, make([]byte, placeSize))
 }
 
 func (s *Slot) write(i int, b []byte) error {
+	off := int64(i) * placeSize
 	if err := s.fs.fault(OpWrite, s.path); err != nil {
-		s.file.WriteAt(b[:placeSize/2], int64(i)*placeSize)
-		return err
+		_, werr := s.file.WriteAt(b[:placeSize/2], off)
+		return errors.Join(err, werr)
 	}
-	if _, err := s.file.WriteAt(b, int64(i)*placeSize); err != nil {
+	if _, err := s.file.WriteAt(b, off); err != nil {
 		return err
 	}
 	return s.fs.fault(OpSync, s.path) // O_DSYNC: the write was the sync

@@ -143,7 +143,7 @@ func TestClientCompletesToken(t *testing.T) {
 		}, 0, 1, []string{"/tsa", "/ca.crl", "/ocsp"}},
 		{"OCSP beside a CRL that does not fit", func(w *world) {
 			w.pages["/ca.crl"] = w.crlPage(func(l *x509.RevocationList) {
-				for i := range 40_000 {
+				for i := range 60_000 {
 					l.RevokedCertificateEntries = append(l.RevokedCertificateEntries,
 						x509.RevocationListEntry{SerialNumber: big.NewInt(int64(i + 1)), RevocationTime: testTime})
 				}
@@ -276,7 +276,10 @@ func TestClientAuthentication(t *testing.T) {
 }
 
 func TestClientGivesUp(t *testing.T) {
-	stuck := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	stuck := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body) // else the server does not see that the client goes
+		<-r.Context().Done()
+	}))
 	defer stuck.Close()
 	c := &Client{URL: stuck.URL, Timeout: 50 * time.Millisecond}
 	if _, err := c.Timestamp(t.Context(), crypto.SHA256, testImprint[:]); !errors.Is(err, context.DeadlineExceeded) {

@@ -63,7 +63,10 @@ func NewLocal(name string, now time.Time) (*Local, error) {
 	if l.Root, err = certify(root, root, rootKey.Public(), rootKey); err != nil {
 		return nil, err
 	}
-	return l, l.makeLeaf(name, now)
+	if err := l.makeLeaf(name, now); err != nil {
+		return nil, err
+	}
+	return l, nil
 }
 
 // Renew gives an authority under the same root with a new key, whose certificate
@@ -76,7 +79,10 @@ func (l *Local) Renew(name string, now time.Time) (*Local, error) {
 		return nil, ErrExpired
 	}
 	renewed := &Local{Root: l.Root, rootKey: l.rootKey, Now: l.Now}
-	return renewed, renewed.makeLeaf(name, now)
+	if err := renewed.makeLeaf(name, now); err != nil {
+		return nil, err
+	}
+	return renewed, nil
 }
 
 // makeLeaf makes a new key, its certificate and the CRL that goes with it.

@@ -77,7 +77,10 @@ func parseSignedData(der []byte) (*signedData, error) {
 		return nil, malformed("ContentInfo")
 	}
 	sd := new(signedData)
-	return sd, sd.read(body)
+	if err := sd.read(body); err != nil {
+		return nil, err
+	}
+	return sd, nil
 }
 
 func (sd *signedData) read(s cryptobyte.String) error {

@@ -62,7 +62,10 @@ func Parse(der []byte) (*Token, error) {
 		Time: info.time, Accuracy: info.accuracy, Policy: info.policy, Serial: info.serial, Nonce: info.nonce,
 		Imprint: info.imprint.hashed}
 	t.Hash, _ = info.imprint.alg.digest()
-	return t, t.parseCarried()
+	if err := t.parseCarried(); err != nil {
+		return nil, err
+	}
+	return t, nil
 }
 
 // parseCarried parses certificates and revocation data.

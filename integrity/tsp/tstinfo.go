@@ -52,7 +52,10 @@ func parseTSTInfo(der []byte) (*tstInfo, error) {
 	if version != 1 {
 		return nil, unacceptable("TSTInfo", "unknown version")
 	}
-	return &info, info.readOptions(body)
+	if err := info.readOptions(body); err != nil {
+		return nil, err
+	}
+	return &info, nil
 }
 
 // readOptions reads what follows genTime.

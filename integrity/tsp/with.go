@@ -22,6 +22,9 @@ import (
 // It refuses data that cannot be parsed, and a token above MaxToken. When there
 // is nothing to add it gives the token itself.
 func (t *Token) With(certs []*x509.Certificate, crls, ocsps [][]byte) (*Token, error) {
+	if err := readable(crls, ocsps); err != nil {
+		return nil, fmt.Errorf("adding to token: %w", err)
+	}
 	sd := *t.signed
 	set := slices.Concat(sd.certificates, sd.otherCerts)
 	revocations := slices.Clone(sd.revocations)
@@ -41,15 +44,39 @@ func (t *Token) With(certs []*x509.Certificate, crls, ocsps [][]byte) (*Token, e
 	if len(set)+len(revocations) == before {
 		return t, nil
 	}
-	der, err := sd.marshal(set, revocations)
+	return sd.reparse(set, revocations)
+}
+
+// readable refuses what is not exactly one CRL or one OCSP response.
+func readable(crls, ocsps [][]byte) error {
+	for _, der := range crls {
+		crl, err := x509.ParseRevocationList(der)
+		if err != nil {
+			return unacceptable("CertificateList", err.Error())
+		}
+		if len(crl.Raw) != len(der) { // the library does not mind
+			return unacceptable("CertificateList", "trailing bytes")
+		}
+	}
+	for _, der := range ocsps {
+		if _, err := parseCertIDs(der); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reparse writes the token with other sets, and reads it.
+func (sd *signedData) reparse(certs, revocations [][]byte) (*Token, error) {
+	der, err := sd.marshal(certs, revocations)
 	if err != nil {
 		return nil, fmt.Errorf("adding to token: %w", err)
 	}
-	added, err := Parse(der)
+	t, err := Parse(der)
 	if err != nil {
 		return nil, fmt.Errorf("adding to token: %w", err)
 	}
-	return added, nil
+	return t, nil
 }
 
 // appendNew appends an element, unless what it stands for is there already.
