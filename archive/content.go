@@ -11,6 +11,7 @@ import (
 	"hash"
 	"io"
 
+	"sae/archive/durable"
 	"sae/archive/stream"
 )
 
@@ -33,8 +34,7 @@ type storedContent struct {
 }
 
 // inMemory is the size up to which content is read whole before it is
-// enciphered; longer content streams, with its second half of the work, hashing
-// and writing ciphertext, on another core.
+// enciphered; longer content streams.
 const inMemory = 1 << 20
 
 // storeContent reads content once: declared size and digest held against it,
@@ -65,7 +65,7 @@ func (a *Archive) storeContent(ctx context.Context, object string, c *Content, p
 		err = a.storeWhole(&s, dst, c, head[:n])
 		progress(int64(n))
 	case err == nil:
-		err = a.storeStream(&s, dst, c, io.MultiReader(bytes.NewReader(head), &contextReader{ctx, r}), progress)
+		err = a.storeStream(&s, dst, io.MultiReader(bytes.NewReader(head), &contextReader{ctx, r}), progress)
 	}
 	if err != nil {
 		return s, err
@@ -96,14 +96,23 @@ func (a *Archive) storeWhole(s *storedContent, dst io.Writer, c *Content, conten
 	return err
 }
 
-// storeStream takes content of any length in constant memory.
-func (a *Archive) storeStream(s *storedContent, dst io.Writer, c *Content, r io.Reader, progress func(int64)) error {
+// storeStream takes content of any length in constant memory. Its three parts of
+// about equal work, hashing content, enciphering, hashing and writing ciphertext,
+// run a few buffers behind each other, so that two cores are busy.
+func (a *Archive) storeStream(s *storedContent, dst io.Writer, r io.Reader, progress func(int64)) error {
 	m := &meter{r: r, sum: sha256.New(), progress: progress}
-	behind := newBehind(dst)
-	err := encipher(behind, s.key, m)
-	if werr := behind.close(); werr != nil {
-		err = werr // the cause: encipher only saw that writing had ended
+	written := newBehind(dst)
+	w, err := stream.NewWriter(written, s.key, streamAD)
+	if err != nil {
+		return errors.Join(err, written.close())
 	}
+	enciphered := newBehind(w)
+	_, err = io.CopyBuffer(enciphered, onlyReader{m}, make([]byte, 256<<10))
+	err = errors.Join(err, enciphered.close())
+	if err == nil {
+		err = w.Close()
+	}
+	err = errors.Join(err, written.close())
 	s.size = m.n
 	m.sum.Sum(s.digest[:0])
 	return err
@@ -188,8 +197,8 @@ func (c *contextReader) Read(p []byte) (int, error) {
 	return c.r.Read(p)
 }
 
-// behind writes to dst from a goroutine of its own, a few buffers behind, so that
-// enciphering and writing use two cores. close waits for it.
+// behind writes to dst from a goroutine of its own, a few buffers behind. close
+// waits for it.
 type behind struct {
 	full, free chan []byte
 	buf        []byte
@@ -205,9 +214,9 @@ const (
 func newBehind(dst io.Writer) *behind {
 	b := &behind{full: make(chan []byte, behindBuffers), free: make(chan []byte, behindBuffers), done: make(chan struct{})}
 	for range behindBuffers - 1 {
-		b.free <- make([]byte, 0, behindSize)
+		b.free <- durable.AlignedBuffer(behindSize)
 	}
-	b.buf = make([]byte, 0, behindSize)
+	b.buf = durable.AlignedBuffer(behindSize)
 	go func() {
 		defer close(b.done)
 		for p := range b.full {

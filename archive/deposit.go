@@ -103,7 +103,6 @@ type draft struct {
 	where   string
 	content *Content
 	stored  *storedContent
-	key     [32]byte
 }
 
 // checkDeposit finds all that is wrong before anything is read, and fills in

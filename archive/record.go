@@ -39,7 +39,6 @@ type unitRecord struct {
 	Item      int64     `json:"item"`  // number of the item in the entry
 	Leaf      uint64    `json:"leaf"`  // leaf number, in the order of evidence
 	Key       uint64    `json:"key"`   // data key number
-	sealed
 }
 
 // objectRecord is one binary object of a unit; its secret is the salt and the
@@ -57,7 +56,6 @@ type objectRecord struct {
 	Item    int64  `json:"item"`
 	Leaf    uint64 `json:"leaf"`
 	Key     uint64 `json:"key"`
-	sealed
 }
 
 // batchRecord is one sealed batch: the leaves [First, First+Count) and, as last
@@ -80,7 +78,6 @@ type operationRecord struct {
 	Operation string `json:"operation"`
 	Entry     int64  `json:"entry"`
 	Key       uint64 `json:"key"`
-	sealed
 }
 
 // agentRecord keeps, as its secret, a salt and the name behind an agent's pseudonym.

@@ -128,20 +128,31 @@ func (c *copies) enough() error {
 	return c.a.policyError(left, c.blob.failed)
 }
 
+// Write hashes p and writes it to every offer, all at the same time when it is long.
 func (c *copies) Write(p []byte) (int, error) {
-	c.sum.Write(p)
-	failures := len(c.blob.failed)
+	errs := make([]error, len(c.writers))
+	var wg sync.WaitGroup
 	for i, w := range c.writers {
-		if w == nil {
-			continue
-		}
-		if _, err := w.Write(p); err != nil {
-			w.Abort()
-			c.writers[i] = nil
-			c.blob.fail(i, err)
+		switch {
+		case w == nil:
+		case len(p) < behindSize:
+			_, errs[i] = w.Write(p)
+		default:
+			wg.Go(func() { _, errs[i] = w.Write(p) })
 		}
 	}
-	if len(c.blob.failed) > failures {
+	c.sum.Write(p)
+	wg.Wait()
+	failed := false
+	for i, err := range errs {
+		if err != nil {
+			c.writers[i].Abort()
+			c.writers[i] = nil
+			c.blob.fail(i, err)
+			failed = true
+		}
+	}
+	if failed {
 		if err := c.enough(); err != nil {
 			return 0, err
 		}

@@ -102,17 +102,13 @@ func (f FS) rename(from, to string) error {
 
 // File is a file being written.
 type File struct {
-	file           *os.File
-	fs             FS
-	path           string
-	written, begun int64    // bytes written, and those of them on their way to the disk
-	names          []string // folders that its creation changed
+	file    *os.File
+	fs      FS
+	path    string
+	written int64    // bytes
+	direct  bool     // whether writes go past the page cache
+	names   []string // folders that its creation changed
 }
-
-// writeBehind is how many bytes are written before the system is asked to begin
-// putting them on the disk: the sync at the end of a long file then waits for
-// little, and the bytes in memory stay few.
-const writeBehind = 16 << 20
 
 // Create makes a new file and the folders above it; a file that exists gives an
 // error matching fs.ErrExist. Nothing of it is durable before Sync, or SyncFS. A
@@ -179,11 +175,9 @@ func (w *File) Write(p []byte) (int, error) {
 		n, werr := w.file.Write(p[:len(p)/2])
 		return n, errors.Join(err, werr)
 	}
+	w.setDirect(w.mayBeDirect(p))
 	n, err := w.file.Write(p)
-	if w.written += int64(n); w.written-w.begun >= writeBehind {
-		beginWriting(w.file, w.begun, w.written-w.begun)
-		w.begun = w.written
-	}
+	w.written += int64(n)
 	return n, err
 }
 

@@ -17,7 +17,7 @@ import (
 // renamed. A place is 4096 bytes:
 //
 //	8 bytes   "SAESLOT1"
-//	8 bytes   generation, big-endian; 0 and the last one are never used
+//	8 bytes   generation, big-endian, from 1 to 1<<63 - 1
 //	4 bytes   length of the value, big-endian
 //	value, then zeros
 //	32 bytes  SHA-256 of all bytes before, at the end of the place
@@ -137,7 +137,7 @@ func parsePlace(b []byte) (value []byte, gen uint64, err error) {
 	}
 	gen = binary.BigEndian.Uint64(b[8:])
 	n := binary.BigEndian.Uint32(b[16:])
-	if gen == 0 || gen == math.MaxUint64 || n > MaxSlot {
+	if gen == 0 || gen > math.MaxInt64 || n > MaxSlot {
 		return nil, 0, errPlace
 	}
 	return bytes.Clone(b[headSize : headSize+n]), gen, nil
@@ -169,7 +169,7 @@ func (s *Slot) CompareAndSwap(old uint64, value []byte) (uint64, error) {
 	switch {
 	case gen == 0:
 		return 0, ErrSlot
-	case gen != old || gen == math.MaxUint64-1:
+	case gen != old:
 		return gen, ErrStale
 	}
 	b, err := place(gen+1, value)

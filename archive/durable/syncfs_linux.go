@@ -23,9 +23,3 @@ func syncFS(path string) error {
 		}
 	}
 }
-
-// beginWriting starts the writing of a range to the disk and does not wait. An
-// error shows at the sync, which does wait.
-func beginWriting(f *os.File, off, n int64) {
-	unix.SyncFileRange(int(f.Fd()), off, n, unix.SYNC_FILE_RANGE_WRITE)
-}

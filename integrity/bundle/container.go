@@ -61,6 +61,7 @@ func (c *container) add(name string, size int64, open func() (io.ReadCloser, err
 		h.Flags = flagUTF8
 	}
 	h.SetMode(0o644)
+	//lint:ignore SA1019 Modified would add an extra field, which a reader could read otherwise.
 	h.ModifiedDate, h.ModifiedTime = dosTime(c.when)
 	w, err := c.zip.CreateRaw(h)
 	if err == nil {

@@ -1,0 +1,48 @@
+# make test    installs the peers (Debian packages) and runs every test with the race detector
+# make bench   runs the benchmarks, each against its floor
+# make build   builds the two programs into this folder
+
+GO ?= go
+STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+# What the tests hold our output against: openssl, BouncyCastle, unzip, shellcheck, poppler.
+PEERS = openssl libbcpkix-java default-jdk-headless unzip shellcheck poppler-utils
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+
+.PHONY: all build test check peers bench fuzz
+
+all: build
+
+build:
+	$(GO) build -trimpath -ldflags "-X main.version=$(VERSION)" -o sae ./cmd/sae
+	$(GO) build -trimpath -o sae-verify ./cmd/sae-verify
+
+test: peers check
+	$(GO) test -race -timeout 20m ./...
+
+check:
+	@out=$$(gofmt -l .); test -z "$$out" || { echo "gofmt: $$out"; exit 1; }
+	$(GO) vet ./...
+	$(STATICCHECK) ./...
+
+# Missing peers are installed where apt-get and the right to use it are there;
+# elsewhere their tests say what they miss and are skipped.
+peers:
+	@missing=; for c in openssl javac unzip shellcheck pdftotext; do command -v $$c >/dev/null || missing=1; done; \
+	test -e /usr/share/java/bcpkix.jar || missing=1; \
+	if [ -n "$$missing" ] && command -v apt-get >/dev/null; then \
+		sudo=; [ "$$(id -u)" = 0 ] || sudo="sudo -n"; \
+		$$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq $(PEERS) >/dev/null \
+		|| echo "peers could not be installed; their tests will be skipped"; \
+	fi
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchtime 5x ./archive ./integrity/... ./archive/stream
+
+# Every fuzz target for a short time; FUZZTIME=10m for a long one.
+FUZZTIME ?= 20s
+fuzz:
+	@for p in $$($(GO) list ./...); do \
+		for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+			echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$p || exit 1; \
+		done; \
+	done
