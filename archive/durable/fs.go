@@ -20,6 +20,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // Op is one step that can fail, for tests that make it fail.
@@ -177,6 +178,13 @@ func (w *File) Write(p []byte) (int, error) {
 	}
 	w.setDirect(w.mayBeDirect(p))
 	n, err := w.file.Write(p)
+	if w.direct && errors.Is(err, syscall.EINVAL) {
+		// This disk wants more alignment, or a short write ended between blocks.
+		w.setDirect(false)
+		var m int
+		m, err = w.file.Write(p[n:])
+		n += m
+	}
 	w.written += int64(n)
 	return n, err
 }

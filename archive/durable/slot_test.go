@@ -171,9 +171,16 @@ func TestSlotTornWrite(t *testing.T) {
 	}
 }
 
+// put replaces the bytes of a file in place.
 func put(t testing.TB, path string, b []byte) {
 	t.Helper()
-	if err := os.WriteFile(path, b, 0o600); err != nil {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	_, err = f.WriteAt(b, 0)
+	if err := errors.Join(err, f.Truncate(int64(len(b)))); err != nil {
 		t.Fatal(err)
 	}
 }

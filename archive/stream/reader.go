@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 )
 
@@ -35,17 +36,17 @@ func (e *CorruptError) Error() string {
 
 func (e *CorruptError) Unwrap() error { return e.Err }
 
-// Reader reads content, at random (io.ReaderAt) or in order (io.Reader). Each
-// segment is authenticated before any byte of it is given out; one that is bad in
-// a source is read from the next. Reading at random may be done at the same time.
+// Reader reads content, at random (io.ReaderAt) or in order (io.Reader,
+// io.WriterTo). Each segment is authenticated before any byte of it is given out;
+// one that is bad in a source is read from the next. It may be used at the same
+// time; one segment is then opened at a time.
 type Reader struct {
-	size  int64 // of the content
-	count int64 // segments
-	ad    []byte
-	key   [32]byte
+	size int64 // of the content
+	ad   []byte
+	key  [32]byte
 
 	mu       sync.Mutex
-	copies   []*source
+	copies   []*source // those that failed come last
 	failures []Failure
 	pos      int64
 	cached   int64 // segment in plain, -1 for none
@@ -56,17 +57,21 @@ type Reader struct {
 // source is a copy with the key that its header leads to.
 type source struct {
 	Source
+	plain  int64 // length of the content, if its own length is right
 	aead   cipher.AEAD
 	nonce  nonce
 	failed bool
 }
 
 // NewReader reads the content enciphered under key and ad from the given copies,
-// in their order. A copy whose length or header is impossible is a failure; an
-// error when none is left.
+// in their order. A copy whose length or header is impossible is a failure; when
+// none is left the error is a *CorruptError. A copy cut off between two segments,
+// when all are, is found no earlier than at its last segment: what was read before
+// is a true beginning of the content.
 func NewReader(key [32]byte, ad []byte, sources ...Source) (*Reader, error) {
-	r := &Reader{ad: ad, key: key, cached: -1, size: -1}
+	r := &Reader{ad: ad, key: key, cached: -1}
 	var errs []error
+	largest := int64(0)
 	for _, s := range sources {
 		c, err := r.open(s)
 		if err != nil {
@@ -75,24 +80,20 @@ func NewReader(key [32]byte, ad []byte, sources ...Source) (*Reader, error) {
 			continue
 		}
 		r.copies = append(r.copies, c)
+		largest = max(largest, s.Size)
 	}
-	if len(r.copies) == 0 {
-		return nil, &CorruptError{Err: errors.Join(errs...)}
+	r.cipher = make([]byte, min(largest, segmentSize))
+	if err := r.agree(); err != nil {
+		return nil, &CorruptError{Err: errors.Join(append(errs, err)...)}
 	}
-	r.count = segments(r.size)
-	r.cipher = make([]byte, min(CiphertextSize(r.size), segmentSize))
 	return r, nil
 }
 
-// open reads the header of a source. The first one whose length is possible says
-// how long the content is.
+// open reads the header of a source.
 func (r *Reader) open(s Source) (*source, error) {
 	plain, err := PlaintextSize(s.Size)
 	if err != nil {
 		return nil, err
-	}
-	if r.size >= 0 && plain != r.size {
-		return nil, fmt.Errorf("%d bytes, another copy has %d", s.Size, CiphertextSize(r.size))
 	}
 	header := make([]byte, headerSize)
 	if _, err := readFullAt(s.ReaderAt, header, 0); err != nil {
@@ -101,13 +102,36 @@ func (r *Reader) open(s Source) (*source, error) {
 	if header[0] != headerSize {
 		return nil, errors.New("not a header")
 	}
-	c := &source{Source: s}
+	c := &source{Source: s, plain: plain}
 	copy(c.nonce[:], header[1+saltSize:])
-	if c.aead, err = aead(r.key, header[1:1+saltSize], r.ad); err != nil {
-		return nil, err
+	c.aead, err = aead(r.key, header[1:1+saltSize], r.ad)
+	return c, err
+}
+
+// agree settles the length of the content. Where copies differ in it, the first
+// whose last segment is authentic is right, since only the true last one is marked
+// as such; those of another length are put aside.
+func (r *Reader) agree() error {
+	if len(r.copies) == 0 {
+		return errors.New("no copy can be read")
 	}
-	r.size = plain
-	return c, nil
+	right := r.copies[0]
+	if slices.ContainsFunc(r.copies, func(c *source) bool { return c.plain != right.plain }) {
+		i := slices.IndexFunc(r.copies, func(c *source) bool { return r.loadFrom(c, segments(c.plain)-1) == nil })
+		if i < 0 {
+			return errors.New("the copies differ in length, and the end of each is bad")
+		}
+		right = r.copies[i]
+	}
+	r.size = right.plain
+	r.copies = slices.DeleteFunc(r.copies, func(c *source) bool {
+		if c.plain == right.plain {
+			return false
+		}
+		r.failures = append(r.failures, Failure{c.Name, -1, fmt.Errorf("%d bytes instead of %d", c.Size, right.Size)})
+		return true
+	})
+	return nil
 }
 
 func readFullAt(r io.ReaderAt, p []byte, off int64) (int, error) {
@@ -187,6 +211,25 @@ func (r *Reader) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// WriteTo implements io.WriterTo.
+func (r *Reader) WriteTo(w io.Writer) (n int64, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for r.pos < r.size || n == 0 && r.size == 0 {
+		segment, within := place(r.pos)
+		if err := r.load(segment); err != nil {
+			return n, err
+		}
+		err := writeAll(w, r.plain[within:])
+		if err != nil || r.size == 0 {
+			return n, err
+		}
+		k := int64(len(r.plain)) - within
+		r.pos, n = r.pos+k, n+k
+	}
+	return n, nil
+}
+
 // load makes a segment the cached one.
 func (r *Reader) load(segment int64) error {
 	if segment == r.cached {
@@ -194,9 +237,12 @@ func (r *Reader) load(segment int64) error {
 	}
 	r.cached = -1
 	var errs []error
-	for _, c := range r.copies {
+	for i, c := range r.copies {
 		err := r.loadFrom(c, segment)
 		if err == nil {
+			if i > 0 { // those that failed are asked last from now on
+				r.copies = slices.Concat(r.copies[i:], r.copies[:i])
+			}
 			r.cached = segment
 			return nil
 		}
@@ -215,6 +261,7 @@ func (r *Reader) load(segment int64) error {
 
 var errTag = errors.New("it was changed: its tag does not match")
 
+// loadFrom opens a segment of one copy into plain.
 func (r *Reader) loadFrom(c *source, segment int64) error {
 	start, end := segment*segmentSize, min((segment+1)*segmentSize, c.Size)
 	if segment == 0 {
@@ -224,7 +271,7 @@ func (r *Reader) loadFrom(c *source, segment int64) error {
 	if _, err := readFullAt(c.ReaderAt, b, start); err != nil {
 		return err
 	}
-	c.nonce.set(segment, segment == r.count-1)
+	c.nonce.set(segment, segment == segments(c.plain)-1)
 	plain, err := c.aead.Open(b[:0], c.nonce[:], b, nil)
 	if err != nil {
 		return errTag

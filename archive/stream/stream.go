@@ -39,10 +39,10 @@ const (
 
 	plainSegment = segmentSize - tagSize     // of every segment but the first
 	plainFirst   = plainSegment - headerSize // of the first
-	maxSegments  = 1<<32 - 1                 // the counter's
+	maxSegments  = 1 << 32                   // the counter's
 )
 
-// CiphertextSize is the length of the ciphertext of n bytes.
+// CiphertextSize is the length of the ciphertext of n bytes; n is not negative.
 func CiphertextSize(n int64) int64 {
 	return headerSize + n + tagSize*segments(n)
 }
@@ -58,9 +58,12 @@ func segments(n int64) int64 {
 // PlaintextSize is the length of the content of n bytes of ciphertext; an error
 // when no content gives that length.
 func PlaintextSize(n int64) (int64, error) {
+	if n < headerSize+tagSize || n > maxSegments*segmentSize {
+		return 0, fmt.Errorf("no content has a ciphertext of %d bytes", n)
+	}
 	count := (n + segmentSize - 1) / segmentSize
 	plain := n - headerSize - tagSize*count
-	if n < headerSize+tagSize || plain < 0 || CiphertextSize(plain) != n {
+	if plain < 0 || CiphertextSize(plain) != n {
 		return 0, fmt.Errorf("no content has a ciphertext of %d bytes", n)
 	}
 	return plain, nil
@@ -103,12 +106,15 @@ type Writer struct {
 	err     error
 }
 
-// NewWriter writes the header and gives a Writer, which must be closed. A key may
-// serve one stream, or several with different associated data.
+var errClosed = errors.New("enciphering: writing after the end")
+
+// NewWriter writes the header and gives a Writer, which must be closed: content
+// without its last segment is never taken for whole. A key may serve one stream,
+// or several with different associated data.
 func NewWriter(dst io.Writer, key [32]byte, ad []byte) (*Writer, error) {
 	header := make([]byte, headerSize)
 	header[0] = headerSize
-	rand.Read(header[1:])
+	rand.Read(header[1:]) // never fails: the program ends if the system has no randomness
 	return newWriter(dst, key, ad, header)
 }
 
@@ -117,7 +123,7 @@ func newWriter(dst io.Writer, key [32]byte, ad, header []byte) (*Writer, error) 
 	if err != nil {
 		return nil, fmt.Errorf("enciphering: %w", err)
 	}
-	if _, err := dst.Write(header); err != nil {
+	if err := writeAll(dst, header); err != nil {
 		return nil, err
 	}
 	w := &Writer{dst: dst, aead: a, limit: plainFirst, plain: make([]byte, 0, plainSegment), cipher: make([]byte, 0, segmentSize)}
@@ -125,14 +131,21 @@ func newWriter(dst io.Writer, key [32]byte, ad, header []byte) (*Writer, error) 
 	return w, nil
 }
 
-func (w *Writer) Write(p []byte) (int, error) {
-	n := 0
-	for len(p) > 0 {
+func writeAll(w io.Writer, p []byte) error {
+	n, err := w.Write(p)
+	if err == nil && n != len(p) {
+		err = io.ErrShortWrite
+	}
+	return err
+}
+
+// Write implements io.Writer. An error of the writer below ends the stream.
+func (w *Writer) Write(p []byte) (n int, err error) {
+	for len(p) > 0 && w.err == nil {
 		// A full segment is written when more follows: only then it is not the last.
 		if len(w.plain) == w.limit {
-			if err := w.flush(false); err != nil {
-				return n, err
-			}
+			w.flush(false)
+			continue
 		}
 		k := min(len(p), w.limit-len(w.plain))
 		w.plain, p, n = append(w.plain, p[:k]...), p[k:], n+k
@@ -140,27 +153,28 @@ func (w *Writer) Write(p []byte) (int, error) {
 	return n, w.err
 }
 
-func (w *Writer) flush(last bool) error {
-	if w.err != nil {
-		return w.err
-	}
-	if w.segment > maxSegments {
+func (w *Writer) flush(last bool) {
+	if w.segment == maxSegments {
 		w.err = errors.New("enciphering: content too long")
-		return w.err
+		return
 	}
 	w.nonce.set(w.segment, last)
 	w.cipher = w.aead.Seal(w.cipher[:0], w.nonce[:], w.plain, nil)
-	_, w.err = w.dst.Write(w.cipher)
+	w.err = writeAll(w.dst, w.cipher)
 	w.segment++
 	w.plain, w.limit = w.plain[:0], plainSegment
-	return w.err
 }
 
 // Close writes the last segment. It does not close the writer below.
 func (w *Writer) Close() error {
-	if err := w.flush(true); err != nil {
-		return err
+	if w.err != nil {
+		return w.err
 	}
-	w.err = errors.New("enciphering: writing after the end")
+	w.flush(true)
+	clear(w.plain[:cap(w.plain)])
+	if w.err != nil {
+		return w.err
+	}
+	w.err = errClosed
 	return nil
 }
