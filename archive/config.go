@@ -146,6 +146,9 @@ func parseConfig(data []byte) (*Config, error) {
 	if len(data) > maxConfig {
 		return nil, fmt.Errorf("%d bytes, more than %d", len(data), maxConfig)
 	}
+	if bad := badDurations(data); len(bad) > 0 {
+		return nil, bad.located(data)
+	}
 	c := &Config{Seal: SealConfig{MaxLeaves: 1 << 20}}
 	err := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict()).Decode(c)
 	if errors.Is(err, io.EOF) {
@@ -160,6 +163,27 @@ func parseConfig(data []byte) (*Config, error) {
 		return c, nil
 	}
 	return nil, bad.located(data)
+}
+
+// badDurations finds the rules whose duration is not one: the error that decoding
+// gives for them has no line.
+func badDurations(data []byte) (bad configProblems) {
+	var loose struct {
+		Tenants []struct {
+			Rules []struct{ Duration string }
+		}
+	}
+	if err := yaml.Unmarshal(data, &loose); err != nil {
+		return nil // said better by the strict decoding
+	}
+	for i, t := range loose.Tenants {
+		for j, r := range t.Rules {
+			if _, err := retention.ParseDuration(r.Duration); err != nil {
+				bad.addf(fmt.Sprintf("$.tenants[%d].rules[%d].duration", i, j), "%v", err)
+			}
+		}
+	}
+	return bad
 }
 
 // configProblems are what is wrong, each with the YAML path of the key.

@@ -42,8 +42,6 @@ func (e *CorruptError) Unwrap() error { return e.Err }
 // time; one segment is then opened at a time.
 type Reader struct {
 	size int64 // of the content
-	ad   []byte
-	key  [32]byte
 
 	mu       sync.Mutex
 	copies   []*source // those that failed come last
@@ -69,11 +67,11 @@ type source struct {
 // when all are, is found no earlier than at its last segment: what was read before
 // is a true beginning of the content.
 func NewReader(key [32]byte, ad []byte, sources ...Source) (*Reader, error) {
-	r := &Reader{ad: ad, key: key, cached: -1}
+	r := &Reader{cached: -1}
 	var errs []error
 	largest := int64(0)
 	for _, s := range sources {
-		c, err := r.open(s)
+		c, err := open(key, ad, s)
 		if err != nil {
 			r.failures = append(r.failures, Failure{s.Name, -1, err})
 			errs = append(errs, fmt.Errorf("%s: %w", s.Name, err))
@@ -90,7 +88,7 @@ func NewReader(key [32]byte, ad []byte, sources ...Source) (*Reader, error) {
 }
 
 // open reads the header of a source.
-func (r *Reader) open(s Source) (*source, error) {
+func open(key [32]byte, ad []byte, s Source) (*source, error) {
 	plain, err := PlaintextSize(s.Size)
 	if err != nil {
 		return nil, err
@@ -104,7 +102,7 @@ func (r *Reader) open(s Source) (*source, error) {
 	}
 	c := &source{Source: s, plain: plain}
 	copy(c.nonce[:], header[1+saltSize:])
-	c.aead, err = aead(r.key, header[1:1+saltSize], r.ad)
+	c.aead, err = aead(key, header[1:1+saltSize], ad)
 	return c, err
 }
 
@@ -220,12 +218,16 @@ func (r *Reader) WriteTo(w io.Writer) (n int64, err error) {
 		if err := r.load(segment); err != nil {
 			return n, err
 		}
-		err := writeAll(w, r.plain[within:])
-		if err != nil || r.size == 0 {
+		k, err := w.Write(r.plain[within:])
+		r.pos, n = r.pos+int64(k), n+int64(k)
+		switch {
+		case err != nil:
 			return n, err
+		case k != len(r.plain)-int(within):
+			return n, io.ErrShortWrite
+		case r.size == 0:
+			return 0, nil
 		}
-		k := int64(len(r.plain)) - within
-		r.pos, n = r.pos+k, n+k
 	}
 	return n, nil
 }

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// imports is the table of docs/ARCHITECTURE.md as code: which of our packages each
+// package may import, tests apart.
+var imports = map[string][]string{
+	"cmd/sae":              {"archive", "integrity", "integrity/bundle"},
+	"cmd/sae-verify":       {"integrity/bundle"},
+	"archive":              {"archive/durable", "archive/stream", "archive/vault", "integrity", "integrity/bundle", "integrity/ers", "integrity/tsp", "retention"},
+	"archive/archivetest":  {"archive"},
+	"archive/durable":      {},
+	"archive/stream":       {},
+	"archive/vault":        {},
+	"integrity":            {},
+	"integrity/tsp":        {"integrity"},
+	"integrity/ers":        {"integrity"},
+	"integrity/ers/bctest": {},
+	"integrity/bundle":     {"integrity", "integrity/tsp", "integrity/ers"},
+	"retention":            {},
+}
+
+// only says which package alone may import a module.
+var only = map[string]string{
+	"go.etcd.io/bbolt": "archive/catalogue.go",
+}
+
+func TestImportsPointOneWay(t *testing.T) {
+	root := filepath.Join("..", "..")
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		rel, err := filepath.Rel(root, path)
+		if err != nil {
+			return err
+		}
+		rel = filepath.ToSlash(rel)
+		pkg := filepath.ToSlash(filepath.Dir(rel))
+		allowed, known := imports[pkg]
+		if !known {
+			t.Errorf("%s: package %s is not in the table; add it, and to docs/ARCHITECTURE.md", rel, pkg)
+			return nil
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		for _, imp := range file.Imports {
+			name, err := strconv.Unquote(imp.Path.Value)
+			if err != nil {
+				return err
+			}
+			if ours, ok := strings.CutPrefix(name, "sae/"); ok && !slices.Contains(allowed, ours) {
+				t.Errorf("%s imports %s, which %s may not", rel, ours, pkg)
+			}
+			for module, where := range only {
+				if strings.HasPrefix(name, module) && rel != where {
+					t.Errorf("%s imports %s, which only %s may", rel, name, where)
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestTopLevel keeps the house in order: nothing stands at the top but these.
+func TestTopLevel(t *testing.T) {
+	want := []string{"cmd", "archive", "integrity", "retention", "seda", "api", "testdata", "go.mod", "go.sum", "README.md", "docs", "Makefile", "CHANGELOG.md", "LICENSE"}
+	names, err := filepath.Glob(filepath.Join("..", "..", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range names {
+		base := filepath.Base(n)
+		made := strings.HasPrefix(base, ".") || strings.HasPrefix(base, "sae") || strings.HasSuffix(base, ".test") // by git, builds, the demo, profiling
+		if !made && !slices.Contains(want, base) {
+			t.Errorf("%s stands at the top of the project", base)
+		}
+	}
+}
