@@ -100,17 +100,17 @@ func createDirOffer(fs durable.FS, root, archive, name string) error {
 func openDirOffer(fs durable.FS, root, archive, name string) (*dirOffer, error) {
 	b, err := os.ReadFile(filepath.Join(root, offerMark))
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("offer %s: %s is missing in %s: the disk is not mounted, or the folder was emptied", name, offerMark, root)
+		return nil, fmt.Errorf("%s is missing in %s: the disk is not mounted, or the folder was emptied", offerMark, root)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("offer %s: %w", name, err)
+		return nil, err
 	}
 	var id offerIdentity
 	if err := json.Unmarshal(b, &id); err != nil {
 		return nil, &DamagedError{What: "offer mark", Where: filepath.Join(root, offerMark), Err: err}
 	}
 	if id != (offerIdentity{1, archive, name}) {
-		return nil, fmt.Errorf("offer %s: %s belongs to offer %q of archive %q", name, root, id.Offer, id.Archive)
+		return nil, fmt.Errorf("%s belongs to offer %q of archive %q, not to offer %q of this one", root, id.Offer, id.Archive, name)
 	}
 	return &dirOffer{fs: fs, root: root}, nil
 }

@@ -144,7 +144,7 @@ func (c *cli) open(readOnly bool, f func(*archive.Archive) error) (err error) {
 }
 
 func (c *cli) log() *slog.Logger {
-	level := slog.LevelWarn
+	level := slog.LevelError // the verbs say themselves what matters
 	if c.verbose {
 		level = slog.LevelInfo
 	}

@@ -119,7 +119,7 @@ func parseJSONMetadata(path string, b []byte) (*metadata, error) {
 	}
 	if err != nil {
 		line, col := position(b, errorOffset(err, d.InputOffset()))
-		return nil, fmt.Errorf("%s:%d:%d: %w", path, line, col, err)
+		return nil, fmt.Errorf("%s:%d:%d: %w", path, line, col, plainJSONError(err))
 	}
 	out := &metadata{all: m.fields, files: map[string]fields{}, where: map[string]string{}}
 	for name, f := range m.Files {
@@ -127,6 +127,16 @@ func parseJSONMetadata(path string, b []byte) (*metadata, error) {
 		out.where[filepath.Clean(name)] = path
 	}
 	return out, nil
+}
+
+// plainJSONError says without Go's names what is wrong.
+func plainJSONError(err error) error {
+	var kind *json.UnmarshalTypeError
+	if errors.As(err, &kind) {
+		names := strings.Split(kind.Field, ".")
+		return fmt.Errorf("%s: want a %s, found a %s", names[len(names)-1], kind.Type.Kind(), kind.Value)
+	}
+	return errors.New(strings.TrimPrefix(err.Error(), "json: "))
 }
 
 // errorOffset is where in the JSON an error lies.
@@ -164,17 +174,29 @@ var columns = map[string]func(*fields, string) error{
 	"scan.settings":    func(f *fields, v string) error { f.scan().Settings = v; return nil },
 	"scan.process":     func(f *fields, v string) error { f.scan().Process = v; return nil },
 	"scan.control":     func(f *fields, v string) error { f.scan().Control = v; return nil },
-	"scan.pages":       func(f *fields, v string) (err error) { f.scan().Pages, err = strconv.Atoi(v); return err },
+	"scan.pages":       func(f *fields, v string) error { return setInt(&f.scan().Pages, v) },
 	"scan.paperKept":   func(f *fields, v string) error { return setBool(&f.scan().PaperKept, v) },
 	"paper.location":   func(f *fields, v string) error { f.paper().Location = v; return nil },
 	"paper.physicalId": func(f *fields, v string) error { f.paper().PhysicalID = v; return nil },
-	"paper.pages":      func(f *fields, v string) (err error) { f.paper().Pages, err = strconv.Atoi(v); return err },
+	"paper.pages":      func(f *fields, v string) error { return setInt(&f.paper().Pages, v) },
 }
 
 func setBool(dst **bool, v string) error {
 	b, err := strconv.ParseBool(v)
+	if err != nil {
+		return errors.New("want true or false")
+	}
 	*dst = &b
-	return err
+	return nil
+}
+
+func setInt(dst *int, v string) error {
+	n, err := strconv.Atoi(v)
+	if err != nil || n < 0 {
+		return errors.New("want a number")
+	}
+	*dst = n
+	return nil
 }
 
 func (f *fields) scan() *archive.Scan {
@@ -268,7 +290,7 @@ func (m *metadata) addRow(path string, r *csv.Reader, header, row []string) erro
 			f.Custom[strings.TrimPrefix(header[i], "custom.")] = v
 		default:
 			if err := columns[header[i]](&f, v); err != nil {
-				return fmt.Errorf("%s: %s %q: %w", at, header[i], v, errors.Unwrap(err))
+				return fmt.Errorf("%s: %s %q: %w", at, header[i], v, err)
 			}
 		}
 	}

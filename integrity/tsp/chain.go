@@ -51,7 +51,7 @@ func (v *verification) pathTo(roots *x509.CertPool) ([]*x509.Certificate, error)
 	}
 	chains, err := v.cert.Verify(x509.VerifyOptions{
 		Roots:         roots,
-		Intermediates: pool(v.known(), func(c *x509.Certificate) bool { return c.IsCA }),
+		Intermediates: pool(v.known(), isIntermediate),
 		CurrentTime:   v.Time,
 		KeyUsages:     []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
 	})
@@ -69,6 +69,13 @@ func pool(certs []*x509.Certificate, want func(*x509.Certificate) bool) *x509.Ce
 		}
 	}
 	return p
+}
+
+// isIntermediate leaves the roots out, which the library would otherwise try to
+// pass through. A CA's certificate for its own next key stays in: it names the
+// key that signed it.
+func isIntermediate(c *x509.Certificate) bool {
+	return c.IsCA && !(selfIssued(c) && sameKey(c.AuthorityKeyId, c.SubjectKeyId))
 }
 
 func selfIssued(c *x509.Certificate) bool { return bytes.Equal(c.RawIssuer, c.RawSubject) }
