@@ -10,6 +10,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -262,6 +264,47 @@ func TestNoAuthorityAnswers(t *testing.T) {
 	a.authorities = append(a.authorities, good...) // the third answers
 	if b, err := a.Seal(context.Background(), "test"); err != nil || len(b) != 1 || b[0].Authority != "embedded" {
 		t.Errorf("%v, %v", b, err)
+	}
+}
+
+// TestRemoteAuthorities seals with an authority on the network, behind one that is
+// down and one that answers with nonsense.
+func TestRemoteAuthorities(t *testing.T) {
+	local, err := tsp.NewLocal("test", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := local.PEM()
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := filepath.Join(t.TempDir(), "roots.pem")
+	if err := os.WriteFile(roots, files.Root, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	good := httptest.NewServer(local)
+	defer good.Close()
+	nonsense := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<html>") }))
+	defer nonsense.Close()
+	gone := httptest.NewServer(nil)
+	gone.Close()
+	a := newArchive(t, func(s string) string {
+		before, _, _ := strings.Cut(s, "timestamps:\n")
+		var b strings.Builder
+		b.WriteString(before + "timestamps:\n")
+		for _, x := range []struct{ name, url string }{{"gone", gone.URL}, {"nonsense", nonsense.URL}, {"good", good.URL}} {
+			fmt.Fprintf(&b, "  - name: %s\n    url: %s\n    roots: %s\n    timeout: 5s\n    tries: 1\n", x.name, x.url, roots)
+		}
+		return b.String() + "seal:\n  max-leaves: 100\n"
+	})
+	deposit(t, a, digital("a", "1"))
+	b, err := a.Seal(context.Background(), "test")
+	if err != nil || len(b) != 1 || b[0].Authority != "good" {
+		t.Fatalf("%v, %v", b, err)
+	}
+	s, err := a.Status()
+	if err != nil || s.Authorities[2].Expires == nil || !s.Authorities[2].Expires.Equal(local.Certificate.NotAfter) {
+		t.Errorf("status %+v, %v", s, err)
 	}
 }
 

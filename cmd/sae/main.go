@@ -14,6 +14,7 @@ import (
 	"os/user"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -64,6 +65,7 @@ type cli struct {
 	dir, agent  string
 	json        bool
 	verbose     bool
+	lockWait    time.Duration
 	ran         bool // a verb was entered: what fails now is not the usage
 }
 
@@ -106,6 +108,7 @@ func (c *cli) root() *cobra.Command {
 	f.StringVar(&c.dir, "dir", envOr("SAE_DIR", "./sae-data"), "folder of the archive (SAE_DIR)")
 	f.StringVar(&c.agent, "as", envOr("SAE_AGENT", loginName()), "who acts; the ledger holds a pseudonym of it (SAE_AGENT)")
 	f.BoolVar(&c.json, "json", false, "print JSON")
+	f.DurationVar(&c.lockWait, "lock-wait", 5*time.Second, "how long to wait for another process that holds the archive")
 	f.BoolVarP(&c.verbose, "verbose", "v", false, "log what is done to standard error")
 	root.AddCommand(
 		c.initCmd(), c.depositCmd(), c.sealCmd(),
@@ -132,7 +135,7 @@ func loginName() string {
 
 // open opens the archive for the time of f.
 func (c *cli) open(readOnly bool, f func(*archive.Archive) error) (err error) {
-	a, err := archive.Open(c.dir, archive.Options{ReadOnly: readOnly, Command: strings.Join(os.Args[:min(2, len(os.Args))], " "), Log: c.log()})
+	a, err := c.openWaiting(archive.Options{ReadOnly: readOnly, Command: strings.Join(os.Args[:min(2, len(os.Args))], " "), Log: c.log()})
 	if err != nil {
 		if errors.Is(err, fs.ErrPermission) {
 			return fmt.Errorf("%w; run sae as the owner of %s", err, c.dir)
@@ -141,6 +144,16 @@ func (c *cli) open(readOnly bool, f func(*archive.Archive) error) (err error) {
 	}
 	defer func() { err = errors.Join(err, a.Close()) }()
 	return f(a)
+}
+
+// openWaiting opens the archive, waiting a while for another process to let go of it.
+func (c *cli) openWaiting(o archive.Options) (*archive.Archive, error) {
+	for end := time.Now().Add(c.lockWait); ; time.Sleep(50 * time.Millisecond) {
+		a, err := archive.Open(c.dir, o)
+		if !errors.Is(err, archive.ErrLocked) || !time.Now().Before(end) {
+			return a, err
+		}
+	}
 }
 
 func (c *cli) log() *slog.Logger {
