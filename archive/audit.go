@@ -498,9 +498,9 @@ func (au *audit) record(agent string) error {
 		id:     newID(opID),
 		entry:  integrity.Entry{Kind: integrity.Audit, Tenant: au.a.config.Tenants[0].ID, Agent: agentID(au.a.indexKey, agent)},
 		detail: func(position) any { return au.report.AuditDetail },
-		records: func(p position) []record {
+		records: []func(position) []record{func(p position) []record {
 			return []record{{bktMeta, metaAudit, mustJSON(AuditState{p.time, p.entry, au.report.AuditDetail})}}
-		},
+		}},
 	}
 	pos, _, err := au.a.commit(context.Background(), op)
 	if err != nil {

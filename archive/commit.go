@@ -21,8 +21,9 @@ type operation struct {
 	blobs  []storedBlob     // what must be durable before the entry exists
 	detail func(position) any
 	// records gives what to store, once it is known where the operation stands.
-	// It must not fail: one operation must not spoil those that commit with it.
-	records func(position) []record
+	// They cannot fail: one operation must not spoil those that commit with it. They
+	// are called one by one, so that a large operation is not held twice in memory.
+	records []func(position) []record
 	// deletes are keys that go.
 	deletes []record
 }
@@ -283,8 +284,8 @@ func (a *Archive) apply(t *tx, w *ledgerWriter, op *operation) (position, error)
 }
 
 func (a *Archive) applyRecords(t *tx, op *operation, pos position) error {
-	if op.records != nil {
-		for _, r := range op.records(pos) {
+	for _, build := range op.records {
+		for _, r := range build(pos) {
 			if err := t.put(r.bucket, r.key, r.value); err != nil {
 				return err
 			}

@@ -303,19 +303,13 @@ func (a *Archive) depositOperation(agent string, d *Deposit, drafts []draft) (*d
 	if err != nil {
 		return nil, err
 	}
-	builders := []func(position) []record{agentRecords}
+	op.records = append(op.records, agentRecords)
 	for i := range drafts {
 		build, err := a.unitOperation(op, &drafts[i])
 		if err != nil {
 			return nil, err
 		}
-		builders = append(builders, build)
-	}
-	op.records = func(p position) (out []record) {
-		for _, b := range builders {
-			out = append(out, b(p)...)
-		}
-		return out
+		op.records = append(op.records, build)
 	}
 	return op, nil
 }

@@ -40,10 +40,10 @@ func (a *Archive) AcceptRollback(ctx context.Context, agent, reason string) (los
 			return integrity.RollbackDetail{LostSize: signed.Size, LostRoot: signed.Root, Reason: groupLeaf(sha256.Sum256([]byte(reason)), salt)}
 		},
 	}
-	op.records = func(p position) []record {
+	op.records = []func(position) []record{func(p position) []record {
 		r := operationRecord{Operation: op.id, Entry: p.entry, Key: p.key}
 		return []record{{bktOp, []byte(op.id), encodeRecord(r, key, append(salt[:], reason...))}}
-	}
+	}}
 	pos, _, err := a.commit(ctx, op)
 	return signed.Size, pos.entry, err
 }

@@ -53,7 +53,7 @@ type newBatch struct {
 	rec    batchRecord
 	size   int64    // ledger size of the checkpoint
 	leaves [][]byte // the checkpoint's last
-	tiles  []record // without bucket-wide numbers: ready to store
+	tiles  []record
 }
 
 // pendingBatch gathers the leaves that no batch covers, nil when there are none.
@@ -129,10 +129,10 @@ func (a *Archive) sealBatch(ctx context.Context, agent string, b *newBatch) (Sea
 			return integrity.SealDetail{Batch: b.rec.ID, Leaves: int64(len(b.leaves)), Root: b.rec.Root,
 				Token: sha256.Sum256(token.Raw), Stamped: token.Time, Authority: authority, Checkpoint: b.size}
 		},
-		records: func(p position) []record {
+		records: []func(position) []record{func(p position) []record {
 			b.rec.Entry = p.entry
 			return append(b.tiles, record{bktBatch, be64(b.rec.First), mustJSON(b.rec)})
-		},
+		}},
 	}
 	pos, _, err := a.commit(ctx, op)
 	if err != nil {

@@ -2,7 +2,6 @@ package archive
 
 import (
 	"cmp"
-	"crypto/x509"
 	"encoding/json"
 	"path/filepath"
 	"slices"
@@ -158,17 +157,10 @@ func (t *tx) countUnits() (n int64, err error) {
 // signerEnd is the end of the validity of the certificate that signed a token.
 func signerEnd(der []byte) *time.Time {
 	token, err := tsp.Parse(der)
-	if err != nil {
+	if err != nil || token.Signer() == nil {
 		return nil
 	}
-	for _, c := range token.Certificates {
-		for _, use := range c.ExtKeyUsage {
-			if use == x509.ExtKeyUsageTimeStamping {
-				return &c.NotAfter
-			}
-		}
-	}
-	return nil
+	return &token.Signer().NotAfter
 }
 
 func offerStatus(o *offer, path string, debts []debt) OfferStatus {

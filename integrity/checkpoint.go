@@ -47,10 +47,14 @@ func ParseCheckpoint(signed []byte, key note.Verifier) (Checkpoint, error) {
 	if err != nil {
 		return Checkpoint{}, fmt.Errorf("parsing checkpoint: %w", err)
 	}
-	if len(rest) != 0 || len(cp.Hash) != len(Hash{}) || cp.Size > 1<<62 {
+	if len(rest) != 0 || len(cp.Hash) != len(Hash{}) || cp.Size > maxTree {
 		return Checkpoint{}, errors.New("parsing checkpoint: extension lines, or a size or root out of bounds")
 	}
-	return Checkpoint{Origin: cp.Origin, Size: int64(cp.Size), Root: Hash(cp.Hash)}, nil
+	c := Checkpoint{Origin: cp.Origin, Size: int64(cp.Size), Root: Hash(cp.Hash)}
+	if !strings.HasPrefix(string(signed), c.text()+"\n") {
+		return Checkpoint{}, errors.New("parsing checkpoint: size or root not in its one form")
+	}
+	return c, nil
 }
 
 // LedgerKeyPEM gives the Ed25519 public key inside a note verifier key as a

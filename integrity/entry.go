@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 )
 
@@ -116,8 +115,9 @@ func (e Entry) Marshal() ([]byte, error) {
 	return b, nil
 }
 
-// ParseEntry reads the bytes of an entry. Unknown fields and versions are
-// refused: what is not understood is not vouched for.
+// ParseEntry reads the bytes of an entry. Unknown fields and versions, and bytes
+// that Marshal would not have written, are refused: what is not understood, or
+// could be understood in two ways, is not vouched for.
 func ParseEntry(b []byte) (Entry, error) {
 	var e Entry
 	if err := strictJSON(b, &e); err != nil {
@@ -128,6 +128,9 @@ func ParseEntry(b []byte) (Entry, error) {
 	}
 	if e.Kind == "" || e.Time.IsZero() {
 		return Entry{}, errors.New("parsing ledger entry: no kind or no time")
+	}
+	if _, offset := e.Time.Zone(); offset != 0 {
+		return Entry{}, errors.New("parsing ledger entry: its time is not UTC")
 	}
 	return e, nil
 }
@@ -153,7 +156,9 @@ func ParseItem(b []byte) (Item, error) {
 	return it, nil
 }
 
-// strictJSON decodes exactly one JSON value with known fields only.
+// strictJSON decodes exactly the JSON that encoding v gives: no unknown field, no
+// field twice or in other case, no space, nothing behind. So every program that
+// reads the bytes reads the same.
 func strictJSON(b []byte, v any) error {
 	if len(b) > MaxEntry {
 		return fmt.Errorf("%d bytes, more than %d", len(b), MaxEntry)
@@ -161,12 +166,20 @@ func strictJSON(b []byte, v any) error {
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
-		return err
+		return jsonProblem(err)
 	}
-	if _, err := d.Token(); err != io.EOF {
-		return errors.New("bytes after the JSON value")
+	if again, err := json.Marshal(v); err != nil || !bytes.Equal(again, b) {
+		return errors.New("not JSON in its one form")
 	}
 	return nil
+}
+
+// jsonProblem keeps values out of an error: they are a stranger's.
+func jsonProblem(err error) error {
+	if bad := new(json.UnmarshalTypeError); errors.As(err, &bad) {
+		return fmt.Errorf("field %q is not of its type", bad.Field)
+	}
+	return errors.New("not JSON of known fields")
 }
 
 // ReadDetail reads the detail of an entry of the given kind into one of the

@@ -1,8 +1,12 @@
 package integrity
 
 import (
+	"bytes"
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/transparency-dev/formats/proof"
 	"golang.org/x/mod/sumdb/note"
@@ -31,25 +35,36 @@ func (r Receipt) Marshal() []byte {
 	return p.Marshal()
 }
 
+var errReceipt = errors.New("parsing receipt: not in the one form that a C2SP tlog-proof has here")
+
 // ParseReceipt reads a receipt; it verifies nothing, Check does. The text must
 // be exactly what Marshal writes.
 func ParseReceipt(text []byte) (Receipt, error) {
 	if len(text) > maxReceipt {
 		return Receipt{}, fmt.Errorf("parsing receipt: %d bytes, more than %d", len(text), maxReceipt)
 	}
-	var p proof.TLogProof
-	if err := p.Unmarshal(text); err != nil {
-		return Receipt{}, fmt.Errorf("parsing receipt: %w", err)
+	head, checkpoint, _ := strings.Cut(string(text), "\n\n")
+	lines := strings.Split(head, "\n")
+	if len(lines) < 3 || len(lines) > 3+63 {
+		return Receipt{}, errReceipt
 	}
-	if p.Index > 1<<62 || len(p.Hashes) > 63 {
-		return Receipt{}, errors.New("parsing receipt: index or proof out of bounds")
+	r := Receipt{Checkpoint: []byte(checkpoint)}
+	var err error
+	if r.Entry, err = base64.StdEncoding.DecodeString(strings.TrimPrefix(lines[1], "extra ")); err != nil {
+		return Receipt{}, errReceipt
 	}
-	r := Receipt{Index: int64(p.Index), Entry: p.ExtraData, Checkpoint: p.Checkpoint}
-	for _, h := range p.Hashes {
+	if r.Index, err = strconv.ParseInt(strings.TrimPrefix(lines[2], "index "), 10, 64); err != nil || r.Index < 0 {
+		return Receipt{}, errReceipt
+	}
+	for _, l := range lines[3:] {
+		h, err := tlog.ParseHash(l)
+		if err != nil {
+			return Receipt{}, errReceipt
+		}
 		r.Proof = append(r.Proof, h)
 	}
-	if string(r.Marshal()) != string(text) {
-		return Receipt{}, errors.New("parsing receipt: not in the one form a receipt has (stray bytes or line ends)")
+	if !bytes.Equal(r.Marshal(), text) {
+		return Receipt{}, errReceipt
 	}
 	return r, nil
 }
@@ -74,7 +89,7 @@ func (r Receipt) Check(key note.Verifier) (Entry, Checkpoint, error) {
 // CheckInclusion verifies that the entry with the given bytes is number i of the
 // ledger that the checkpoint stands for (RFC 6962 section 2.1.1).
 func CheckInclusion(cp Checkpoint, i int64, entry []byte, proof []Hash) error {
-	if i < 0 || i >= cp.Size {
+	if i < 0 || i >= cp.Size || cp.Size > maxTree {
 		return fmt.Errorf("entry %d is not in a ledger of %d entries", i, cp.Size)
 	}
 	if err := tlog.CheckRecord(proof, cp.Size, cp.Root, i, tlog.RecordHash(entry)); err != nil {
@@ -91,6 +106,8 @@ func CheckConsistency(older, newer Checkpoint, proof []Hash) error {
 		return fmt.Errorf("checkpoints of two ledgers, %q and %q", older.Origin, newer.Origin)
 	case older.Size > newer.Size:
 		return fmt.Errorf("the ledger shrank from %d to %d entries", older.Size, newer.Size)
+	case older.Size < 0 || newer.Size > maxTree:
+		return fmt.Errorf("a ledger of %d or %d entries", older.Size, newer.Size)
 	case older.Size == 0:
 		return nil
 	}

@@ -51,11 +51,18 @@ func CheckItem(items *Items, i int64, item []byte, proof []Hash) error {
 	if items == nil {
 		return errors.New("checking item: the entry commits to no items")
 	}
-	if i < 0 || i >= items.Count {
+	if i < 0 || i >= items.Count || items.Count > maxTree {
 		return fmt.Errorf("checking item: number %d of %d", i, items.Count)
 	}
-	return tlog.CheckRecord(proof, items.Count, items.Root, i, tlog.RecordHash(item))
+	if err := tlog.CheckRecord(proof, items.Count, items.Root, i, tlog.RecordHash(item)); err != nil {
+		return fmt.Errorf("checking item %d of %d: %w", i, items.Count, err)
+	}
+	return nil
 }
+
+// maxTree bounds the leaves of a tree. Above it tlog's search for the greatest
+// power of two below a size overflows, and does not end.
+const maxTree = 1 << 62
 
 // storedHashes reads hashes by their stored index (tlog.StoredHashIndex).
 type storedHashes []Hash

@@ -143,26 +143,34 @@ func writeAll(w io.Writer, p []byte) error {
 func (w *Writer) Write(p []byte) (n int, err error) {
 	for len(p) > 0 && w.err == nil {
 		// A full segment is written when more follows: only then it is not the last.
-		if len(w.plain) == w.limit {
-			w.flush(false)
-			continue
-		}
 		k := min(len(p), w.limit-len(w.plain))
-		w.plain, p, n = append(w.plain, p[:k]...), p[k:], n+k
+		switch {
+		case k == 0:
+			w.seal(w.plain, false)
+			w.plain = w.plain[:0]
+			continue
+		case k == w.limit && len(p) > k: // a whole one, not worth keeping
+			if w.seal(p[:k], false); w.err != nil {
+				return n, w.err
+			}
+		default:
+			w.plain = append(w.plain, p[:k]...)
+		}
+		p, n = p[k:], n+k
 	}
 	return n, w.err
 }
 
-func (w *Writer) flush(last bool) {
+func (w *Writer) seal(plain []byte, last bool) {
 	if w.segment == maxSegments {
 		w.err = errors.New("enciphering: content too long")
 		return
 	}
 	w.nonce.set(w.segment, last)
-	w.cipher = w.aead.Seal(w.cipher[:0], w.nonce[:], w.plain, nil)
+	w.cipher = w.aead.Seal(w.cipher[:0], w.nonce[:], plain, nil)
 	w.err = writeAll(w.dst, w.cipher)
 	w.segment++
-	w.plain, w.limit = w.plain[:0], plainSegment
+	w.limit = plainSegment
 }
 
 // Close writes the last segment. It does not close the writer below.
@@ -170,7 +178,7 @@ func (w *Writer) Close() error {
 	if w.err != nil {
 		return w.err
 	}
-	w.flush(true)
+	w.seal(w.plain, true)
 	clear(w.plain[:cap(w.plain)])
 	if w.err != nil {
 		return w.err

@@ -11,17 +11,15 @@
 // under them, and then to destroy the old root (Rekey): after that no copy of the
 // wrapped keys, however old, opens the erased key.
 //
-// A wrapped key is 60 bytes: a nonce of 12, drawn at random, and AES-256-GCM of
-// the 32-byte key, with associated data "sae vault 1", the level in one byte and
-// the number in 8 bytes, big-endian.
+// A wrapped key is 60 bytes: a nonce of 12, drawn at random, and AES-256-GCM (NIST
+// SP 800-38D) of the 32-byte key, with associated data "sae vault 1", the level in
+// one byte and the number in 8 bytes, big-endian. So it opens in its own place
+// only, and under the key above it only.
 package vault
 
 import (
-	"crypto/aes"
-	"crypto/cipher"
-	"crypto/hkdf"
+	"bytes"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -36,20 +34,23 @@ const (
 	MaxKeys = 1 << (bits * height)
 
 	keySize     = 32
-	wrappedSize = 12 + keySize + 16
+	wrappedSize = nonceSize + keySize + tagSize
 )
 
 var (
 	// ErrNoKey: there is no such key; it never existed, or was destroyed.
 	ErrNoKey = errors.New("there is no such key: never made, or destroyed")
-	// ErrWrongRoot: the root key does not open the tree.
+	// ErrWrongRoot: the root key does not open the tree. It is another tree's, or
+	// the key at the top of the path is damaged: these look alike.
 	ErrWrongRoot = errors.New("the root key does not open the key tree")
-	// ErrCorrupt: a wrapped key is damaged, or another's.
+	// ErrCorrupt: a wrapped key is damaged, another's, or missing on the path to
+	// one that is there.
 	ErrCorrupt = errors.New("a wrapped key is damaged")
 )
 
 // Store is where wrapped keys lie, usually one transaction of a database. Get
-// gives nil for a key that is not there.
+// gives nil for a key that is not there; what it gives must stay as it is until
+// the next call.
 type Store interface {
 	Get(level int, index uint64) ([]byte, error)
 	Put(level int, index uint64, wrapped []byte) error
@@ -57,11 +58,15 @@ type Store interface {
 }
 
 // Vault opens and wraps data keys under one root. It may be used at the same time.
+//
+// Node keys that it has opened are kept, each with the wrapped bytes that it came
+// from, and are used only while the store gives the same bytes: a transaction
+// that was given up, or another process that destroyed keys, leaves nothing stale.
 type Vault struct {
-	root [keySize]byte
-
-	mu    sync.Mutex
-	nodes map[nodeID][keySize]byte // node keys opened lately
+	mu        sync.Mutex
+	root      [keySize]byte
+	destroyed bool
+	nodes     map[nodeID]*node
 }
 
 type nodeID struct {
@@ -69,16 +74,22 @@ type nodeID struct {
 	index uint64
 }
 
-// maxNodes bounds the node keys kept open.
+// node is an opened node key.
+type node struct {
+	wrapped [wrappedSize]byte
+	key     [keySize]byte
+}
+
+// maxNodes bounds the node keys kept open: less than 1 MiB.
 const maxNodes = 4096
 
 // New gives the vault of a root key.
 func New(root [keySize]byte) *Vault {
-	return &Vault{root: root, nodes: map[nodeID][keySize]byte{}}
+	return &Vault{root: root, nodes: map[nodeID]*node{}}
 }
 
 // Wrap stores data key number index, which must be free. Node keys that are
-// missing on its path are made.
+// missing on its path are made. It is durable when the store's transaction is.
 func (v *Vault) Wrap(s Store, index uint64, key [keySize]byte) error {
 	if index >= MaxKeys {
 		return fmt.Errorf("wrapping data key %d: the vault is full", index)
@@ -90,25 +101,27 @@ func (v *Vault) Wrap(s Store, index uint64, key [keySize]byte) error {
 	if err != nil {
 		return fmt.Errorf("wrapping data key %d: %w", index, err)
 	}
-	node, err := v.node(s, 1, index>>bits, true)
+	above, err := v.node(s, 1, index>>bits, true)
 	if err != nil {
 		return fmt.Errorf("wrapping data key %d: %w", index, err)
 	}
-	return s.Put(0, index, wrap(node, 0, index, key))
+	return s.Put(0, index, wrap(above, 0, index, key))
 }
 
-// Unwrap gives data key number index.
+// Unwrap gives data key number index. Errors: ErrNoKey, ErrWrongRoot, ErrCorrupt,
+// the store's.
 func (v *Vault) Unwrap(s Store, index uint64) (key [keySize]byte, err error) {
 	wrapped, err := s.Get(0, index)
-	if err == nil && wrapped == nil {
+	if err == nil && (wrapped == nil || index >= MaxKeys) {
 		err = ErrNoKey
 	}
-	var node [keySize]byte
-	if err == nil {
-		node, err = v.node(s, 1, index>>bits, false)
+	if err != nil {
+		return key, fmt.Errorf("opening data key %d: %w", index, err)
 	}
+	wrapped = bytes.Clone(wrapped) // the store is asked again before it is opened
+	above, err := v.node(s, 1, index>>bits, false)
 	if err == nil {
-		key, err = unwrap(node, 0, index, wrapped)
+		key, err = unwrap(above, 0, index, wrapped)
 	}
 	if err != nil {
 		return key, fmt.Errorf("opening data key %d: %w", index, err)
@@ -117,121 +130,104 @@ func (v *Vault) Unwrap(s Store, index uint64) (key [keySize]byte, err error) {
 }
 
 // node gives the node key of a level, which wraps 256 keys of the level below;
-// the root is the only node of level height.
+// the root is the only node of level height. A missing one is made on demand.
 func (v *Vault) node(s Store, level int, index uint64, create bool) (key [keySize]byte, err error) {
 	if level == height {
-		return v.root, nil
+		return v.rootKey()
 	}
-	v.mu.Lock()
-	key, ok := v.nodes[nodeID{level, index}]
-	v.mu.Unlock()
-	if ok {
+	wrapped, err := s.Get(level, index)
+	if err != nil {
+		return key, err
+	}
+	if wrapped == nil && !create {
+		return key, fmt.Errorf("node %d of level %d is missing: %w", index, level, ErrCorrupt)
+	}
+	if key, ok := v.kept(nodeID{level, index}, wrapped); ok {
 		return key, nil
 	}
+	wrapped = bytes.Clone(wrapped)
 	above, err := v.node(s, level+1, index>>bits, create)
 	if err != nil {
 		return key, err
 	}
-	wrapped, err := s.Get(level, index)
-	switch {
-	case err != nil:
-		return key, err
-	case wrapped == nil && !create:
-		return key, ErrNoKey
-	case wrapped == nil:
+	if wrapped == nil {
 		key = newKey()
-		return key, s.Put(level, index, wrap(above, level, index, key))
+		wrapped = wrap(above, level, index, key)
+		err = s.Put(level, index, wrapped)
+	} else {
+		key, err = unwrap(above, level, index, wrapped)
 	}
-	if key, err = unwrap(above, level, index, wrapped); err != nil {
-		if level == height-1 {
-			err = ErrWrongRoot
-		}
-		return key, err
+	if err != nil {
+		return key, fmt.Errorf("node %d of level %d: %w", index, level, err)
 	}
-	v.keep(nodeID{level, index}, key)
+	v.keep(nodeID{level, index}, wrapped, key)
 	return key, nil
 }
 
-func (v *Vault) keep(id nodeID, key [keySize]byte) {
+func (v *Vault) rootKey() (key [keySize]byte, err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if len(v.nodes) >= maxNodes {
-		clear(v.nodes)
+	if v.destroyed {
+		return key, fmt.Errorf("%w: it was destroyed", ErrWrongRoot)
 	}
-	v.nodes[id] = key
+	return v.root, nil
 }
 
-// Forget closes the node keys kept open. It must be called when a transaction with
-// Wrap is given up: a node key made in it is not in the store.
+// kept gives a node key kept open, if it is the one that the store has wrapped.
+func (v *Vault) kept(id nodeID, wrapped []byte) (key [keySize]byte, ok bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	n := v.nodes[id]
+	if n == nil || !bytes.Equal(n.wrapped[:], wrapped) {
+		return key, false
+	}
+	return n.key, true
+}
+
+// keep keeps a node key open. When there are too many, any other one is closed:
+// keys are asked for in no order that would tell a better one.
+func (v *Vault) keep(id nodeID, wrapped []byte, key [keySize]byte) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for old, n := range v.nodes {
+		if len(v.nodes) < maxNodes {
+			break
+		}
+		clear(n.key[:])
+		delete(v.nodes, old)
+	}
+	if n := v.nodes[id]; n != nil {
+		clear(n.key[:])
+	}
+	if v.destroyed {
+		return
+	}
+	v.nodes[id] = &node{[wrappedSize]byte(wrapped), key}
+}
+
+// Forget closes the node keys kept open, and takes them out of memory.
 func (v *Vault) Forget() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.forget()
+}
+
+func (v *Vault) forget() {
+	for _, n := range v.nodes {
+		clear(n.key[:])
+	}
 	clear(v.nodes)
 }
 
-// Rekey destroys data keys and gives the vault of the new root, which is to be
-// used once the store's transaction is committed; until then, and if it is given
-// up, the old one stands. New node keys are drawn along every path to a destroyed
-// key, and all that survives below them is wrapped again; work on shared paths is
-// done once. The old root must then be destroyed by the caller.
-func (v *Vault) Rekey(s Store, destroy []uint64, newRoot [keySize]byte) (*Vault, error) {
-	touched := map[uint64]bool{}
-	for _, i := range destroy {
-		if err := s.Delete(0, i); err != nil {
-			return nil, fmt.Errorf("destroying data key %d: %w", i, err)
-		}
-		touched[i>>bits] = true
-	}
-	fresh := New(newRoot)
-	drawn := map[nodeID][keySize]byte{}
-	for level := 1; level < height; level++ {
-		above := map[uint64]bool{}
-		for n := range touched {
-			key := newKey()
-			drawn[nodeID{level, n}] = key
-			if err := v.rewrap(s, level, n, key, drawn); err != nil {
-				return nil, fmt.Errorf("erasing: node %d of level %d: %w", n, level, err)
-			}
-			above[n>>bits] = true
-		}
-		touched = above
-	}
-	if err := v.rewrap(s, height, 0, newRoot, drawn); err != nil {
-		return nil, fmt.Errorf("erasing: root: %w", err)
-	}
-	return fresh, nil
-}
-
-// rewrap wraps what lies under a node again, under its new key: children that
-// were drawn anew as they are now, the others as they were.
-func (v *Vault) rewrap(s Store, level int, node uint64, key [keySize]byte, drawn map[nodeID][keySize]byte) error {
-	var old [keySize]byte
-	opened := false
-	for child := node << bits; child < (node+1)<<bits; child++ {
-		wrapped, err := s.Get(level-1, child)
-		if err != nil {
-			return err
-		}
-		if wrapped == nil {
-			continue
-		}
-		k, isNew := drawn[nodeID{level - 1, child}]
-		if !isNew {
-			if !opened {
-				if old, err = v.node(s, level, node, false); err != nil {
-					return err
-				}
-				opened = true
-			}
-			if k, err = unwrap(old, level-1, child, wrapped); err != nil {
-				return err
-			}
-		}
-		if err := s.Put(level-1, child, wrap(key, level-1, child, k)); err != nil {
-			return err
-		}
-	}
-	return nil
+// Destroy takes the root key and the node keys out of memory. The vault then opens
+// and wraps nothing: the error is ErrWrongRoot. It is for the vault before Rekey,
+// once the new one is in use.
+func (v *Vault) Destroy() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.forget()
+	clear(v.root[:])
+	v.destroyed = true
 }
 
 func newKey() (key [keySize]byte) {
@@ -247,57 +243,20 @@ func wrap(under [keySize]byte, level int, index uint64, key [keySize]byte) []byt
 	return Seal(under, wrapAD(level, index), key[:])
 }
 
+// unwrap opens a wrapped key. Under the root, what does not open tells of another
+// root rather than of damage.
 func unwrap(under [keySize]byte, level int, index uint64, wrapped []byte) (key [keySize]byte, err error) {
 	if len(wrapped) != wrappedSize {
 		return key, ErrCorrupt
 	}
 	b, err := Open(under, wrapAD(level, index), wrapped)
-	if err != nil {
-		return key, ErrCorrupt
+	switch {
+	case err == nil:
+		key = [keySize]byte(b)
+		clear(b)
+		return key, nil
+	case level == height-1:
+		return key, ErrWrongRoot
 	}
-	return [keySize]byte(b), nil
-}
-
-// Seal enciphers a small record: a nonce of 12 bytes drawn at random, then
-// AES-256-GCM with the associated data. A key is to seal few records only.
-func Seal(key [keySize]byte, ad, plain []byte) []byte {
-	nonce := make([]byte, 12, 12+len(plain)+16)
-	rand.Read(nonce)
-	return gcm(key).Seal(nonce, nonce, plain, ad)
-}
-
-// ErrSealed says that a sealed record was changed, or is under another key.
-var ErrSealed = errors.New("it was changed, or is under another key")
-
-// Open opens what Seal made.
-func Open(key [keySize]byte, ad, sealed []byte) ([]byte, error) {
-	if len(sealed) < 12+16 {
-		return nil, ErrSealed
-	}
-	plain, err := gcm(key).Open(nil, sealed[:12], sealed[12:], ad)
-	if err != nil {
-		return nil, ErrSealed
-	}
-	return plain, nil
-}
-
-func gcm(key [keySize]byte) cipher.AEAD {
-	block, err := aes.NewCipher(key[:])
-	if err != nil {
-		panic(err) // 32 bytes are always a key
-	}
-	a, err := cipher.NewGCM(block)
-	if err != nil {
-		panic(err) // AES always has the block size of GCM
-	}
-	return a
-}
-
-// Derive gives a key for one purpose from a data key (HKDF-SHA256, no salt).
-func Derive(key [keySize]byte, purpose string) [keySize]byte {
-	k, err := hkdf.Key(sha256.New, key[:], nil, purpose, keySize)
-	if err != nil {
-		panic(err) // 32 bytes are always within HKDF's reach
-	}
-	return [keySize]byte(k)
+	return key, ErrCorrupt
 }

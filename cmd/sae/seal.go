@@ -37,15 +37,14 @@ processes go in between; missing copies are made at the same time.`,
 // seal seals and prints the batches; sayNone tells when there was nothing to do.
 func (c *cli) seal(ctx context.Context, a *archive.Archive, sayNone bool) error {
 	batches, err := a.Seal(ctx, c.agent)
+	if c.json && (len(batches) > 0 || sayNone) {
+		return errors.Join(err, c.printJSON(map[string]any{"batches": append([]archive.Sealed{}, batches...)}))
+	}
 	for _, b := range batches {
-		if c.json {
-			err = errors.Join(err, c.printJSON(b))
-			continue
-		}
 		c.printf("sealed batch %s: %d leaves with checkpoint %d, time-stamped %s by %s (ledger entry %d)\n",
 			b.Batch, b.Leaves, b.Checkpoint, b.Stamped.UTC().Format(time.RFC3339), b.Authority, b.Entry)
 	}
-	if err == nil && len(batches) == 0 && sayNone && !c.json {
+	if err == nil && len(batches) == 0 && sayNone {
 		c.printf("nothing to seal\n")
 	}
 	return err

@@ -33,8 +33,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path"
 	"strings"
+	"unicode"
 
 	"sae/integrity"
 )
@@ -80,21 +80,31 @@ func (p *Proof) member() string {
 
 func checkpointName(size int64) string { return fmt.Sprintf("checkpoint-%d", size) }
 
-// SafeName is a document's file name as a bundle carries it: what a zip or a file
-// system could misread becomes an underscore.
+// maxName is the longest name of a member, in bytes.
+const maxName = 300
+
+// SafeName is a document's file name as a bundle carries it: what a zip, a file
+// system or a terminal could misread becomes an underscore. It changes nothing
+// when applied twice.
 func SafeName(name string) string {
 	name = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || strings.ContainsRune(`/\:*?"<>|`, r) || r == 0xfffd {
+		if !unicode.IsPrint(r) || r == unicode.ReplacementChar || strings.ContainsRune(`/\:*?"<>|`, r) {
 			return '_'
 		}
 		return r
 	}, name)
 	if len(name) > 200 {
-		cut := name[:200]
-		name = strings.ToValidUTF8(cut, "")
+		name = strings.ToValidUTF8(name[:200], "")
 	}
 	if strings.Trim(name, ". ") == "" {
 		return "document"
+	}
+	// A first dot hides a file, a last dot or space is lost on some file systems.
+	if name[0] == '.' {
+		name = "_" + name[1:]
+	}
+	if last := name[len(name)-1]; last == '.' || last == ' ' {
+		name = name[:len(name)-1] + "_"
 	}
 	return name
 }
@@ -102,15 +112,39 @@ func SafeName(name string) string {
 var errName = errors.New("not a name a bundle may hold")
 
 // checkName refuses member names that could lead out of a folder or be read in
-// two ways.
+// two ways: a name is a path of plain words and a file name that SafeName leaves
+// as it is.
 func checkName(name string) error {
-	if name == "" || len(name) > 300 || path.Clean(name) != name || path.IsAbs(name) ||
-		strings.HasPrefix(name, "..") || strings.ContainsAny(name, "\\\x00") || strings.HasSuffix(name, "/") {
+	dirs := strings.Split(name, "/")
+	file := dirs[len(dirs)-1]
+	dirs = dirs[:len(dirs)-1]
+	if len(name) > maxName || len(dirs) > 2 || SafeName(file) != file {
 		return errName
 	}
-	dir, file := path.Split(name)
-	if SafeName(file) != file || strings.Count(dir, "/") > 2 {
-		return errName
+	for _, d := range dirs {
+		if !isWord(d) {
+			return errName
+		}
 	}
 	return nil
+}
+
+// isWord says whether an identifier is of characters that no shell, file system,
+// text or URI gives a meaning.
+func isWord(s string) bool {
+	other := func(r rune) bool {
+		return (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && r != '-' && r != '_'
+	}
+	return s != "" && s[0] != '-' && strings.IndexFunc(s, other) < 0
+}
+
+// plain is text of others as a report may print it: on one line, and nothing that
+// a terminal would obey.
+func plain(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '_'
+		}
+		return r
+	}, s)
 }

@@ -1,21 +1,22 @@
 package bundle
 
 import (
-	"archive/zip"
+	"bufio"
 	"bytes"
 	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
+	"strings"
 	"time"
 )
 
 // Bounds of a container.
 const (
 	maxMembers = 100_000
-	maxSmall   = 16 << 20 // any member but a document
+	maxSmall   = 16 << 20 // any member but a document and SHA256SUMS
+	maxHeader  = centralSize + maxName + 28
 )
 
 // ContainerError says that a file is not a container this package would write:
@@ -32,47 +33,74 @@ func (e *ContainerError) Error() string {
 	return fmt.Sprintf("not a proof bundle: member %q: %s", e.Member, e.Why)
 }
 
+// checkSize refuses a member that a verifier would not read.
+func checkSize(name string, size int64) error {
+	if size > maxSmall && !strings.HasPrefix(name, "documents/") && name != sumsName {
+		return fmt.Errorf("%d bytes, more than %d", size, maxSmall)
+	}
+	return nil
+}
+
+const sumsName = "SHA256SUMS"
+
 // container writes stored members one after the other, with their checksums in
-// the local headers: no data descriptor, no extra field, so that the simplest
-// reader reads it.
+// the local headers, so that the simplest reader reads it.
 type container struct {
-	zip  *zip.Writer
-	sums bytes.Buffer // SHA256SUMS
-	when time.Time
+	w       *bufio.Writer
+	when    stamp
+	written int64
+	members []*header
+	sums    bytes.Buffer // SHA256SUMS
+	buf     []byte       // for copying
 }
 
 func newContainer(w io.Writer, when time.Time) *container {
-	return &container{zip: zip.NewWriter(w), when: when}
+	return &container{w: bufio.NewWriter(w), when: stampOf(when), buf: make([]byte, 128<<10)}
 }
 
 // add writes a member from content that can be opened twice, and gives its SHA-256.
 func (c *container) add(name string, size int64, open func() (io.ReadCloser, error)) ([]byte, error) {
-	crc, sum := crc32.NewIEEE(), sha256.New()
-	n, err := readAll(io.MultiWriter(crc, sum), open)
-	if err == nil && n != size {
-		err = fmt.Errorf("%d bytes instead of %d", n, size)
+	if err := errors.Join(checkName(name), checkSize(name, size)); err != nil {
+		return nil, fmt.Errorf("writing %q: %w", name, err)
 	}
-	if err != nil {
+	crc, sum := crc32.NewIEEE(), sha256.New()
+	if err := c.copy(io.MultiWriter(crc, sum), size, open); err != nil {
 		return nil, fmt.Errorf("reading %s: %w", name, err)
 	}
-	h := &zip.FileHeader{Name: name, Method: zip.Store, CRC32: crc.Sum32(),
-		CompressedSize64: uint64(size), UncompressedSize64: uint64(size)}
-	if !isASCII(name) {
-		h.Flags = flagUTF8
-	}
-	h.SetMode(0o644)
-	//lint:ignore SA1019 Modified would add an extra field, which a reader could read otherwise.
-	h.ModifiedDate, h.ModifiedTime = dosTime(c.when)
-	w, err := c.zip.CreateRaw(h)
+	h := &header{name: name, size: size, at: c.written, crc: crc.Sum32(), when: c.when}
+	err := c.write(h.local())
 	if err == nil {
-		_, err = readAll(w, open)
+		again := crc32.NewIEEE()
+		if err = c.copy(io.MultiWriter(c.w, again), size, open); err == nil && again.Sum32() != h.crc {
+			err = errors.New("it changed between two readings")
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("writing %s: %w", name, err)
 	}
+	c.written += size
+	c.members = append(c.members, h)
 	digest := sum.Sum(nil)
 	fmt.Fprintf(&c.sums, "%x  %s\n", digest, name)
 	return digest, nil
+}
+
+func (c *container) copy(w io.Writer, size int64, open func() (io.ReadCloser, error)) error {
+	r, err := open()
+	if err != nil {
+		return err
+	}
+	n, err := io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{r}, c.buf)
+	if err = errors.Join(err, r.Close()); err == nil && n != size {
+		err = fmt.Errorf("%d bytes instead of %d", n, size)
+	}
+	return err
+}
+
+func (c *container) write(b []byte) error {
+	n, err := c.w.Write(b)
+	c.written += int64(n)
+	return err
 }
 
 func (c *container) addBytes(name string, b []byte) error {
@@ -80,167 +108,187 @@ func (c *container) addBytes(name string, b []byte) error {
 	return err
 }
 
-// flagUTF8 says that a name is UTF-8 (APPNOTE 4.4.4, bit 11).
-const flagUTF8 = 0x800
-
-func isASCII(s string) bool {
-	for i := range len(s) {
-		if s[i] >= 0x80 {
-			return false
-		}
-	}
-	return true
-}
-
 // close writes SHA256SUMS and the directory.
 func (c *container) close() error {
-	if err := c.addBytes("SHA256SUMS", bytes.Clone(c.sums.Bytes())); err != nil {
+	if err := c.addBytes(sumsName, bytes.Clone(c.sums.Bytes())); err != nil {
 		return err
 	}
-	return c.zip.Close()
-}
-
-func readAll(w io.Writer, open func() (io.ReadCloser, error)) (int64, error) {
-	r, err := open()
-	if err != nil {
-		return 0, err
+	if len(c.members) > maxMembers {
+		return fmt.Errorf("%d members, more than %d", len(c.members), maxMembers)
 	}
-	n, err := io.CopyBuffer(w, struct{ io.Reader }{r}, make([]byte, 128<<10))
-	return n, errors.Join(err, r.Close())
-}
-
-// dosTime is a time in the two fields that every zip has; seconds are even there.
-func dosTime(t time.Time) (date, clock uint16) {
-	t = t.UTC()
-	return uint16(t.Day() + int(t.Month())<<5 + (t.Year()-1980)<<9), uint16(t.Second()/2 + t.Minute()<<5 + t.Hour()<<11)
+	var dir []byte
+	for _, h := range c.members {
+		dir = append(dir, h.central()...)
+	}
+	if err := c.write(append(dir, end{int64(len(c.members)), c.written, int64(len(dir))}.bytes()...)); err != nil {
+		return err
+	}
+	return c.w.Flush()
 }
 
 // opened is a container whose form was found to be that which container writes.
 type opened struct {
-	members map[string]*zip.File
+	r       io.ReaderAt
+	members map[string]*header
 	order   []string
+	when    stamp // of every member
+	buf     []byte
 }
 
 // openContainer reads the directory of a zip and refuses all that could be read
-// in two ways: members twice, deflated, enciphered, linked or with extra fields,
-// bytes before, between or behind them, local headers that say something else.
+// in two ways. Its memory is bounded by maxMembers, whatever the file says.
 func openContainer(r io.ReaderAt, size int64) (*opened, error) {
-	z, err := zip.NewReader(r, size)
+	dir, start, err := readDirectory(r, size)
 	if err != nil {
-		return nil, &ContainerError{Why: err.Error()}
+		return nil, err
 	}
-	if len(z.File) < 2 || len(z.File) > maxMembers || z.Comment != "" {
-		return nil, &ContainerError{Why: fmt.Sprintf("%d members (2 to %d are read), comment of %d bytes", len(z.File), maxMembers, len(z.Comment))}
-	}
-	c := &opened{members: map[string]*zip.File{}}
-	var end int64
-	for _, f := range z.File {
-		if err := checkName(f.Name); err != nil {
-			return nil, &ContainerError{f.Name, err.Error()}
+	c := &opened{r: r, members: map[string]*header{}, buf: make([]byte, 128<<10)}
+	folded := map[string]bool{} // some file systems do not tell case apart
+	var behind int64
+	for len(dir) > 0 {
+		var h *header
+		if h, dir, err = parseHeader(dir); err == nil {
+			err = c.check(h, behind)
 		}
-		if c.members[f.Name] != nil {
-			return nil, &ContainerError{f.Name, "twice"}
+		if err == nil && folded[strings.ToLower(h.name)] {
+			err = errors.New("there twice")
 		}
-		if end, err = checkHeader(r, f, end); err != nil {
-			return nil, &ContainerError{f.Name, err.Error()}
+		if err != nil {
+			return nil, &ContainerError{nameOf(h), err.Error()}
 		}
-		c.members[f.Name] = f
-		c.order = append(c.order, f.Name)
+		folded[strings.ToLower(h.name)] = true
+		c.members[h.name] = h
+		c.order = append(c.order, h.name)
+		c.when = h.when
+		behind = h.at + int64(len(h.local())) + h.size
 	}
-	if c.order[0] != "mimetype" {
-		return nil, &ContainerError{Why: "its first member is not mimetype"}
+	if behind != start {
+		return nil, &ContainerError{Why: "bytes before its directory"}
 	}
-	return c, checkDirectory(r, size, end, len(z.File))
+	return c, nil
 }
 
-const (
-	localHeaderSize = 30
-	endRecordSize   = 22
-)
-
-// checkHeader holds a member's local header, which must start at offset at,
-// against the directory, and gives the offset behind the member.
-func checkHeader(r io.ReaderAt, f *zip.File, at int64) (int64, error) {
-	switch {
-	case f.Method != zip.Store || f.CompressedSize64 != f.UncompressedSize64:
-		return 0, errors.New("not stored as it is")
-	case f.Flags != 0 && (f.Flags != flagUTF8 || isASCII(f.Name)):
-		return 0, fmt.Errorf("flags %#x", f.Flags)
-	case !f.Mode().IsRegular():
-		return 0, errors.New("not a plain file")
-	case f.Comment != "":
-		return 0, errors.New("has a comment")
-	case len(f.Extra) > 0 && f.UncompressedSize64 < 1<<32-1:
-		return 0, errors.New("has extra fields")
+func nameOf(h *header) string {
+	if h == nil {
+		return ""
 	}
-	head := make([]byte, localHeaderSize+len(f.Name))
-	if _, err := r.ReadAt(head, at); err != nil {
-		return 0, err
-	}
-	le := binary.LittleEndian
-	small := uint32(min(f.UncompressedSize64, 1<<32-1))
-	if le.Uint32(head) != 0x04034b50 || le.Uint16(head[6:]) != f.Flags || le.Uint16(head[8:]) != f.Method ||
-		le.Uint16(head[10:]) != f.ModifiedTime || le.Uint16(head[12:]) != f.ModifiedDate ||
-		le.Uint32(head[14:]) != f.CRC32 || le.Uint32(head[18:]) != small || le.Uint32(head[22:]) != small ||
-		int(le.Uint16(head[26:])) != len(f.Name) || le.Uint16(head[28:]) != 0 || string(head[localHeaderSize:]) != f.Name {
-		return 0, errors.New("its local header does not say what the directory says, or bytes lie before it")
-	}
-	if f.UncompressedSize64 > 1<<62 {
-		return 0, errors.New("impossible size")
-	}
-	return at + int64(len(head)) + int64(f.CompressedSize64), nil
+	return h.name
 }
 
-// checkDirectory refuses bytes between the last member, the directory and the end
-// of the file.
-func checkDirectory(r io.ReaderAt, size, end int64, members int) error {
-	rec := make([]byte, endRecordSize)
-	if _, err := r.ReadAt(rec, size-endRecordSize); err != nil {
-		return &ContainerError{Why: err.Error()}
+// readDirectory gives the directory's bytes and where it starts.
+func readDirectory(r io.ReaderAt, size int64) ([]byte, int64, error) {
+	tail, err := readAt(r, max(0, size-endSize-end64Size), min(size, endSize+end64Size))
+	if err != nil {
+		return nil, 0, err
 	}
-	le := binary.LittleEndian
-	if le.Uint32(rec) != 0x06054b50 {
-		return &ContainerError{Why: "bytes behind its end"}
+	e, err := parseEnd(tail, size)
+	if err != nil {
+		return nil, 0, &ContainerError{Why: err.Error()}
 	}
-	if le.Uint32(rec[16:]) == 1<<32-1 || le.Uint16(rec[10:]) == 1<<16-1 {
-		return nil // zip64: archive/zip has followed its records, which lie before the end
+	if e.members < 2 || e.members > maxMembers || e.size > e.members*maxHeader || e.size < e.members*centralSize {
+		return nil, 0, &ContainerError{Why: fmt.Sprintf("%d members in a directory of %d bytes (2 to %d members are read)", e.members, e.size, maxMembers)}
 	}
-	if int64(le.Uint32(rec[16:])) != end || end+int64(le.Uint32(rec[12:])) != size-endRecordSize || int(le.Uint16(rec[10:])) != members {
-		return &ContainerError{Why: "bytes before or behind its directory"}
+	dir, err := readAt(r, e.start, e.size)
+	if err != nil {
+		return nil, 0, err
 	}
-	return nil
+	if n := countHeaders(dir); n != e.members {
+		return nil, 0, &ContainerError{Why: fmt.Sprintf("its directory does not hold %d members", e.members)}
+	}
+	return dir, e.start, nil
 }
 
-// small reads a member whole.
-func (c *opened) small(name string) ([]byte, error) {
-	f := c.members[name]
-	if f == nil {
-		return nil, &ContainerError{name, "missing"}
+// countHeaders follows the lengths in a directory; -1 when they do not end with it.
+func countHeaders(dir []byte) (n int64) {
+	for ; len(dir) > 0; n++ {
+		if len(dir) < centralSize {
+			return -1
+		}
+		size := centralSize + int(le.Uint16(dir[28:])) + int(le.Uint16(dir[30:])) + int(le.Uint16(dir[32:]))
+		if len(dir) < size {
+			return -1
+		}
+		dir = dir[size:]
 	}
-	if f.UncompressedSize64 > maxSmall {
-		return nil, &ContainerError{name, fmt.Sprintf("%d bytes, more than %d", f.UncompressedSize64, maxSmall)}
-	}
-	r, err := f.Open()
-	if err != nil {
-		return nil, &ContainerError{name, err.Error()}
-	}
-	defer r.Close()
-	b, err := io.ReadAll(r)
-	if err != nil {
-		return nil, &ContainerError{name, err.Error()}
+	return n
+}
+
+// readAt reads exactly n bytes.
+func readAt(r io.ReaderAt, at, n int64) ([]byte, error) {
+	b := make([]byte, n)
+	if got, err := r.ReadAt(b, at); got < len(b) {
+		return nil, fmt.Errorf("reading bundle: %w", err)
 	}
 	return b, nil
 }
 
-// sum is the SHA-256 of a member.
-func (c *opened) sum(name string) (sum [sha256.Size]byte, err error) {
-	f := c.members[name]
-	if f == nil {
-		return sum, &ContainerError{name, "missing"}
+// check holds a member's name, place and local header against the directory.
+func (c *opened) check(h *header, behind int64) error {
+	if err := errors.Join(checkName(h.name), checkSize(h.name, h.size)); err != nil {
+		return err
 	}
-	h := sha256.New()
-	if _, err := readAll(h, f.Open); err != nil {
-		return sum, &ContainerError{name, err.Error()}
+	if h.at != behind {
+		return errors.New("not right behind the member before it: bytes lie between, or they overlap")
+	}
+	if len(c.order) == 0 && h.name != "mimetype" {
+		return errors.New("the first member is not mimetype")
+	}
+	if len(c.order) > 0 && h.when != c.when {
+		return errors.New("of another time than the others")
+	}
+	want := h.local()
+	have, err := readAt(c.r, h.at, int64(len(want)))
+	if err == nil && !bytes.Equal(have, want) {
+		err = errors.New("its local header does not say what the directory says")
+	}
+	return err
+}
+
+// open reads the content of a member that is there.
+func (c *opened) open(h *header) io.Reader {
+	return io.NewSectionReader(c.r, h.at+int64(len(h.local())), h.size)
+}
+
+// copy copies a member's content whole.
+func (c *opened) copy(w io.Writer, name string) error {
+	h := c.members[name]
+	if h == nil {
+		return &ContainerError{name, "missing"}
+	}
+	n, err := io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{c.open(h)}, c.buf)
+	if err == nil && n != h.size {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return fmt.Errorf("reading member %s: %w", name, err)
+	}
+	return nil
+}
+
+// small reads a member whole. Its checksum is left to sum.
+func (c *opened) small(name string) ([]byte, error) {
+	h := c.members[name]
+	if h == nil {
+		return nil, &ContainerError{name, "missing"}
+	}
+	if h.size > maxSmall {
+		return nil, &ContainerError{name, fmt.Sprintf("%d bytes, more than %d", h.size, maxSmall)}
+	}
+	b := make([]byte, h.size)
+	if _, err := io.ReadFull(c.open(h), b); err != nil {
+		return nil, fmt.Errorf("reading member %s: %w", name, err)
+	}
+	return b, nil
+}
+
+// sum is the SHA-256 of a member, whose checksum must be right.
+func (c *opened) sum(name string) (sum [sha256.Size]byte, err error) {
+	crc, h := crc32.NewIEEE(), sha256.New()
+	if err := c.copy(io.MultiWriter(crc, h), name); err != nil {
+		return sum, err
+	}
+	if crc.Sum32() != c.members[name].crc {
+		return sum, &ContainerError{name, "its content does not have the checksum in its headers"}
 	}
 	return [sha256.Size]byte(h.Sum(nil)), nil
 }

@@ -73,10 +73,14 @@ func (r *Report) Accepted(ownRoots bool) bool {
 // WriteText writes the report for a person.
 func (r *Report) WriteText(w io.Writer) error {
 	b := bufio.NewWriter(w)
+	open := 0
 	for _, c := range r.Checks {
-		fmt.Fprintf(b, "%-13s  %-24s  %s\n", c.Status, c.Name, c.Target)
+		fmt.Fprintf(b, "%-13s  %-24s  %s\n", c.Status, c.Name, plain(c.Target))
 		if c.Detail != "" && c.Status != integrity.OK {
-			fmt.Fprintf(b, "               %s\n", strings.ReplaceAll(c.Detail, "\n", "; "))
+			fmt.Fprintf(b, "               %s\n", plain(strings.ReplaceAll(c.Detail, "\n", "; ")))
+		}
+		if c.Status == integrity.NotCheckable {
+			open++
 		}
 	}
 	for _, d := range r.Documents {
@@ -85,6 +89,9 @@ func (r *Report) WriteText(w io.Writer) error {
 		fmt.Fprintf(b, "  time-stamped  %s\n", d.Stamped.UTC().Format(time.RFC3339))
 	}
 	fmt.Fprintf(b, "\nverdict: %s\n", r.Verdict)
+	if open > 0 {
+		fmt.Fprintf(b, "%d checks could not be made: each says above what it lacks.\n", open)
+	}
 	if r.Verdict == OwnRoots {
 		fmt.Fprintln(b, "No roots were given. The time rests on certificates that came with the bundle:\n"+
 			"whoever made it could have made them too. Give --roots, or accept it with --trust-bundled-roots.")

@@ -38,10 +38,16 @@ func (p ItemProof) marshal() []byte {
 
 var errItem = errors.New("not in the form of an item proof")
 
+// maxItemProof bounds an item proof: base64 of the longest item, 63 hashes.
+const maxItemProof = 128 << 10
+
 // parseItemProof reads exactly what marshal writes.
 func parseItemProof(text []byte) (p ItemProof, err error) {
+	if len(text) > maxItemProof {
+		return p, errItem
+	}
 	lines := strings.Split(string(text), "\n")
-	if len(lines) < 4 || len(lines) > 70 || lines[0] != itemHeader {
+	if len(lines) < 4 || len(lines) > 4+63 || lines[0] != itemHeader {
 		return p, errItem
 	}
 	item, ok := strings.CutPrefix(lines[1], "item ")
@@ -52,7 +58,7 @@ func parseItemProof(text []byte) (p ItemProof, err error) {
 	if p.Item, err = base64.StdEncoding.DecodeString(item); err != nil {
 		return p, errItem
 	}
-	if p.Index, err = strconv.ParseInt(index, 10, 64); err != nil {
+	if p.Index, err = strconv.ParseInt(index, 10, 64); err != nil || p.Index < 0 {
 		return p, errItem
 	}
 	for _, l := range lines[3 : len(lines)-1] {

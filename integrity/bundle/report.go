@@ -3,50 +3,55 @@ package bundle
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"time"
 
 	"sae/integrity"
 	"sae/integrity/tsp"
 )
 
-// reportText is report.txt: what the bundle proves, for a person. It says nothing
-// that is not in the other members, so that a verifier can write it again and
-// compare. Its numbers are identifiers and times: it names nobody.
-func reportText(b Bundle, tokens []*tsp.Token) []byte {
-	var w bytes.Buffer
-	fmt.Fprint(&w, "PROOF REPORT / RAPPORT DE PREUVE\n\n"+
+// report.txt says what the bundle proves, for a person. It says nothing that is
+// not in the other members, so that a verifier can write it again and compare.
+// Its numbers are identifiers and times: it names nobody.
+
+func reportHead(ledgerKey string) []byte {
+	return fmt.Appendf(nil, "PROOF REPORT / RAPPORT DE PREUVE\n\n"+
 		"This report is for reading; the proof is in the other files, and sae-verify or\n"+
 		"verify.sh checks it. Ce rapport se lit ; la preuve est dans les autres fichiers,\n"+
-		"que sae-verify ou verify.sh vérifie.\n\n")
-	fmt.Fprintf(&w, "Ledger / registre      : %s\n", b.LedgerKey)
-	for i := range b.Proofs {
-		reportProof(&w, &b.Proofs[i])
-	}
-	for i := range b.Checkpoints {
-		reportCheckpoint(&w, &b.Checkpoints[i], tokens[i])
-	}
-	return w.Bytes()
+		"que sae-verify ou verify.sh vérifie.\n\n"+
+		"Ledger / registre      : %s\n", plain(ledgerKey))
 }
 
-func reportProof(w *bytes.Buffer, p *Proof) {
+func reportProof(w io.Writer, p *Proof) {
 	fmt.Fprintf(w, "\n%s\n", p.member())
 	if item, err := integrity.ParseItem(p.Item.Item); err == nil {
-		fmt.Fprintf(w, "  unit, version          : %s, %d\n", item.Unit, item.Version)
+		fmt.Fprintf(w, "  unit, version          : %s, %d\n", plain(item.Unit), item.Version)
 		fmt.Fprintf(w, "  salted commitment      : %s\n", item.Leaf)
 	}
 	if e, err := integrity.ParseEntry(p.Receipt.Entry); err == nil {
-		fmt.Fprintf(w, "  archived / versé       : %s, operation %s, entry %d of the ledger\n", e.Time.Format(time.RFC3339), e.Operation, p.Receipt.Index)
+		fmt.Fprintf(w, "  archived / versé       : %s, operation %s, entry %d of the ledger\n", e.Time.Format(time.RFC3339), plain(e.Operation), p.Receipt.Index)
 	}
 	if cp, ok := sizeOf(p.Receipt.Checkpoint); ok {
 		fmt.Fprintf(w, "  sealed with / scellé   : %s\n", checkpointName(cp))
 	}
 }
 
-func reportCheckpoint(w *bytes.Buffer, cp *Checkpoint, t *tsp.Token) {
-	fmt.Fprintf(w, "\nledger/%s.txt\n", checkpointName(cp.Size))
+func reportCheckpoint(w io.Writer, size int64, t *tsp.Token) {
+	fmt.Fprintf(w, "\nledger/%s.txt\n", checkpointName(size))
 	fmt.Fprintf(w, "  time-stamp / horodatage : %s\n", t.Time.UTC().Format(time.RFC3339))
 	fmt.Fprintf(w, "  policy / politique      : %s\n", t.Policy)
 	for _, c := range t.Certificates {
-		fmt.Fprintf(w, "  certificate             : %s, valid until %s\n", c.Subject, c.NotAfter.UTC().Format(time.DateOnly))
+		fmt.Fprintf(w, "  certificate             : %s, valid until %s\n", plain(c.Subject.String()), c.NotAfter.UTC().Format(time.DateOnly))
 	}
+}
+
+func reportText(b Bundle, tokens []*tsp.Token) []byte {
+	w := bytes.NewBuffer(reportHead(b.LedgerKey))
+	for i := range b.Proofs {
+		reportProof(w, &b.Proofs[i])
+	}
+	for i := range b.Checkpoints {
+		reportCheckpoint(w, b.Checkpoints[i].Size, tokens[i])
+	}
+	return w.Bytes()
 }

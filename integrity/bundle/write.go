@@ -23,7 +23,9 @@ var readme []byte
 var lisezmoi []byte
 
 // Write writes a bundle. Its bytes depend on nothing but b: the times in the zip
-// are that of the last token.
+// are that of the last token. It refuses what Verify would not read: names, sizes
+// and numbers out of bounds. What the proofs say is the caller's: Write does not
+// verify them.
 func Write(w io.Writer, b Bundle) error {
 	when := time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)
 	tokens := make([]*tsp.Token, len(b.Checkpoints))
@@ -116,8 +118,8 @@ func tokenMembers(name string, token *tsp.Token) []member {
 }
 
 func writeProof(c *container, p *Proof) error {
-	if err := checkName(p.member()); err != nil {
-		return fmt.Errorf("%s: %w", p.ID, err)
+	if !isWord(p.ID) {
+		return fmt.Errorf("identifier %q: %w", p.ID, errName)
 	}
 	sum, err := c.add(p.member(), p.Size, p.Open)
 	if err != nil {
@@ -143,12 +145,15 @@ func recordName(id string) string   { return "META-INF/evidencerecord-" + id + "
 func manifestName(id string) string { return "META-INF/ASiCEvidenceRecordManifest-" + id + ".xml" }
 
 func writeTexts(c *container, b Bundle, tokens []*tsp.Token) error {
-	for _, m := range []member{
-		{"report.txt", reportText(b, tokens)}, {"README.txt", readme}, {"LISEZMOI.txt", lisezmoi}, {"verify.sh", verifyScript},
-	} {
+	for _, m := range textMembers(reportText(b, tokens)) {
 		if err := c.addBytes(m.name, m.data); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// textMembers are the members for people.
+func textMembers(report []byte) []member {
+	return []member{{"report.txt", report}, {"README.txt", readme}, {"LISEZMOI.txt", lisezmoi}, {"verify.sh", verifyScript}}
 }

@@ -115,7 +115,7 @@ func (v *verification) timeAttribute() error {
 }
 
 // essCertIDs gives the identifiers of version 2 if there are any, else those of
-// version 1. When both are there, the signer is named by both: see signerIDs.
+// version 1.
 func (si *signerInfo) essCertIDs() ([]essCertID, error) {
 	v2, v1, err := si.signingCertificates()
 	if len(v2) > 0 {
@@ -140,8 +140,9 @@ func (si *signerInfo) signingCertificates() (v2, v1 []essCertID, err error) {
 }
 
 // essCertID checks that the signed attributes name the signer's certificate
-// (RFC 5816 section 2.2.1). When they name more, the path may use only those
-// (RFC 5035 section 3); its root need not be named.
+// (RFC 5816 section 2.2.1), in both versions when both are there. When they name
+// more, the path may use only those (RFC 5035 section 3); its root need not be
+// named.
 func (v *verification) essCertID() outcome {
 	v2, v1, err := v.signer.signingCertificates()
 	switch {

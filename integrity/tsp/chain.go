@@ -72,8 +72,9 @@ func pool(certs []*x509.Certificate, want func(*x509.Certificate) bool) *x509.Ce
 }
 
 // isIntermediate leaves the roots out, which the library would otherwise try to
-// pass through. A CA's certificate for its own next key stays in: it names the
-// key that signed it.
+// pass through. A CA's certificate for its own next key stays in: it has to name
+// the key that signed it, which only self-signed ones need not (RFC 5280 section
+// 4.2.1.1).
 func isIntermediate(c *x509.Certificate) bool {
 	return c.IsCA && !(selfIssued(c) && sameKey(c.AuthorityKeyId, c.SubjectKeyId))
 }

@@ -2,8 +2,8 @@ package tsp
 
 import (
 	"bytes"
-	"context"
 	"crypto"
+	"crypto/ecdsa"
 	"strings"
 	"testing"
 	"time"
@@ -15,8 +15,12 @@ import (
 // root's subject makes it an unknown certificate, which is named as unused;
 // elsewhere in the root it may be that, too.
 func TestFlippedBytes(t *testing.T) {
-	l := must[*Local](t)(NewLocal("flip test", time.Now()))
-	token := must[*Token](t)(l.Timestamp(context.Background(), crypto.SHA256, testImprint[:]))
+	p := newPKI(t, nil) // whose root is on P-256, to be quick
+	l := &Local{Root: p.root, rootKey: p.rootKey.(*ecdsa.PrivateKey), Now: func() time.Time { return testTime }}
+	if err := l.makeLeaf("flip test", testTime); err != nil {
+		t.Fatal(err)
+	}
+	token := must[*Token](t)(l.Timestamp(t.Context(), crypto.SHA256, testImprint[:]))
 	e := Expect{Hash: crypto.SHA256, Imprint: testImprint[:], Roots: poolOf(l.Root)}
 	if bad := notOK(token.Verify(e)); bad != nil {
 		t.Fatalf("not OK: %q", bad)

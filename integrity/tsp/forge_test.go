@@ -101,6 +101,12 @@ func directoryName(t testing.TB, name []byte) asn1.RawValue {
 	return asn1.RawValue{Class: 2, Tag: 0, IsCompound: true, Bytes: general}
 }
 
+// dnsName is the tsa field with a DNS name.
+func dnsName(t testing.TB, name string) asn1.RawValue {
+	general := fMarshal(t, asn1.RawValue{Class: 2, Tag: 2, Bytes: []byte(name)})
+	return asn1.RawValue{Class: 2, Tag: 0, IsCompound: true, Bytes: general}
+}
+
 func fAlgorithm(oid ...int) pkix.AlgorithmIdentifier {
 	return pkix.AlgorithmIdentifier{Algorithm: oid}
 }

@@ -3,6 +3,7 @@ package tsp
 import (
 	"bytes"
 	"crypto"
+	"crypto/x509"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -74,6 +75,27 @@ func FuzzParseResponse(f *testing.F) {
 			judge(t, token)
 		} else if refusal(err) == NoFailInfo && token != nil {
 			t.Error("token and error")
+		}
+	})
+}
+
+// FuzzRevocation is what reads revocation data beside the libraries.
+func FuzzRevocation(f *testing.F) {
+	p := newPKI(f, func(c *x509.Certificate) { c.CRLDistributionPoints = []string{"http://crl.test/1"} })
+	f.Add(must[[]byte](f)(ocsp.CreateResponse(p.ca, p.ca, ocsp.Response{Status: ocsp.Good,
+		SerialNumber: p.leaf.SerialNumber, ThisUpdate: testTime}, p.caKey)))
+	f.Add([]byte{0x30, 3, 0x81, 1, 0xff})
+	f.Add(fGeneralizedTime(f, testTime))
+	f.Fuzz(func(t *testing.T, der []byte) {
+		if ids, err := parseCertIDs(der); err == nil && len(ids) == 0 {
+			t.Error("no state, no error")
+		}
+		if at, ok := readGeneralizedTime(der); ok && !bytes.Equal(fGeneralizedTime(t, at), der) && at.Nanosecond() == 0 {
+			t.Errorf("%x became %v", der, at)
+		}
+		if pointCovers(der, p.leaf) && checkDER(der) == nil && len(der) > 2 && !bytes.Contains(der, []byte{0x81}) &&
+			!bytes.Contains(der, []byte("http://crl.test/1")) {
+			t.Errorf("%x covers the certificate", der)
 		}
 	})
 }

@@ -102,3 +102,9 @@ func (t *Token) parseCarried() error {
 	t.opaque = len(t.signed.revocations) - len(t.signed.crls) - len(t.OCSP)
 	return nil
 }
+
+// Signer gives the certificate of the token's signer, nil when the token does
+// not carry it. What the certificate is worth, Verify says.
+func (t *Token) Signer() *x509.Certificate {
+	return withSigner(t, Expect{}).cert
+}

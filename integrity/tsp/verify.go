@@ -105,34 +105,32 @@ type verification struct {
 }
 
 func newVerification(t *Token, e Expect) *verification {
-	v := &verification{Token: t, expect: e}
-	if len(t.signed.signers) > 0 {
-		v.signer = t.signed.signers[0]
-	}
-	v.ess, _ = v.signer.essCertIDs() // an error is reported by the check of the attributes
-	v.cert = v.findSigner()
+	v := withSigner(t, e)
 	if v.cert != nil {
 		v.path = v.findPath()
 	}
 	return v
 }
 
-// findSigner finds the certificate that the SignerInfo names. Of several with
-// that name, the one that the signed attributes bind is meant.
-func (v *verification) findSigner() *x509.Certificate {
-	var found *x509.Certificate
+// withSigner finds the signer and its certificate only.
+func withSigner(t *Token, e Expect) *verification {
+	v := &verification{Token: t, expect: e}
+	if len(t.signed.signers) > 0 {
+		v.signer = t.signed.signers[0]
+	}
+	v.ess, _ = v.signer.essCertIDs() // an error is reported by the check of the attributes
 	for _, c := range v.known() {
-		if !v.signer.names(c) {
-			continue
-		}
-		if len(v.ess) > 0 && v.ess[0].names(c) == nil {
-			return c
-		}
-		if found == nil {
-			found = c
+		if v.cert == nil && v.signer.names(c) || v.bound(c) {
+			v.cert = c
 		}
 	}
-	return found
+	return v
+}
+
+// bound says that the signer names the certificate, and the signed attributes
+// bind it: of several with that name, this one is meant.
+func (v *verification) bound(c *x509.Certificate) bool {
+	return v.signer.names(c) && len(v.ess) > 0 && v.ess[0].names(c) == nil
 }
 
 // known gives all certificates that are here.

@@ -181,6 +181,11 @@ var rogueMessages = []rogue{
 		token: func(_ *testing.T, f *forgery) { f.tamper = func(sd *fSignedData) { sd.Digests[0] = fSHA384 } }},
 	{name: "signature by another digest than the signer's", check: CheckAlgorithms, also: []string{CheckSignature},
 		token: func(_ *testing.T, f *forgery) { f.scheme = fECDSASHA512 }},
+	{name: "tsa of another alternative name", check: CheckCertificate,
+		cert:  func(_ *testing.T, c *x509.Certificate) { c.DNSNames = []string{"other.test"} },
+		token: func(t *testing.T, f *forgery) { f.info.TSA = dnsName(t, "tsa.test") }},
+	{name: "tsa of a kind that the certificate has not", check: CheckCertificate,
+		token: func(t *testing.T, f *forgery) { f.info.TSA = dnsName(t, "tsa.test") }},
 	{name: "tsa of another name", check: CheckCertificate,
 		token: func(t *testing.T, f *forgery) {
 			f.info.TSA = directoryName(t, f.ca.RawSubject)
@@ -309,6 +314,9 @@ func TestGoodVariants(t *testing.T) {
 		{name: "tsa is the subject", token: func(t *testing.T, f *forgery) {
 			f.info.TSA = directoryName(t, f.leaf.RawSubject)
 		}},
+		{name: "tsa is an alternative name",
+			cert:  func(_ *testing.T, c *x509.Certificate) { c.DNSNames = []string{"other.test", "tsa.test"} },
+			token: func(t *testing.T, f *forgery) { f.info.TSA = dnsName(t, "tsa.test") }},
 		{name: "an unused certificate", token: func(t *testing.T, f *forgery) {
 			f.certs = append(f.certs, newPKI(t, nil).leaf)
 		}},
