@@ -457,7 +457,12 @@ func (a *Archive) auditCopy(ctx context.Context, i int, o *Object, buf []byte) e
 		return err
 	}
 	sum := sha256.New()
-	if _, err := io.CopyBuffer(sum, onlyReader{&contextReader{ctx, r}}, buf); err != nil {
+	_, err = io.CopyBuffer(sum, onlyReader{&contextReader{ctx, r}}, buf)
+	var corrupt *stream.CorruptError
+	if errors.As(err, &corrupt) {
+		return fmt.Errorf("from byte %d of its content on: %w", corrupt.Offset, corrupt.Err)
+	}
+	if err != nil {
 		return err
 	}
 	if [sha256.Size]byte(sum.Sum(nil)) != o.digest {

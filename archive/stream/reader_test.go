@@ -170,6 +170,27 @@ func TestEveryFlip(t *testing.T) {
 	}
 }
 
+// An empty content is authenticated too, however it is read.
+func TestEmptyFlip(t *testing.T) {
+	f := &flipped{b: seal(t, testHeader, nil)}
+	for f.pos = range int64(len(f.b)) {
+		for name, read := range map[string]func(r *Reader) error{
+			"Read":    func(r *Reader) error { _, err := r.Read(make([]byte, 1)); return err },
+			"ReadAt":  func(r *Reader) error { _, err := r.ReadAt(make([]byte, 1), 0); return err },
+			"WriteTo": func(r *Reader) error { _, err := r.WriteTo(io.Discard); return err },
+		} {
+			r, err := NewReader(testKey, testAD, Source{"one", f, int64(len(f.b))})
+			if err == nil {
+				err = read(r)
+			}
+			var c *CorruptError
+			if !errors.As(err, &c) {
+				t.Errorf("byte %d, %s: %v", f.pos, name, err)
+			}
+		}
+	}
+}
+
 // TestChangedStreams changes whole segments. good is how many bytes of content may
 // be read before the error.
 func TestChangedStreams(t *testing.T) {
@@ -284,6 +305,7 @@ func TestFailover(t *testing.T) {
 		"each bad elsewhere":   {[]source{mem("a", bad(50)), mem("b", bad(s+1)), mem("c", bad(2*s+1))}, "a 0, b 1, c 2"},
 		"two, bad in turn":     {[]source{mem("a", bad(s)), mem("b", bad(2*s))}, "a 1, b 2"},
 		"twice bad, told once": {[]source{mem("a", bad(50, s, 2*s)), mem("b", good)}, "a 0"},
+		"bad again, told once": {[]source{mem("a", bad(50, 2*s)), mem("b", bad(s))}, "a 0, b 1"},
 		"header bad":           {[]source{mem("a", bad(0)), mem("b", good)}, "a -1"},
 		"salt bad":             {[]source{mem("a", bad(1)), mem("b", good)}, "a 0"},
 		"disk fails":           {[]source{disk("a", s, s+1), mem("b", good)}, "a 1"},
@@ -355,9 +377,17 @@ func TestNoGoodCopy(t *testing.T) {
 	if got := r.Failures(); !reflect.DeepEqual(got, want) {
 		t.Errorf("failures %v, want %v", got, want)
 	}
-	// What is good elsewhere can still be read.
-	if _, err := r.ReadAt(make([]byte, 100), plainFirst+plainSegment); err != nil {
-		t.Error(err)
+	// What is good elsewhere can still be read, what was read just before included.
+	p := make([]byte, 100)
+	for _, off := range []int64{plainFirst + plainSegment, 0} {
+		for range 2 {
+			if _, err := r.ReadAt(p, off); err != nil || !bytes.Equal(p, plain[off:off+100]) {
+				t.Errorf("at %d: %v", off, err)
+			}
+			if _, err := r.ReadAt(p, plainFirst); !errors.As(err, &c) {
+				t.Errorf("the bad segment: %v", err)
+			}
+		}
 	}
 
 	for name, sources := range map[string][]Source{

@@ -63,7 +63,7 @@ func PlaintextSize(n int64) (int64, error) {
 	}
 	count := (n + segmentSize - 1) / segmentSize
 	plain := n - headerSize - tagSize*count
-	if plain < 0 || CiphertextSize(plain) != n {
+	if CiphertextSize(plain) != n {
 		return 0, fmt.Errorf("no content has a ciphertext of %d bytes", n)
 	}
 	return plain, nil

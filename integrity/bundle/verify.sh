@@ -18,7 +18,15 @@ roots=${1:-}
 case $roots in '' | /*) ;; *) roots=$PWD/$roots ;; esac
 cd "$(dirname "$0")"
 tmp=$(mktemp -d)
-trap 'status=$?; rm -rf "$tmp"; [ "$status" -eq 0 ] || { echo "NOT VERIFIED"; exit 1; }' EXIT
+# Whatever ends the script early, its status is 1.
+finish() {
+	status=$?
+	rm -rf "$tmp"
+	[ "$status" -eq 0 ] && return
+	echo "NOT VERIFIED"
+	exit 1
+}
+trap finish EXIT
 
 ok() { printf 'OK      %s\n' "$1"; }
 fail() {
@@ -249,7 +257,7 @@ for item in ledger/*.item; do
 	unit=$(field unit "$tmp/item")
 	word "$unit" "$item"
 	case $doc in
-	units/*) [ "$unit" = "$id" ] && ! grep -q '"object":' "$tmp/item" || fail "$item: of something else" ;;
+	units/*) [ "$unit $(grep -c '"object":' "$tmp/item")" = "$id 0" ] || fail "$item: of something else" ;;
 	*)
 		[ "$(field object "$tmp/item")" = "$id" ] || fail "$item: of something else"
 		[ -f "units/$unit.json" ] || fail "$doc: the description of its unit is missing"
