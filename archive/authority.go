@@ -76,7 +76,9 @@ func (a *Archive) loadEmbedded() (*tsp.Local, error) {
 	}
 	local, err := tsp.LoadLocal(files)
 	if err != nil {
-		return nil, &DamagedError{What: "embedded time-stamping authority", Where: filepath.Join(a.dir, "keys"), Err: err}
+		// Files that do not belong together do not say which of them is wrong.
+		where := strings.Join([]string{tsaKeyFile, tsaCertFile, tsaCAFile, tsaCRLFile}, ", ")
+		return nil, &DamagedError{What: "embedded time-stamping authority", Where: "one of " + where, Err: err}
 	}
 	return local, nil
 }

@@ -110,7 +110,8 @@ func openDirOffer(fs durable.FS, root, archive, name string) (*dirOffer, error) 
 		return nil, &DamagedError{What: "offer mark", Where: filepath.Join(root, offerMark), Err: err}
 	}
 	if id != (offerIdentity{1, archive, name}) {
-		return nil, fmt.Errorf("%s belongs to offer %q of archive %q, not to offer %q of this one", root, id.Offer, id.Archive, name)
+		return nil, fmt.Errorf("%s says that it is offer %q of archive %q, not offer %q of this one: another archive's folder, or damaged",
+			filepath.Join(root, offerMark), id.Offer, id.Archive, name)
 	}
 	return &dirOffer{fs: fs, root: root}, nil
 }

@@ -67,6 +67,9 @@ func (a *Archive) writeSums(dir string) error {
 func checkSums(dir string) error {
 	want, err := os.ReadFile(filepath.Join(dir, sumsFile))
 	if errors.Is(err, os.ErrNotExist) {
+		if _, err := os.Stat(filepath.Join(dir, "index")); err == nil {
+			return fmt.Errorf("%s is missing", filepath.Join(dir, sumsFile))
+		}
 		return errNoIndex
 	}
 	if err != nil {

@@ -1,5 +1,3 @@
-//go:build tink
-
 package stream
 
 import (

@@ -65,8 +65,8 @@ type demoScan struct {
 var demoScans = []demoScan{
 	{"04-courrier-numerise.png", "Courrier du demandeur (numérisé)", []string{
 		"Camille FICTIVE", "1, rue de l'Exemple", "99000 Exempleville", "", "A la MDPH", "",
-		"Madame, Monsieur,", "", "Je vous prie de trouver ci-joint les pieces", "manquantes de mon dossier MDPH-2026-00042.", "",
-		"Veuillez agreer mes salutations distinguees.", "", "C. Fictive"}},
+		"Madame, Monsieur,", "", "Je vous prie de trouver ci-joint", "les pieces manquantes de mon dossier", "MDPH-2026-00042.", "",
+		"Veuillez agreer mes salutations.", "", "C. Fictive"}},
 	{"05-jugement-numerise.png", "Jugement de protection (numérisé, original conservé)", []string{
 		"TRIBUNAL D'EXEMPLEVILLE", "", "Jugement du 3 janvier 2025", "", "Le juge des contentieux de la protection", "designe un mandataire.",
 		"", "Copie certifiee conforme.", "", "Le greffier"}},

@@ -33,6 +33,11 @@ type maker struct {
 	hashes  stored
 	waiting []waiting // for the next batch
 	bundle  Bundle
+
+	// What a test makes otherwise than an archive would.
+	description string      // instead of the true one of a unit
+	count       int64       // instead of the true number of items
+	witness     note.Signer // signs checkpoints too
 }
 
 // waiting is a proof that lacks its record and its receipt.
@@ -104,6 +109,9 @@ func (m *maker) fill(n int) {
 func (m *maker) deposit(unit string, others int, files ...file) {
 	m.t.Helper()
 	contents := []file{{id: unit, content: describe(m.t, unit, files...)}}
+	if m.description != "" {
+		contents[0].content = m.description
+	}
 	contents = append(contents, files...)
 	var tree integrity.ItemTree
 	for i := range others / 2 {
@@ -126,7 +134,11 @@ func (m *maker) deposit(unit string, others int, files ...file) {
 	for i := others / 2; i < others; i++ {
 		tree.Add(fmt.Appendf(nil, "other item %d", i))
 	}
-	entry := m.append(integrity.Deposit, tree.Items())
+	items := tree.Items()
+	if m.count != 0 {
+		items.Count = m.count
+	}
+	entry := m.append(integrity.Deposit, items)
 	for i := range m.waiting[first:] {
 		w := &m.waiting[first+i]
 		w.entry = entry
@@ -168,6 +180,12 @@ func (m *maker) checkpoint() (integrity.Checkpoint, []byte) {
 	cp := integrity.Checkpoint{Origin: m.signer.Name(), Size: n, Root: root}
 	signed, err := cp.Sign(m.signer)
 	check(m.t, err)
+	if m.witness != nil {
+		n, err := note.Open(signed, note.VerifierList(m.verifier()))
+		check(m.t, err)
+		signed, err = note.Sign(n, m.witness)
+		check(m.t, err)
+	}
 	return cp, signed
 }
 
@@ -194,6 +212,13 @@ func (m *maker) seal(others int) {
 	}
 	m.waiting = nil
 	m.bundle.Checkpoints = append(m.bundle.Checkpoints, Checkpoint{signed, cp.Size, records[len(records)-1], token})
+}
+
+func (m *maker) verifier() note.Verifier {
+	m.t.Helper()
+	v, err := note.NewVerifier(m.vkey)
+	check(m.t, err)
+	return v
 }
 
 func (m *maker) receipt(entry, size int64, signed []byte) integrity.Receipt {

@@ -168,14 +168,16 @@ func TestOthersReadTheZip(t *testing.T) {
 
 func TestWriteRefusesWhatVerifyWouldNotRead(t *testing.T) {
 	for name, edit := range map[string]func(b *Bundle){
-		"name":        func(b *Bundle) { b.Proofs[1].Filename = "../x" },
-		"folder":      func(b *Bundle) { b.Proofs[1].Filename = "a/b" },
-		"identifier":  func(b *Bundle) { b.Proofs[1].ID = "o 1" },
-		"size":        func(b *Bundle) { b.Proofs[1].Size++ },
-		"description": func(b *Bundle) { b.Proofs[0].Size, b.Proofs[0].Open = maxSmall+1, content(strings.Repeat("x", maxSmall+1)) },
-		"token":       func(b *Bundle) { b.Checkpoints[0].Token = b.Checkpoints[0].Token[1:] },
-		"key":         func(b *Bundle) { b.LedgerKey = "x" },
-		"content":     func(b *Bundle) { b.Proofs[1].Open = changing() },
+		"name":       func(b *Bundle) { b.Proofs[1].Filename = "../x" },
+		"folder":     func(b *Bundle) { b.Proofs[1].Filename = "a/b" },
+		"identifier": func(b *Bundle) { b.Proofs[1].ID = "o 1" },
+		"size":       func(b *Bundle) { b.Proofs[1].Size++ },
+		"description": func(b *Bundle) {
+			b.Proofs[0].Size, b.Proofs[0].Open = maxSmall+1, content(strings.Repeat("x", maxSmall+1))
+		},
+		"token":   func(b *Bundle) { b.Checkpoints[0].Token = b.Checkpoints[0].Token[1:] },
+		"key":     func(b *Bundle) { b.LedgerKey = "x" },
+		"content": func(b *Bundle) { b.Proofs[1].Open = changing() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := one(t).bundle
