@@ -28,20 +28,7 @@ import (
 // does, the archive must be sound after it.
 func newArchive(t *testing.T, edit func(config string) string) *Archive {
 	t.Helper()
-	dir := filepath.Join(t.TempDir(), "archive")
-	if _, err := Create(dir, New{}); err != nil {
-		t.Fatal(err)
-	}
-	if edit != nil {
-		path := filepath.Join(dir, ConfigName)
-		text, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(edit(string(text))), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	dir := createEdited(t, edit)
 	a, err := Open(dir, Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -56,6 +43,28 @@ func newArchive(t *testing.T, edit func(config string) string) *Archive {
 		}
 	})
 	return a
+}
+
+func editConfig(t *testing.T, dir string, edit func(string) string) {
+	t.Helper()
+	path := filepath.Join(dir, ConfigName)
+	writeFileAt(t, path, []byte(edit(string(readFile(t, path)))))
+}
+
+func readFile(t *testing.T, path string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func writeFileAt(t *testing.T, path string, b []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func text(name, content string) *Content {

@@ -63,7 +63,8 @@ func LedgerKeyPEM(vkey string) ([]byte, error) {
 	_, rest, ok := strings.Cut(vkey, "+")
 	_, key64, ok2 := strings.Cut(rest, "+")
 	raw, err := base64.StdEncoding.DecodeString(key64)
-	if !ok || !ok2 || err != nil || len(raw) != 1+ed25519.PublicKeySize || raw[0] != 1 {
+	canonical := base64.StdEncoding.EncodeToString(raw) == key64
+	if !ok || !ok2 || err != nil || !canonical || len(raw) != 1+ed25519.PublicKeySize || raw[0] != 1 {
 		return nil, errors.New("reading ledger key: not an Ed25519 note verifier key")
 	}
 	der, err := x509.MarshalPKIXPublicKey(ed25519.PublicKey(raw[1:]))

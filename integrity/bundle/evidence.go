@@ -37,18 +37,18 @@ func (v *verifier) readKey() error {
 		return err
 	}
 	v.vkey = strings.TrimSuffix(string(b), "\n")
-	if v.key, err = note.NewVerifier(v.vkey); err == nil {
+	keyPEM, err := integrity.LedgerKeyPEM(v.vkey)
+	if err == nil {
 		err = v.same("ledger/key.txt", []byte(v.vkey+"\n"))
+	}
+	if err == nil {
+		v.key, err = note.NewVerifier(v.vkey)
 	}
 	if err != nil {
 		return &ContainerError{"ledger/key.txt", err.Error()}
 	}
 	v.expect("ledger/key.pem")
-	keyPEM, err := integrity.LedgerKeyPEM(v.vkey)
-	if err == nil {
-		err = v.same("ledger/key.pem", keyPEM)
-	}
-	v.add("ledger key", "ledger/key.pem", err)
+	v.add("ledger key", "ledger/key.pem", v.same("ledger/key.pem", keyPEM))
 	switch known := v.options.LedgerKey; known {
 	case "":
 		v.notCheckable("ledger key known", "ledger/key.txt", "no ledger key was given: the checkpoint's signature is verified with the key in the bundle")
@@ -65,7 +65,7 @@ func (v *verifier) checkpoint(id string) error {
 	size, err := strconv.ParseInt(id, 10, 64)
 	name := checkpointName(size)
 	target := "ledger/" + name + ".txt"
-	if err != nil || "checkpoint-"+id != name {
+	if err != nil || size < 0 || "checkpoint-"+id != name {
 		return &ContainerError{"ledger/checkpoint-" + id + ".txt", "no ledger size in its name"}
 	}
 	signed, err := v.take(target)

@@ -48,8 +48,22 @@ unhex() {
 	}' d=0123456789abcdef -)"
 }
 
-# hex: base64 on standard input to hex.
-hex() { openssl base64 -d -A | od -An -v -tx1 | tr -d ' \n'; }
+# hex: base64 on standard input to hex, line by line.
+hex() {
+	awk '{
+		out = ""
+		for (i = 1; i < length($0); i += 4) {
+			n = 0; bytes = 3
+			for (j = 0; j < 4; j++) {
+				c = index(d, substr($0, i + j, 1)) - 1
+				if (c < 0) { c = 0; bytes-- }
+				n = n * 64 + c
+			}
+			if (bytes > 0) out = out substr(sprintf("%06x", n), 1, 2 * bytes)
+		}
+		print out
+	}' d=ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/ -
+}
 
 # pair: hash of two hashes in binary order (RFC 4998 section 4.2).
 pair() { unhex "$(printf '%s\n%s\n' "$1" "$2" | sort | tr -d '\n')" | sum; }
@@ -100,8 +114,7 @@ seconds() {
 inclusion() {
 	r=$1 fn=$2 sn=$(($3 - 1))
 	[ "$fn" -le "$sn" ] || { echo 'outside'; return; }
-	while read -r line; do
-		p=$(printf '%s' "$line" | hex)
+	for p in $(hex <"$4"); do
 		[ "$sn" -gt 0 ] || { echo 'too long'; return; }
 		if [ $((fn % 2)) -eq 1 ] || [ "$fn" -eq "$sn" ]; then
 			r=$(node "$p" "$r")
@@ -110,7 +123,7 @@ inclusion() {
 			r=$(node "$r" "$p")
 		fi
 		fn=$((fn / 2)) sn=$((sn / 2))
-	done <"$4"
+	done
 	[ "$sn" -eq 0 ] || { echo 'too short'; return; }
 	echo "$r"
 }
