@@ -37,8 +37,8 @@ type Archive struct {
 	verifier    note.Verifier
 	offers      []*offer
 	slot        *durable.Slot // nil when read-only
+	slotHealed  bool          // a place of the slot was found damaged at opening, and written again
 	authorities []authority
-	identify    identifier
 
 	blobs   atomic.Uint64 // blobs named in this session
 	sealing sync.Mutex    // one seal at a time
@@ -296,7 +296,7 @@ func (a *Archive) checkSlot(cp integrity.Checkpoint, acceptRollback bool) error 
 	if err != nil {
 		return &DamagedError{What: "checkpoint slot", Where: path, Err: err}
 	}
-	value, gen, _, err := slot.Load()
+	value, gen, damagedPlaces, err := slot.Load()
 	if err != nil {
 		slot.Close()
 		return &DamagedError{What: "checkpoint slot", Where: path, Err: err}
@@ -317,7 +317,23 @@ func (a *Archive) checkSlot(cp integrity.Checkpoint, acceptRollback bool) error 
 		}
 		return err
 	}
+	if len(damagedPlaces) > 0 && !a.readOnly { // torn by a crash, or spoilt by the disk
+		if err := a.healSlot(); err != nil {
+			return err
+		}
+	}
 	return a.loadLastTime(cp)
+}
+
+// healSlot writes the spoilt place of the checkpoint slot again.
+func (a *Archive) healSlot() error {
+	a.log.Warn("a place of the checkpoint slot was damaged", "file", a.config.Slots.Checkpoint)
+	a.slotHealed = true
+	signed, err := a.Checkpoint()
+	if err != nil {
+		return err
+	}
+	return a.storeSlot(signed)
 }
 
 func (a *Archive) loadLastTime(cp integrity.Checkpoint) error {

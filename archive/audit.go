@@ -146,6 +146,11 @@ func (au *audit) keyFiles() {
 			au.findErr("time-stamping authority "+c.Name, c.Roots, err)
 		}
 	}
+	if a.slotHealed {
+		au.find(Finding{What: "checkpoint slot", Where: a.config.Slots.Checkpoint, Repaired: true,
+			Why: "one of its two places was damaged when the archive was opened: torn by a crash, or by the disk"})
+		a.slotHealed = false
+	}
 	for i, o := range a.offers {
 		au.findErr("offer", a.config.Offers[i].Path, o.down)
 	}

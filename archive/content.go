@@ -86,7 +86,7 @@ func (a *Archive) storeContent(ctx context.Context, object string, c *Content, p
 // storeWhole takes content that is in memory.
 func (a *Archive) storeWhole(s *storedContent, dst io.Writer, c *Content, content []byte) error {
 	s.size, s.digest = int64(len(content)), sha256.Sum256(content)
-	s.format = a.identify.format(bytes.NewReader(content), s.size, c.Filename)
+	s.format = identify(bytes.NewReader(content), s.size, c.Filename)
 	var cipher bytes.Buffer
 	cipher.Grow(int(stream.CiphertextSize(s.size)))
 	if err := encipher(&cipher, s.key, bytes.NewReader(content)); err != nil {
@@ -162,7 +162,7 @@ func (a *Archive) formatOfStored(ctx context.Context, s storedContent, filename 
 	if err != nil {
 		return Format{}, fmt.Errorf("reading back: %w", err)
 	}
-	return a.identify.format(r, s.size, filename), nil
+	return identify(r, s.size, filename), nil
 }
 
 // meter hashes and counts what is read through it.

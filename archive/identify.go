@@ -8,29 +8,23 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/richardlehane/siegfried"
 	"github.com/richardlehane/siegfried/pkg/pronom"
 	"github.com/richardlehane/siegfried/pkg/static"
 )
 
-// identifier names formats after PRONOM. Its signatures (20 ms to load) are
-// loaded at the first use.
-type identifier struct {
-	once sync.Once
-	sf   *siegfried.Siegfried
-}
+// signatures are PRONOM's, read only; they take 20 ms to load, at the first use.
+var signatures = sync.OnceValue(static.New)
 
 // identifyBudget bounds the bytes read from one object to name its format: a
 // format whose mark lies further in is reported as unknown. Constant work, and
 // random access for container formats (zip, OLE2).
 const identifyBudget = 4 << 20
 
-// format names the format of content. The name of the file helps only where the
+// identify names the format of content after PRONOM. The name of the file helps only where the
 // bytes do not tell. An identification that fails is an unknown format, never a
 // failed deposit.
-func (id *identifier) format(content io.ReaderAt, size int64, filename string) Format {
-	id.once.Do(func() { id.sf = static.New() })
-	results, err := id.sf.Identify(&window{content: content, size: size}, extensionOnly(filename), "")
+func identify(content io.ReaderAt, size int64, filename string) Format {
+	results, err := signatures().Identify(&window{content: content, size: size}, extensionOnly(filename), "")
 	if len(results) == 0 {
 		return Format{Warning: reason(err)}
 	}

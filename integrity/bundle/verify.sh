@@ -264,8 +264,8 @@ for item in ledger/*.item; do
 
 	# The item names the same commitment and this document, and stands in the entry.
 	sed -n 's/^item //p' "$item" | openssl base64 -d -A >"$tmp/item"
-	sed -n 's/^extra //p' "$proof" | openssl base64 -d -A | sed 's/,"detail":.*/}/' >"$tmp/fields"
 	sed -n 's/^extra //p' "$proof" | openssl base64 -d -A >"$tmp/entry"
+	sed 's/,"detail":.*/}/' "$tmp/entry" >"$tmp/fields"
 	[ "$(field leaf "$tmp/item" | hex)" = "$leaf" ] || fail "$item: it commits to something else"
 	unit=$(field unit "$tmp/item")
 	word "$unit" "$item"
