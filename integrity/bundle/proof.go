@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"bytes"
 	"crypto"
 	"encoding/hex"
 	"fmt"
@@ -45,7 +46,7 @@ func (v *verifier) proof(id string) error {
 			return err
 		}
 	}
-	salt, item, receipt, der := parts[0], parts[1], parts[2], parts[3]
+	salt, item, receiptText, der := parts[0], parts[1], parts[2], parts[3]
 	if len(salt) != 32 {
 		return &ContainerError{saltName(id), fmt.Sprintf("%d bytes instead of 32", len(salt))}
 	}
@@ -59,16 +60,15 @@ func (v *verifier) proof(id string) error {
 		p.Filename = ""
 	}
 	leaf := integrity.Hash(ers.GroupHash(crypto.SHA256, digest[:], saltDigest[:]))
-	v.item(&p, item, leaf)
-	v.ledger(&p, receipt, record)
-	reportProof(&v.text.proofs, &p)
+	parsed := v.item(&p, item, leaf)
+	entry := v.ledger(&p, receiptText, record)
+	reportProof(&v.text.proofs, &p, parsed, entry)
 	return nil
 }
 
 // item verifies that the ledger's item speaks of the same commitment as the
 // evidence record.
-func (v *verifier) item(p *Proof, text []byte, leaf integrity.Hash) {
-	var item integrity.Item
+func (v *verifier) item(p *Proof, text []byte, leaf integrity.Hash) (item integrity.Item) {
 	var err error
 	if p.Item, err = parseItemProof(text); err == nil {
 		item, err = integrity.ParseItem(p.Item.Item)
@@ -78,6 +78,7 @@ func (v *verifier) item(p *Proof, text []byte, leaf integrity.Hash) {
 	}
 	v.add("salted commitment", "ledger/"+p.ID+".item", err)
 	v.report.Documents[len(v.report.Documents)-1].Unit = item.Unit
+	return item
 }
 
 // itemIsOf says whether an item speaks of the data object it lies beside.
@@ -91,26 +92,44 @@ func itemIsOf(item integrity.Item, p *Proof, leaf integrity.Hash) error {
 	return nil
 }
 
+// receipt is a receipt as it was read, or the error.
+type receipt struct {
+	text  []byte
+	read  integrity.Receipt
+	entry integrity.Entry
+	err   error
+}
+
+// receipt reads a receipt. The items of one operation all have the same.
+func (v *verifier) receipt(text []byte) *receipt {
+	r := &v.lastReceipt
+	if r.text != nil && bytes.Equal(r.text, text) {
+		return r
+	}
+	*r = receipt{text: text}
+	if r.read, r.err = integrity.ParseReceipt(text); r.err == nil {
+		r.entry, r.err = integrity.ParseEntry(r.read.Entry)
+	}
+	return r
+}
+
 // ledger verifies that the item is in the entry, the entry in the ledger of a
 // checkpoint that is sealed in this bundle, and the time-stamp behind both.
-func (v *verifier) ledger(p *Proof, text []byte, record *ers.EvidenceRecord) {
+func (v *verifier) ledger(p *Proof, text []byte, record *ers.EvidenceRecord) integrity.Entry {
 	target := "ledger/" + p.ID + ".tlog-proof"
-	var err error
-	p.Receipt, err = integrity.ParseReceipt(text)
-	var entry integrity.Entry
-	if err == nil {
-		entry, err = integrity.ParseEntry(p.Receipt.Entry)
-	}
-	if v.add("ledger entry", target, err) {
-		cp, err := v.sealedBy(p.Receipt.Checkpoint, record)
+	r := v.receipt(text)
+	p.Receipt = r.read
+	if v.add("ledger entry", target, r.err) {
+		cp, err := v.sealedBy(r.read.Checkpoint, record)
 		if v.add("sealed checkpoint", target, err) {
-			v.add("ledger inclusion", target, integrity.CheckInclusion(cp, p.Receipt.Index, p.Receipt.Entry, p.Receipt.Proof))
+			v.add("ledger inclusion", target, integrity.CheckInclusion(cp, r.read.Index, r.read.Entry, r.read.Proof))
 		}
 	}
-	v.add("item inclusion", "ledger/"+p.ID+".item", integrity.CheckItem(entry.Items, p.Item.Index, p.Item.Item, p.Item.Proof))
+	v.add("item inclusion", "ledger/"+p.ID+".item", integrity.CheckItem(r.entry.Items, p.Item.Index, p.Item.Item, p.Item.Proof))
 	d := &v.report.Documents[len(v.report.Documents)-1]
-	d.Archived, d.Operation, d.Index = entry.Time, entry.Operation, p.Receipt.Index
+	d.Archived, d.Operation, d.Index = r.entry.Time, r.entry.Operation, r.read.Index
 	v.add("time order", target, timeOrder(d.Archived, d.Stamped))
+	return r.entry
 }
 
 // clockSkew is how far the archive's clock may run ahead of the authority's.

@@ -22,15 +22,12 @@ func reportHead(ledgerKey string) []byte {
 		"Ledger / registre      : %s\n", plain(ledgerKey))
 }
 
-func reportProof(w io.Writer, p *Proof) {
+func reportProof(w io.Writer, p *Proof, item integrity.Item, entry integrity.Entry) {
 	fmt.Fprintf(w, "\n%s\n", p.member())
-	if item, err := integrity.ParseItem(p.Item.Item); err == nil {
-		fmt.Fprintf(w, "  unit, version          : %s, %d\n", plain(item.Unit), item.Version)
-		fmt.Fprintf(w, "  salted commitment      : %s\n", item.Leaf)
-	}
-	if e, err := integrity.ParseEntry(p.Receipt.Entry); err == nil {
-		fmt.Fprintf(w, "  archived / versé       : %s, operation %s, entry %d of the ledger\n", e.Time.Format(time.RFC3339), plain(e.Operation), p.Receipt.Index)
-	}
+	fmt.Fprintf(w, "  unit, version          : %s, %d\n", plain(item.Unit), item.Version)
+	fmt.Fprintf(w, "  salted commitment      : %s\n", item.Leaf)
+	fmt.Fprintf(w, "  archived / versé       : %s, operation %s, entry %d of the ledger\n",
+		entry.Time.Format(time.RFC3339), plain(entry.Operation), p.Receipt.Index)
 	if cp, ok := sizeOf(p.Receipt.Checkpoint); ok {
 		fmt.Fprintf(w, "  sealed with / scellé   : %s\n", checkpointName(cp))
 	}
@@ -45,10 +42,14 @@ func reportCheckpoint(w io.Writer, size int64, t *tsp.Token) {
 	}
 }
 
+// reportText is all of report.txt. What does not parse is left empty in it.
 func reportText(b Bundle, tokens []*tsp.Token) []byte {
 	w := bytes.NewBuffer(reportHead(b.LedgerKey))
 	for i := range b.Proofs {
-		reportProof(w, &b.Proofs[i])
+		p := &b.Proofs[i]
+		item, _ := integrity.ParseItem(p.Item.Item)
+		entry, _ := integrity.ParseEntry(p.Receipt.Entry)
+		reportProof(w, p, item, entry)
 	}
 	for i := range b.Checkpoints {
 		reportCheckpoint(w, b.Checkpoints[i].Size, tokens[i])

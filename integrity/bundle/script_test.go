@@ -122,7 +122,7 @@ func TestScriptNeedsRoots(t *testing.T) {
 }
 
 // TestScriptFollowsProofs: paths of every shape, through ledgers and operations of
-// 1, 2, 3, 5 and 8 items, of which the last is followed.
+// 1, 2, 3, 5 and 8 items, of which one in the middle is followed.
 func TestScriptFollowsProofs(t *testing.T) {
 	sh := shells(t)
 	for i, entries := range []int{1, 2, 3, 7, 8, 9, 100} {

@@ -77,18 +77,19 @@ func Verify(r io.ReaderAt, size int64, o Options) (*Report, error) {
 }
 
 type verifier struct {
-	c         *opened
-	options   Options
-	vkey      string
-	key       note.Verifier // of vkey
-	report    *Report
-	members   []string // that were accounted for, in the order of Write
-	sums      map[string][sha256.Size]byte
-	documents map[string]string                          // the member of each data object, by identifier
-	tokens    map[[sha256.Size]byte]stamped              // verified, by token and imprint
-	sealed    map[string]sealed                          // by signed checkpoint
-	last      time.Time                                  // of the last token
-	text      struct{ proofs, checkpoints bytes.Buffer } // parts of report.txt, written again
+	c           *opened
+	options     Options
+	vkey        string
+	key         note.Verifier // of vkey
+	report      *Report
+	members     []string // that were accounted for, in the order of Write
+	sums        map[string][sha256.Size]byte
+	documents   map[string]string             // the member of each data object, by identifier
+	tokens      map[[sha256.Size]byte]stamped // verified, by token and imprint
+	sealed      map[string]sealed             // by signed checkpoint
+	lastReceipt receipt
+	last        time.Time                                  // of the last token
+	text        struct{ proofs, checkpoints bytes.Buffer } // parts of report.txt, written again
 }
 
 func (v *verifier) add(name, target string, err error) bool {
