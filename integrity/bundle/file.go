@@ -2,6 +2,7 @@ package bundle
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/x509"
 	"fmt"
 	"io"
@@ -35,17 +36,9 @@ type FileOptions struct {
 func VerifyFile(path string, o FileOptions) (*Report, error) {
 	options := Options{LedgerKey: o.LedgerKey}
 	if o.Roots != "" {
-		b, err := os.ReadFile(o.Roots)
-		if err != nil {
+		var err error
+		if options.Roots, err = readRoots(o.Roots); err != nil {
 			return nil, fmt.Errorf("reading roots: %w", err)
-		}
-		certs, err := tsp.ParseCertificates(b)
-		if err != nil {
-			return nil, fmt.Errorf("reading roots in %s: %w", o.Roots, err)
-		}
-		options.Roots = x509.NewCertPool()
-		for _, c := range certs {
-			options.Roots.AddCert(c)
 		}
 	}
 	f, err := os.Open(path)
@@ -62,6 +55,28 @@ func VerifyFile(path string, o FileOptions) (*Report, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return report, nil
+}
+
+// readRoots reads PEM certificates. Between them a PEM file may hold remarks, but a
+// file that is not text is refused: a bundle given by mistake in the place of the
+// roots holds certificates too, its own.
+func readRoots(path string) (*x509.CertPool, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	if bytes.IndexByte(b, 0) >= 0 {
+		return nil, fmt.Errorf("%s: not a text file of PEM certificates", path)
+	}
+	certs, err := tsp.ParseCertificates(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	pool := x509.NewCertPool()
+	for _, c := range certs {
+		pool.AddCert(c)
+	}
+	return pool, nil
 }
 
 // Accepted says whether the verdict is enough for a verifier who does or does not
