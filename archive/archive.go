@@ -148,7 +148,7 @@ func (a *Archive) open(o Options) error {
 func (a *Archive) Close() error {
 	close(a.stopped)
 	<-a.finished
-	if !a.readOnly {
+	if !a.readOnly && a.failed.Load() == nil { // else the next opening sweeps
 		a.fs.Remove(filepath.Join(a.dir, sessionFile))
 	}
 	return a.release()

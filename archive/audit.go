@@ -25,9 +25,12 @@ import (
 
 // AuditOptions say how an audit is done.
 type AuditOptions struct {
-	Sample   float64 // share of the objects whose copies are read: 0 < Sample <= 1
-	Repair   bool    // replace a bad or missing copy by a good one
-	Progress func(bytes, total int64)
+	Sample float64 // share of the objects whose copies are read: 0 < Sample <= 1
+	Repair bool    // replace a bad or missing copy by a good one
+	// RemoveExtra removes blobs that no object refers to. Not without looking:
+	// after a rollback they are what a newer catalogue, if it is found, refers to.
+	RemoveExtra bool
+	Progress    func(bytes, total int64)
 }
 
 // Finding is one thing that an audit found wrong.
@@ -488,7 +491,9 @@ func (au *audit) extra(ctx context.Context) error {
 			}
 			known, err := au.a.knowsBlob(name)
 			if err == nil && !known {
-				au.find(Finding{What: "extra", Where: name, Offer: o.name, Why: fmt.Sprintf("%d bytes that no object refers to", size)})
+				f := Finding{What: "extra", Where: name, Offer: o.name, Why: fmt.Sprintf("%d bytes that no object refers to", size)}
+				f.Repaired = au.o.RemoveExtra && o.blobs.Delete(ctx, name) == nil
+				au.find(f)
 			}
 			return err
 		})

@@ -15,7 +15,7 @@ import (
 
 func (c *cli) auditCmd() *cobra.Command {
 	var sample string
-	var repair bool
+	var repair, removeExtra bool
 	cmd := &cobra.Command{
 		Use:   "audit",
 		Short: "Re-read every copy of every object, the evidence and the ledger; repair bad copies from good ones",
@@ -31,7 +31,7 @@ good one. The exit status is 3 when damage remains.`,
 			}
 			return c.open(false, func(a *archive.Archive) error {
 				bar := c.newBar(-1, "auditing")
-				report, err := a.Audit(cmd.Context(), c.agent, archive.AuditOptions{Sample: share, Repair: repair, Progress: bar.set})
+				report, err := a.Audit(cmd.Context(), c.agent, archive.AuditOptions{Sample: share, Repair: repair, RemoveExtra: removeExtra, Progress: bar.set})
 				bar.finish()
 				if report == nil {
 					return err
@@ -42,6 +42,7 @@ good one. The exit status is 3 when damage remains.`,
 	}
 	cmd.Flags().StringVar(&sample, "sample", "100%", "share of the objects whose copies are read, such as 5%")
 	cmd.Flags().BoolVar(&repair, "repair", false, "replace bad and missing copies")
+	cmd.Flags().BoolVar(&removeExtra, "remove-extra", false, "remove blobs that no object refers to (after a rollback: what a newer catalogue refers to)")
 	return cmd
 }
 

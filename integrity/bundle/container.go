@@ -142,7 +142,8 @@ func openContainer(r io.ReaderAt, size int64) (*opened, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &opened{r: r, members: map[string]*header{}, buf: make([]byte, 128<<10)}
+	c := &opened{r: r, members: map[string]*header{}}
+	var largest int64
 	folded := map[string]bool{} // some file systems do not tell case apart
 	var behind int64
 	for len(dir) > 0 {
@@ -160,11 +161,13 @@ func openContainer(r io.ReaderAt, size int64) (*opened, error) {
 		c.members[h.name] = h
 		c.order = append(c.order, h.name)
 		c.when = h.when
+		largest = max(largest, h.size)
 		behind = h.at + int64(len(h.local())) + h.size
 	}
 	if behind != start {
 		return nil, &ContainerError{Why: "bytes before its directory"}
 	}
+	c.buf = make([]byte, min(largest+1, 128<<10))
 	return c, nil
 }
 

@@ -60,9 +60,9 @@ func refused(t *testing.T, zip []byte, m *maker, what string) {
 // right again: the evidence itself must notice. Texts for people prove nothing and
 // are only said to be others.
 func TestFlippedContentInAGoodZip(t *testing.T) {
-	m := samples["two batches"](t)
+	m := one(t)
 	members := unzip(t, m.zip())
-	places := 20
+	places := 30
 	if testing.Short() {
 		places = 3
 	}
