@@ -43,20 +43,17 @@ type Archive struct {
 	blobs   atomic.Uint64 // blobs named in this session
 	sealing sync.Mutex    // one seal at a time
 
-	// The way of a commit: queue, syncer, synced, committer, written, finisher.
-	queue    chan pending
-	synced   chan []pending
-	written  chan writtenGroup
-	stopped  chan struct{}         // closed: no more is taken from the queue
-	finished chan struct{}         // closed: the finisher has ended
-	failed   atomic.Pointer[error] // a commit whose outcome is unknown: no more writes
+	// The way of a commit.
+	queue   chan pending
+	stopped chan struct{}         // closed: no more is taken from the queue
+	ended   chan struct{}         // closed: the committer has ended
+	storing atomic.Int64          // deposits that are storing their content, or queued
+	failed  atomic.Pointer[error] // a commit whose outcome is unknown: no more writes
 
 	// Owned by the committer.
 	lastTime time.Time // of the last entry
 	edge     *edge     // of the ledger
-
-	// Owned by the finisher.
-	slotGen uint64
+	slotGen  uint64
 }
 
 // Options change how an archive is opened; the zero value is what people want.
@@ -96,7 +93,7 @@ func Open(dir string, o Options) (*Archive, error) {
 		return nil, err
 	}
 	a := &Archive{dir: dir, config: config, fs: o.FS, log: o.Log, readOnly: o.ReadOnly, session: newID("s"),
-		queue: make(chan pending, maxGroup), synced: make(chan []pending), written: make(chan writtenGroup, 1), stopped: make(chan struct{}), finished: make(chan struct{})}
+		queue: make(chan pending, maxGroup), stopped: make(chan struct{}), ended: make(chan struct{})}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}
@@ -104,9 +101,7 @@ func Open(dir string, o Options) (*Archive, error) {
 		a.release()
 		return nil, err
 	}
-	go a.syncer()
 	go a.committer()
-	go a.finisher()
 	return a, nil
 }
 
@@ -147,7 +142,7 @@ func (a *Archive) open(o Options) error {
 // Close ends the archive, when no method of it runs any more.
 func (a *Archive) Close() error {
 	close(a.stopped)
-	<-a.finished
+	<-a.ended
 	if !a.readOnly && a.failed.Load() == nil { // else the next opening sweeps
 		a.fs.Remove(filepath.Join(a.dir, sessionFile))
 	}

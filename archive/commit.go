@@ -19,6 +19,7 @@ type operation struct {
 	items  []integrity.Item // one leaf each, in this order
 	keys   [][32]byte       // data keys to wrap, numbered from position.key
 	blobs  []storedBlob     // what must be durable before the entry exists
+	stored bool             // counted in Archive.storing until it is taken from the queue
 	detail func(position) any
 	// records gives what to store, once it is known where the operation stands.
 	// They cannot fail: one operation must not spoil those that commit with it. They
@@ -84,6 +85,9 @@ func (a *Archive) commit(ctx context.Context, op *operation) (position, integrit
 	select {
 	case a.queue <- p:
 	case <-ctx.Done():
+		if op.stored {
+			a.storing.Add(-1)
+		}
 		return position{}, integrity.Receipt{}, ctx.Err()
 	case <-a.stopped:
 		return position{}, integrity.Receipt{}, errors.New("the archive is closed")
@@ -95,56 +99,81 @@ func (a *Archive) commit(ctx context.Context, op *operation) (position, integrit
 // errUncertain marks a commit of which only reopening tells whether it took place.
 var errUncertain = errors.New("the outcome is known only after reopening the archive")
 
-// A commit goes through three goroutines, one for each durable moment, so that
-// the blobs of one group are synced while the transaction of the group before is
-// written and the slot of the one before that. What comes in meanwhile is the
-// next group.
-
-// syncer takes what is queued, as a group, until the archive closes.
-func (a *Archive) syncer() {
-	defer close(a.synced)
+// committer takes what is queued, as a group, through the three durable moments,
+// until the archive closes.
+func (a *Archive) committer() {
+	defer close(a.ended)
 	for {
 		select {
 		case p := <-a.queue:
-			if group := a.syncBlobs(gather(a.queue, p)); len(group) > 0 {
-				a.synced <- group
-			}
+			a.commitGroup(a.gather(p))
 		case <-a.stopped:
 			return
 		}
 	}
 }
 
-// committer writes each group whose blobs are durable in one transaction.
-func (a *Archive) committer() {
-	defer close(a.written)
-	for group := range a.synced {
-		g, err := a.writeGroup(group)
-		if err == nil {
-			a.written <- g
-			continue
+// gatherWait is how long a group waits for deposits that are still storing their
+// content: what a sync costs is shared by all that come with it.
+const gatherWait = 3 * time.Millisecond
+
+// gather adds to the first operation all that is queued by now, and what deposits
+// under way bring soon.
+func (a *Archive) gather(first pending) (group []pending) {
+	items := 0
+	take := func(p pending) {
+		if p.op.stored {
+			a.storing.Add(-1)
 		}
-		for _, p := range group {
-			p.done <- committed{err: err}
+		group = append(group, p)
+		items += len(p.op.items)
+	}
+	take(first)
+	var late <-chan time.Time
+	for len(group) < maxGroup && items < maxGroupItems {
+		select {
+		case p := <-a.queue:
+			take(p)
+			continue
+		default:
+		}
+		if a.storing.Load() == 0 {
+			return group
+		}
+		if late == nil {
+			late = time.After(gatherWait)
+		}
+		select {
+		case p := <-a.queue:
+			take(p)
+		case <-late:
+			return group
 		}
 	}
+	return group
 }
 
-// finisher writes the checkpoint slot for each group whose transaction is durable,
-// in order, and only then acknowledges its operations.
-func (a *Archive) finisher() {
-	defer close(a.finished)
-	for g := range a.written {
-		err := a.storeSlot(g.signed)
-		if err != nil {
+// commitGroup takes a group through blobs, transaction and slot, and only then
+// acknowledges its operations.
+func (a *Archive) commitGroup(group []pending) {
+	group = a.syncBlobs(group)
+	if len(group) == 0 {
+		return
+	}
+	g, err := a.writeGroup(group)
+	if err == nil {
+		// A crash here leaves the slot behind the catalogue by a provable
+		// extension, which the next opening accepts.
+		if err = a.storeSlot(g.signed); err != nil {
 			a.fail(err)
+			err = fmt.Errorf("%w: %w", errUncertain, err)
 		}
-		for i, p := range g.group {
-			if err != nil {
-				p.done <- committed{err: fmt.Errorf("%w: %w", errUncertain, err)}
-			} else {
-				p.done <- g.results[i]
-			}
+	}
+	for i, p := range group {
+		if err != nil {
+			p.done <- committed{err: err}
+		} else {
+			p.done <- g.results[i]
 		}
 	}
 }
@@ -158,21 +187,6 @@ type writtenGroup struct {
 
 // fail makes the archive refuse further writes until it is reopened.
 func (a *Archive) fail(err error) { a.failed.CompareAndSwap(nil, &err) }
-
-// gather adds to the first operation all that is queued by now.
-func gather(queue <-chan pending, first pending) []pending {
-	group, items := []pending{first}, len(first.op.items)
-	for len(group) < maxGroup && items < maxGroupItems {
-		select {
-		case p := <-queue:
-			group = append(group, p)
-			items += len(p.op.items)
-		default:
-			return group
-		}
-	}
-	return group
-}
 
 // syncBlobs makes the blobs of a group durable, answers those operations that the
 // storage policy now refuses, and gives the others.
@@ -205,8 +219,6 @@ func (a *Archive) writeGroup(group []pending) (writtenGroup, error) {
 	g := writtenGroup{group: group, results: make([]committed, len(group))}
 	err := a.cat.update(func(t *tx) error { return a.writeIn(t, &g) })
 	if err == nil {
-		// A crash here leaves the slot behind the catalogue by a provable
-		// extension, which the next opening accepts.
 		return g, nil
 	}
 	a.vault.Forget()

@@ -80,14 +80,19 @@ func (a *Archive) Deposit(ctx context.Context, agent string, d Deposit) (*Deposi
 	if err != nil {
 		return nil, err
 	}
-	if err := a.storeContents(ctx, drafts, d.Progress); err != nil {
+	a.storing.Add(1)
+	var op *depositOp
+	err = a.storeContents(ctx, drafts, d.Progress)
+	if err == nil {
+		op, err = a.depositOperation(agent, &d, drafts)
+	}
+	if err != nil {
+		a.storing.Add(-1)
 		a.discard(drafts)
 		return nil, err
 	}
-	op, err := a.depositOperation(agent, &d, drafts)
-	if err == nil {
-		_, op.receipt, err = a.commit(ctx, &op.operation)
-	}
+	op.stored = true
+	_, op.receipt, err = a.commit(ctx, &op.operation)
 	if err != nil {
 		if !errors.Is(err, errUncertain) {
 			a.discard(drafts)

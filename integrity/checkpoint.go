@@ -58,14 +58,18 @@ func ParseCheckpoint(signed []byte, key note.Verifier) (Checkpoint, error) {
 }
 
 // LedgerKeyPEM gives the Ed25519 public key inside a note verifier key as a
-// SubjectPublicKeyInfo in PEM (RFC 8410), the form that openssl reads.
+// SubjectPublicKeyInfo in PEM (RFC 8410), the form that openssl reads. It refuses
+// a verifier key that is not in its one form.
 func LedgerKeyPEM(vkey string) ([]byte, error) {
-	_, rest, ok := strings.Cut(vkey, "+")
-	_, key64, ok2 := strings.Cut(rest, "+")
+	key, err := note.NewVerifier(vkey)
+	if err != nil {
+		return nil, fmt.Errorf("reading ledger key: %w", err)
+	}
+	key64, ok := strings.CutPrefix(vkey, fmt.Sprintf("%s+%08x+", key.Name(), key.KeyHash()))
 	raw, err := base64.StdEncoding.DecodeString(key64)
-	canonical := base64.StdEncoding.EncodeToString(raw) == key64
-	if !ok || !ok2 || err != nil || !canonical || len(raw) != 1+ed25519.PublicKeySize || raw[0] != 1 {
-		return nil, errors.New("reading ledger key: not an Ed25519 note verifier key")
+	canonical := ok && base64.StdEncoding.EncodeToString(raw) == key64
+	if err != nil || !canonical || len(raw) != 1+ed25519.PublicKeySize || raw[0] != 1 {
+		return nil, errors.New("reading ledger key: not an Ed25519 note verifier key in its one form")
 	}
 	der, err := x509.MarshalPKIXPublicKey(ed25519.PublicKey(raw[1:]))
 	if err != nil {

@@ -146,6 +146,7 @@ func TestLedgerKeyPEM(t *testing.T) {
 	for name, vkey := range map[string]string{
 		"empty": "", "no key": origin, "no hash": origin + "+AQID", "not base64": body + "!", "too short": body + "AQID",
 		"another algorithm": body + "Ag" + k.vkey[len(body)+2:], "line's end": k.vkey + "\n", "nothing": body,
+		"another hash": parts[0] + "+00000000+" + parts[2], "capitals": parts[0] + "+" + strings.ToUpper(parts[1]) + "+" + parts[2],
 	} {
 		if text, err := integrity.LedgerKeyPEM(vkey); err == nil {
 			t.Errorf("%s: %s", name, text)

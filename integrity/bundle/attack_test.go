@@ -400,7 +400,7 @@ func TestSumsMustListAll(t *testing.T) {
 	for _, mem := range members {
 		check(t, c.addBytes(mem.name, mem.data))
 	}
-	c.sums.Truncate(c.sums.Len() - 1)
+	c.sums = c.sums[:len(c.sums)-1]
 	check(t, c.close())
 	r := verify(t, w.Bytes(), Options{Roots: m.roots()})
 	if r.Verdict != NotTrusted || !strings.HasPrefix(problems(r)[0], "failed: member digests") {

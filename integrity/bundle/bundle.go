@@ -6,6 +6,14 @@
 // has an ASiCEvidenceRecordManifest and an evidence record under META-INF. All
 // members are stored, none is deflated: what is verified is what lies there.
 //
+// Invariants:
+//   - given members, in their order, and the time of the last token, the zip has one
+//     form, and Verify takes no other: no byte of it is free;
+//   - a document and the checkpoint that its receipt is under are sealed by one token;
+//   - a document comes with the description of its unit, which names and hashes it;
+//   - memory of a verification does not grow with documents or evidence, only with
+//     the number of members and checks, both bounded.
+//
 // Members, where ID is a unit's or an object's identifier and SIZE that of a
 // ledger checkpoint:
 //

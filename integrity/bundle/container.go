@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -50,8 +51,8 @@ type container struct {
 	when    stamp
 	written int64
 	members []*header
-	sums    bytes.Buffer // SHA256SUMS
-	buf     []byte       // for copying
+	sums    []byte // SHA256SUMS
+	buf     []byte // for copying
 }
 
 func newContainer(w io.Writer, when time.Time) *container {
@@ -81,8 +82,14 @@ func (c *container) add(name string, size int64, open func() (io.ReadCloser, err
 	c.written += size
 	c.members = append(c.members, h)
 	digest := sum.Sum(nil)
-	fmt.Fprintf(&c.sums, "%x  %s\n", digest, name)
+	c.sums = appendSum(c.sums, digest, name)
 	return digest, nil
+}
+
+// appendSum appends a line of SHA256SUMS.
+func appendSum(list, digest []byte, name string) []byte {
+	list = append(hex.AppendEncode(list, digest), "  "...)
+	return append(append(list, name...), '\n')
 }
 
 func (c *container) copy(w io.Writer, size int64, open func() (io.ReadCloser, error)) error {
@@ -110,7 +117,7 @@ func (c *container) addBytes(name string, b []byte) error {
 
 // close writes SHA256SUMS and the directory.
 func (c *container) close() error {
-	if err := c.addBytes(sumsName, bytes.Clone(c.sums.Bytes())); err != nil {
+	if err := c.addBytes(sumsName, bytes.Clone(c.sums)); err != nil {
 		return err
 	}
 	if len(c.members) > maxMembers {

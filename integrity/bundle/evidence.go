@@ -1,7 +1,6 @@
 package bundle
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/sha256"
 	"crypto/x509"
@@ -28,7 +27,7 @@ type stamped struct {
 // sealed is a checkpoint whose signature and evidence were verified.
 type sealed struct {
 	checkpoint integrity.Checkpoint
-	token      []byte // that seals it, and with it the documents of the batch
+	token      [sha256.Size]byte // hash of the token that seals it, and with it the documents of the batch
 }
 
 func (v *verifier) readKey() error {
@@ -87,7 +86,7 @@ func (v *verifier) checkpoint(id string) error {
 	if token := v.tokenFiles(name, record); token != nil {
 		reportCheckpoint(&v.text.checkpoints, size, token)
 		if good {
-			v.sealed[string(signed)] = sealed{cp, token.Raw}
+			v.sealed[string(signed)] = sealed{cp, sha256.Sum256(token.Raw)}
 		}
 	}
 	return nil
@@ -216,7 +215,7 @@ func (v *verifier) sealedBy(signed []byte, record *ers.EvidenceRecord) (integrit
 	switch {
 	case !ok:
 		return s.checkpoint, fmt.Errorf("its checkpoint is not one that this bundle proves to be sealed")
-	case record == nil || !bytes.Equal(record.Chains[0][0].Token, s.token):
+	case record == nil || sha256.Sum256(record.Chains[0][0].Token) != s.token:
 		return s.checkpoint, fmt.Errorf("its checkpoint is sealed by another time-stamp than the document")
 	}
 	return s.checkpoint, nil

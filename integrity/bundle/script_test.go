@@ -277,16 +277,16 @@ func TestScriptNoticesFiles(t *testing.T) {
 		"link": {func(f string) error {
 			return errors.Join(os.Rename(f+"/mimetype", f+"/../m"), os.Symlink("../m", f+"/mimetype"))
 		}, false, "links"},
-		"renamed":            {func(f string) error { return os.Rename(f+"/documents/o1/a.txt", f+"/documents/o1/b.txt") }, false, "SHA256SUMS"},
-		"renamed, listed":    {func(f string) error { return os.Rename(f+"/documents/o1/a.txt", f+"/documents/o1/b.txt") }, true, "another name"},
+		"renamed":            {func(f string) error { return os.Rename(f+"/documents/o1/lettre.txt", f+"/documents/o1/b.txt") }, false, "SHA256SUMS"},
+		"renamed, listed":    {func(f string) error { return os.Rename(f+"/documents/o1/lettre.txt", f+"/documents/o1/b.txt") }, true, "another name"},
 		"missing":            {func(f string) error { return os.Remove(f + "/salts/o1.bin") }, false, "SHA256SUMS"},
 		"missing, listed":    {func(f string) error { return os.Remove(f + "/salts/o1.bin") }, true, ""},
 		"proof missing":      {func(f string) error { return os.Remove(f + "/ledger/o1.item") }, true, "does not belong"},
 		"documents missing":  {func(f string) error { return os.RemoveAll(f + "/documents/o1") }, true, "document is missing"},
 		"no SHA256SUMS":      {func(f string) error { return os.Remove(f + "/SHA256SUMS") }, false, "SHA256SUMS"},
-		"code for a number":  {func(f string) error { return replace(f+"/ledger/o1.item", "index 2", "index a[$(touch pwned)]") }, true, "no number"},
-		"code in a receipt":  {func(f string) error { return replace(f+"/ledger/o1.tlog-proof", "index 3", "index a[$(touch pwned)]") }, true, "no number"},
-		"code in its size":   {func(f string) error { return replace(f+"/ledger/o1.tlog-proof", "\n6\n", "\na[$(touch pwned)]\n") }, true, "no number"},
+		"code for a number":  {func(f string) error { return replace(f+"/ledger/o1.item", "index 1", "index a[$(touch pwned)]") }, true, "no number"},
+		"code in a receipt":  {func(f string) error { return replace(f+"/ledger/o1.tlog-proof", "index 0", "index a[$(touch pwned)]") }, true, "no number"},
+		"code in its size":   {func(f string) error { return replace(f+"/ledger/o1.tlog-proof", "\n1\n", "\na[$(touch pwned)]\n") }, true, "no number"},
 		"mimetype":           {func(f string) error { return os.WriteFile(f+"/mimetype", []byte("x"), 0o600) }, true, "mimetype"},
 		"key.pem of another": {func(f string) error { return replace(f+"/ledger/key.txt", "tests+", "test+") }, true, "another ledger"},
 		"item for a file":    {func(f string) error { return os.Rename(f+"/ledger/o1.item", f+"/ledger/o 1.item") }, true, "no identifier"},
@@ -295,7 +295,7 @@ func TestScriptNoticesFiles(t *testing.T) {
 		shell := sh[n%len(sh)]
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			m := samples["unit of three"](t)
+			m := one(t)
 			folder, roots := extract(t, m, m.zip())
 			check(t, tc.edit(folder))
 			if tc.sums {

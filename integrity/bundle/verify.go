@@ -155,7 +155,7 @@ func between(name, prefix, suffix string) (string, bool) {
 // checkSums hashes every member, once, and holds it against SHA256SUMS, which
 // must list exactly the others in their order.
 func (v *verifier) checkSums() error {
-	var want bytes.Buffer
+	var want []byte
 	for _, name := range v.c.order {
 		sum, err := v.c.sum(name)
 		if err != nil {
@@ -163,7 +163,7 @@ func (v *verifier) checkSums() error {
 		}
 		v.sums[name] = sum
 		if name != sumsName {
-			fmt.Fprintf(&want, "%x  %s\n", sum, name)
+			want = appendSum(want, sum[:], name)
 		}
 	}
 	have, ok := v.sums[sumsName]
@@ -171,8 +171,8 @@ func (v *verifier) checkSums() error {
 		return &ContainerError{sumsName, "missing"}
 	}
 	var err error
-	if have != sha256.Sum256(want.Bytes()) {
-		err = fmt.Errorf("it does not list the members as they are%s", v.sumsDifference(want.String()))
+	if have != sha256.Sum256(want) {
+		err = fmt.Errorf("it does not list the members as they are%s", v.sumsDifference(string(want)))
 	}
 	v.add("member digests", sumsName, err)
 	return nil
