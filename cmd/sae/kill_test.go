@@ -85,7 +85,6 @@ type killer struct {
 	acked              []acknowledged
 	seen               map[string]bool // units found in the archive
 	cursor             string
-	last               []byte // newest checkpoint seen
 }
 
 // run runs the program, kills it after a time if that is not zero, and gives the

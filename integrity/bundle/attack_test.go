@@ -18,6 +18,7 @@ import (
 // TestForgedProofs puts true parts together wrongly, in bundles that are otherwise
 // well made. Each says which check must fail, the first of all to fail.
 func TestForgedProofs(t *testing.T) {
+	t.Parallel()
 	other := samples["unit of three"](t)
 	for name, tc := range map[string]struct {
 		forge func(m *maker)

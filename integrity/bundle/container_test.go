@@ -324,6 +324,7 @@ func TestBeyondFourGigabytes(t *testing.T) {
 
 // TestManyMembers: the number of members alone can ask for zip64.
 func TestManyMembers(t *testing.T) {
+	t.Parallel()
 	for _, n := range []int{max16 - 1, max16, maxMembers} {
 		members := []member{{"mimetype", nil}}
 		for i := range n - 1 {

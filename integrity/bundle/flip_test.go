@@ -60,6 +60,7 @@ func refused(t *testing.T, zip []byte, m *maker, what string) {
 // right again: the evidence itself must notice. Texts for people prove nothing and
 // are only said to be others.
 func TestFlippedContentInAGoodZip(t *testing.T) {
+	t.Parallel()
 	m := one(t)
 	members := unzip(t, m.zip())
 	places := 20

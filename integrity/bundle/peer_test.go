@@ -27,6 +27,7 @@ type asicManifest struct {
 // TestBouncyCastleAcceptsTheRecords gives each record of a bundle, with the members
 // that its manifest lists, to an independent verifier.
 func TestBouncyCastleAcceptsTheRecords(t *testing.T) {
+	t.Parallel()
 	accept := bctest.Verifier(t)
 	for name, make := range samples {
 		m := make(t)

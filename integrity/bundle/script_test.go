@@ -148,6 +148,7 @@ func TestScriptFollowsProofs(t *testing.T) {
 
 // TestScriptNoticesEveryMember flips a bit in the middle of every member.
 func TestScriptNoticesEveryMember(t *testing.T) {
+	t.Parallel()
 	m := samples["two batches"](t)
 	folder, roots := extract(t, m, m.zip())
 	for _, sh := range shells(t) {
