@@ -122,9 +122,12 @@ func parseJSONMetadata(path string, b []byte) (*metadata, error) {
 		return nil, fmt.Errorf("%s:%d:%d: %w", path, line, col, plainJSONError(err))
 	}
 	out := &metadata{all: m.fields, files: map[string]fields{}, where: map[string]string{}}
-	for name, f := range m.Files {
-		out.files[filepath.Clean(name)] = f
-		out.where[filepath.Clean(name)] = path
+	for _, name := range slices.Sorted(maps.Keys(m.Files)) {
+		file := filepath.Clean(name)
+		if out.where[file] != "" {
+			return nil, fmt.Errorf("%s:1:1: file %q is named twice, in two ways", path, file)
+		}
+		out.files[file], out.where[file] = m.Files[name], path
 	}
 	return out, nil
 }
