@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/asn1"
+	"encoding/pem"
 	"errors"
 	"math/big"
 	"net/http"
@@ -162,11 +163,16 @@ func TestLoadLocalRefuses(t *testing.T) {
 		"certificate of another": func(f *LocalPEM) { f.Certificate = other.Certificate },
 		"root of another":        func(f *LocalPEM) { f.Root = other.Root },
 		"CRL of another":         func(f *LocalPEM) { f.CRL = other.CRL },
-		"root key of another":    func(f *LocalPEM) { f.RootKey = other.RootKey },
-		"no key":                 func(f *LocalPEM) { f.Key = nil },
-		"key is a certificate":   func(f *LocalPEM) { f.Key = f.Root },
-		"CRL is no CRL":          func(f *LocalPEM) { f.CRL = encodePEM("X509 CRL", []byte{1, 2}) },
-		"key is no key":          func(f *LocalPEM) { f.Key = encodePEM("PRIVATE KEY", []byte{1, 2}) },
+		"root whose signature was changed": func(f *LocalPEM) {
+			block, _ := pem.Decode(f.Root)
+			block.Bytes[len(block.Bytes)-1] ^= 1
+			f.Root = pem.EncodeToMemory(block)
+		},
+		"root key of another":  func(f *LocalPEM) { f.RootKey = other.RootKey },
+		"no key":               func(f *LocalPEM) { f.Key = nil },
+		"key is a certificate": func(f *LocalPEM) { f.Key = f.Root },
+		"CRL is no CRL":        func(f *LocalPEM) { f.CRL = encodePEM("X509 CRL", []byte{1, 2}) },
+		"key is no key":        func(f *LocalPEM) { f.Key = encodePEM("PRIVATE KEY", []byte{1, 2}) },
 	} {
 		files := mine
 		edit(&files)

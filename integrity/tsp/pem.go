@@ -61,6 +61,8 @@ func (l *Local) coherent() error {
 		return fmt.Errorf("CRL: %w", err)
 	}
 	switch {
+	case l.Root.CheckSignatureFrom(l.Root) != nil:
+		return errors.New("the root is not signed by itself: it was changed")
 	case l.Certificate.CheckSignatureFrom(l.Root) != nil:
 		return errors.New("the certificate is not signed by the root")
 	case crl.CheckSignatureFrom(l.Root) != nil:
