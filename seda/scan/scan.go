@@ -352,11 +352,11 @@ func appendLines(dst, p []byte) []byte {
 
 // instruction reads "<?target ...?>".
 func (s *Scanner) instruction(rest []byte) error {
-	n := bytes.Index(rest, []byte("?>"))
+	n := bytes.Index(rest[2:], []byte("?>"))
 	if n < 0 {
 		return s.short("the document ends inside a processing instruction")
 	}
-	body := rest[2:n]
+	body := rest[2 : 2+n]
 	target := body[:nameLen(body)]
 	switch {
 	case len(target) == 0 || bytes.IndexByte(target, ':') >= 0:
@@ -374,7 +374,7 @@ func (s *Scanner) instruction(rest []byte) error {
 	if err := s.checkChars(body); err != nil {
 		return err
 	}
-	s.pos += n + 2
+	s.pos += n + 4
 	return nil
 }
 

@@ -121,6 +121,7 @@ var malformed = map[string]string{
 	"comment open":           `<a><!-- `,
 	"--->":                   `<a><!-- ---></a>`,
 	"instruction open":       `<a><?p`,
+	"instruction <?>":        `<?>`,
 	"instruction xml":        `<a><?xml version="1.0"?></a>`,
 	"space before XML":       ` <?xml version="1.0"?><a/>`,
 	"XML 1.1":                `<?xml version="1.1"?><a/>`,
