@@ -113,6 +113,9 @@ DescriptiveMetadataContentType = DescriptionLevel:LevelType? Title:TextType*
  [2.1..2.2] Signature:SignatureType* [2.3+] SigningInformation:SigningInformationType? Gps:GpsType?
  [2.2+] OriginatingSystemIdReplyTo:NonEmptyTokenType? [2.2+] TextContent:NonEmptyTokenType* [2.3+] PersistentIdentifier:PersistentIdType* ~ObjectGroupExtenstionAbstract
 
+ArchiveUnitIdentifierKeyType = MetadataName:NonEmptyTokenType MetadataValue:NonEmptyTokenType
+UpdateOperationType = SystemId:NonEmptyTokenType | ArchiveUnitIdentifierKey:ArchiveUnitIdentifierKeyType
+
 RuleIdType : NonEmptyTokenType @id:ID
 %Rules = (Rule:RuleIdType StartDate:date^?)*
 %Inheritance = (PreventInheritance:boolean=false? | RefNonRuleId:RuleIdType+)?
@@ -199,6 +202,13 @@ AuthorizationControlAuthorityRequestReplyType < BusinessAuthorizationRequestRepl
 AuthorizationOriginatingAgencyRequestType < BusinessAuthorizationRequestMessageType = %Origin
 AuthorizationOriginatingAgencyRequestReplyType < BusinessAuthorizationRequestReplyMessageType = %Origin
 `
+
+// dialect adds to the grammar what is met in practice and no schema has: by type and
+// element, the type. It is accepted in tolerant mode, with a warning.
+//
+// UpdateOperation says that the unit is not new: it is the one in the archive with
+// this system identifier, or the only one with this value of a metadata field.
+var dialect = map[string]string{"ManagementType/UpdateOperation": "UpdateOperationType"}
 
 // messages are the elements a document can begin with; each has the type of its name
 // with "Type" behind it.

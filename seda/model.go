@@ -12,13 +12,18 @@ type model struct {
 	version Version
 	types   map[string]*complexType
 	simples map[string]*simpleType
-	symbols map[string]symbol // of every element name of the version
-	names   []string          // by symbol
+	symbols *symbols // the same in all versions
 	roots   map[string]*complexType
+	dialect map[string]*elementDecl // by type and element
 }
 
-// symbol stands for the name of an element in the namespace of SEDA; 0 for none.
+// symbol stands for the name of an element of any version of SEDA; 0 for none.
 type symbol uint16
+
+type symbols struct {
+	numbers map[string]symbol
+	names   []string // by symbol
+}
 
 // complexType is the type of elements: their attributes, and their text or children.
 type complexType struct {
@@ -52,29 +57,31 @@ type elementDecl struct {
 	typ      *complexType
 	nillable bool
 	fallback []byte // value of an empty element
+	act      action
 }
 
 // modelOf gives the model of a version.
 func modelOf(v Version) *model {
-	switch v {
-	case V20, V21:
-		return model21()
-	case V22:
-		return model22()
-	}
-	return model23()
+	return models()[max(v, V21)-V21]
 }
 
-var (
-	model21 = sync.OnceValue(func() *model { return compile(V21) })
-	model22 = sync.OnceValue(func() *model { return compile(V22) })
-	model23 = sync.OnceValue(func() *model { return compile(V23) })
-)
+var models = sync.OnceValue(func() (out [3]*model) {
+	names := &symbols{numbers: map[string]symbol{}, names: []string{""}}
+	for i := range out {
+		out[i] = compile(V21+Version(i), names)
+	}
+	for _, m := range out {
+		for _, t := range m.types {
+			t.local = grow(t.local, len(names.names))
+		}
+	}
+	return out
+})
 
 // compile compiles the grammar for a version. It panics when the grammar is wrong,
 // which a test would show.
-func compile(v Version) *model {
-	m := &model{version: v, types: map[string]*complexType{}, simples: builtins(), symbols: map[string]symbol{}, names: []string{""}, roots: map[string]*complexType{}}
+func compile(v Version, names *symbols) *model {
+	m := &model{version: v, types: map[string]*complexType{}, simples: builtins(), symbols: names, roots: map[string]*complexType{}, dialect: map[string]*elementDecl{}}
 	c := &compiler{m: m, parts: map[string][]string{}, bodies: map[string][]string{}}
 	for _, def := range definitions() {
 		c.declare(def)
@@ -82,8 +89,9 @@ func compile(v Version) *model {
 	for _, name := range c.order {
 		c.define(name)
 	}
-	for _, t := range m.types {
-		t.local = grow(t.local, len(m.names))
+	for place, typ := range dialect {
+		_, name, _ := strings.Cut(place, "/")
+		m.dialect[place] = &elementDecl{name: name, typ: m.types[typ], act: actions[place]}
 	}
 	for _, name := range messages {
 		m.roots[name] = m.types[name+"Type"]
@@ -297,11 +305,12 @@ var attributeSpaces = map[string]string{"": "", "xml": "http://www.w3.org/XML/19
 
 // symbol numbers an element's name.
 func (c *compiler) symbol(name string) symbol {
-	s, ok := c.m.symbols[name]
+	t := c.m.symbols
+	s, ok := t.numbers[name]
 	if !ok {
-		s = symbol(len(c.m.names))
-		c.m.symbols[name] = s
-		c.m.names = append(c.m.names, name)
+		s = symbol(len(t.names))
+		t.numbers[name] = s
+		t.names = append(t.names, name)
 	}
 	return s
 }
@@ -318,7 +327,7 @@ func (c *compiler) element(t *complexType, word string) uint8 {
 	}
 	if t.local[s] == 0 {
 		t.local[s] = uint8(len(t.elements))
-		decl := elementDecl{name: name, sym: s, typ: c.typeNamed(typ), nillable: nillable}
+		decl := elementDecl{name: name, sym: s, typ: c.typeNamed(typ), nillable: nillable, act: actions[t.name+"/"+name]}
 		if fallback != "" {
 			decl.fallback = []byte(fallback)
 		}

@@ -24,6 +24,7 @@ type frame struct {
 	noted  bool   // text that should not be there was reported
 	lax    bool   // passed over as content of any kind: messages in it are validated
 	null   bool   // xsi:nil
+	extra  bool   // an extension stands in it
 	seen   uint64 // local symbols seen, for a type whose children come in any order
 	id     string
 	base64 *base64Checker // of text that is not kept
@@ -49,19 +50,21 @@ type validator struct {
 	stack    []frame
 	names    []sedaName // by NameID
 	text     []byte
-	token    func(scan.Kind) // told of every token, when not nil
 }
 
 // sedaName is what a name is to SEDA.
 type sedaName struct {
 	known bool
 	seda  bool   // in the namespace of the document's version
-	sym   symbol // 0 when the version has no such element
+	sym   symbol // 0 when no version has such an element
 }
 
 // validate reads a whole document. What is wrong with the document is in findings; the
 // error is of reading.
-func validate(r io.Reader, mode Mode, visit visitor, findings *Findings, token func(scan.Kind)) (*validator, error) {
+//
+// token, when not nil, is told of every token after that; when it says false, reading
+// ends.
+func validate(r io.Reader, mode Mode, visit visitor, findings *Findings, token func(*validator, scan.Kind) bool) (*validator, error) {
 	v := &validator{s: scan.New(r, scan.DefaultLimits), mode: mode, visit: visit, findings: findings}
 	for {
 		k, err := v.s.Next()
@@ -90,10 +93,7 @@ func validate(r io.Reader, mode Mode, visit visitor, findings *Findings, token f
 		case scan.End:
 			v.end()
 		}
-		if token != nil {
-			token(k)
-		}
-		if findings.Full {
+		if token != nil && !token(v, k) || findings.Full {
 			return v, nil
 		}
 	}
@@ -130,7 +130,7 @@ func (v *validator) lookup(id scan.NameID) sedaName {
 		name := v.s.Expanded(id)
 		n = sedaName{known: true, seda: name.Space == v.version.Namespace()}
 		if n.seda {
-			n.sym = v.m.symbols[name.Local]
+			n.sym = v.m.symbols.numbers[name.Local]
 		}
 		v.names[id] = n
 	}
@@ -188,6 +188,10 @@ func (v *validator) foreign(parent *frame, name scan.NameID, n sedaName) {
 		v.push(frame{name: name, lax: true}, nil)
 	case v.mode == Strict:
 		v.unexpected(parent, name)
+	case n.seda && v.m.dialect[t.name+"/"+local] != nil:
+		decl := v.m.dialect[t.name+"/"+local]
+		v.find(ElementExtension, Warning, "", "", local)
+		v.push(frame{typ: decl.typ, decl: decl, name: name}, decl)
 	case later != nil:
 		v.find(ElementLater, Warning, "", from.String(), local)
 		v.push(frame{typ: later.typ, decl: later, name: name}, later)
@@ -195,6 +199,7 @@ func (v *validator) foreign(parent *frame, name scan.NameID, n sedaName) {
 		v.unexpected(parent, name)
 	case t.extends != "" || t.open:
 		v.find(ElementExtension, Warning, "", "", v.shown(name))
+		parent.extra = true
 		v.push(frame{name: name}, nil)
 	default:
 		v.unexpected(parent, name)
@@ -228,7 +233,7 @@ func (t *complexType) earlier(v Version, local string) bool {
 
 func (m *model) element(typ, local string) *elementDecl {
 	t := m.types[typ]
-	if s := m.symbols[local]; t != nil && s != 0 && t.local[s] != 0 {
+	if s := m.symbols.numbers[local]; t != nil && s != 0 && t.local[s] != 0 {
 		return &t.elements[t.local[s]]
 	}
 	return nil
@@ -276,11 +281,11 @@ func (v *validator) push(f frame, decl *elementDecl) {
 	v.stack = append(v.stack, f)
 	top := &v.stack[len(v.stack)-1]
 	v.text = v.text[:0]
-	if top.typ == nil {
-		return
+	if top.typ != nil {
+		v.instance(top, decl)
 	}
-	v.instance(top, decl)
 	if top.typ == nil {
+		v.xmlID(top)
 		return
 	}
 	v.attributes(top)
@@ -288,6 +293,16 @@ func (v *validator) push(f frame, decl *elementDecl) {
 		top.base64 = &base64Checker{}
 	}
 	v.visit.open(v, top)
+}
+
+// xmlID minds the identifier of an element that is passed over: xml:id is one anywhere
+// (W3C xml:id section 4).
+func (v *validator) xmlID(f *frame) {
+	for _, a := range v.s.Attrs() {
+		if v.s.Expanded(a.Name) == (scan.Name{Space: scan.XMLSpace, Local: "id"}) {
+			v.visit.identifier(v, isID, collapse.apply(a.Value), f)
+		}
+	}
 }
 
 // instance obeys xsi:type and xsi:nil (XML Schema part 1 section 2.6).
@@ -374,7 +389,7 @@ func (v *validator) attributes(f *frame) {
 			if v.mode == Tolerant {
 				severity = Warning
 			}
-			v.find(AttributeUnknown, severity, "", "", name.Local)
+			v.find(AttributeUnknown, severity, "", "", string(a.Raw))
 			continue
 		}
 		found |= 1 << i
@@ -470,7 +485,7 @@ func (v *validator) end() {
 		}
 	case f.typ.simple != nil:
 		v.endValue(f)
-	case !f.typ.final[f.state]:
+	case !f.typ.final[f.state] && !f.extra:
 		v.find(ElementMissing, Error, f.id, f.typ.expected(f.state), v.shown(f.name))
 	}
 	if f.typ != nil {
@@ -497,6 +512,13 @@ func (v *validator) endValue(f *frame) {
 		v.visit.identifier(v, kind, value, f)
 	}
 	v.visit.value(v, f, value)
+}
+
+// inUnit reports whether the value that ends is in a reference of an archive unit
+// itself, not of what it describes.
+func (v *validator) inUnit() bool {
+	n := len(v.stack)
+	return n >= 3 && v.stack[n-3].typ != nil && v.stack[n-3].typ.name == "ArchiveUnitType"
 }
 
 // find adds a finding about the element that is open.

@@ -23,16 +23,14 @@ type names struct {
 
 // scope is what prefixes mean within one element.
 type scope struct {
-	bindings          []binding
+	bindings          []Declaration
 	elements, attribs map[string]NameID // by qualified name
 }
-
-type binding struct{ prefix, space string }
 
 func (n *names) init() {
 	n.ids = map[Name]NameID{}
 	n.scopes = []scope{newScope()}
-	n.scopes[0].bindings = []binding{{"xml", XMLSpace}}
+	n.scopes[0].bindings = []Declaration{{"xml", XMLSpace}}
 }
 
 func newScope() scope {
@@ -61,19 +59,19 @@ func (n *names) declare(name, value []byte, opened *bool) error {
 	}
 	top := &n.scopes[len(n.scopes)-1]
 	for _, b := range top.bindings {
-		if b.prefix == prefix {
+		if b.Prefix == prefix {
 			return fmt.Errorf("namespace declaration %q is there twice", clip(name))
 		}
 	}
-	top.bindings = append(top.bindings, binding{prefix, space})
+	top.bindings = append(top.bindings, Declaration{prefix, space})
 	return nil
 }
 
 func (n *names) lookup(prefix string) (string, bool) {
 	for i := len(n.scopes) - 1; i >= 0; i-- {
 		for _, b := range n.scopes[i].bindings {
-			if b.prefix == prefix {
-				return b.space, true
+			if b.Prefix == prefix {
+				return b.Space, true
 			}
 		}
 	}

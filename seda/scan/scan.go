@@ -37,8 +37,12 @@ type Name struct{ Space, Local string }
 // valid until the next call of Next.
 type Attr struct {
 	Name  NameID
+	Raw   []byte // its name as written
 	Value []byte
 }
+
+// Declaration is a namespace declaration; Prefix is empty for the default namespace.
+type Declaration struct{ Prefix, Space string }
 
 // Limits bound what a document may ask for.
 type Limits struct {
@@ -84,6 +88,7 @@ type Scanner struct {
 	selfEnd bool // an End is due for an empty-element tag
 
 	name    NameID
+	rawName []byte
 	attrs   []Attr
 	text    []byte
 	scratch []byte
@@ -118,6 +123,18 @@ func (s *Scanner) Name() NameID { return s.name }
 // Attrs are the attributes of the last Start, without namespace declarations; valid
 // until the next call of Next.
 func (s *Scanner) Attrs() []Attr { return s.attrs }
+
+// RawName is the name of the element that the last token, a Start or an End, is of, as
+// written; valid until the next call of Next.
+func (s *Scanner) RawName() []byte { return s.rawName }
+
+// Declarations are the namespace declarations of the last Start.
+func (s *Scanner) Declarations() []Declaration {
+	if n := len(s.stack); n == 0 || !s.stack[n-1].scope {
+		return nil
+	}
+	return s.names.scopes[len(s.names.scopes)-1].bindings
+}
 
 // Text is the last Text: a piece of the character data of an element, references
 // replaced and line ends normalised; valid until the next call of Next.
@@ -279,7 +296,7 @@ func (s *Scanner) endTag(rest []byte) (Kind, error) {
 
 func (s *Scanner) pop() error {
 	top := s.stack[len(s.stack)-1]
-	s.name = top.name
+	s.name, s.rawName = top.name, s.names.open(s.stack)
 	s.stack = s.stack[:len(s.stack)-1]
 	s.names.close(s.stack, top.scope)
 	return nil

@@ -183,11 +183,11 @@ func (s *Scanner) open(raw []byte, n int) error {
 				return s.errorf(s.pos+a.at, "attribute %q is there twice", clip(a.name))
 			}
 		}
-		s.attrs = append(s.attrs, Attr{id, a.value})
+		s.attrs = append(s.attrs, Attr{id, a.name, a.value})
 	}
 	s.started = true
 	s.stack = append(s.stack, element{name, s.names.push(raw), scope})
-	s.name = name
+	s.name, s.rawName = name, raw
 	s.pos += n
 	return nil
 }

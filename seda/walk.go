@@ -1,0 +1,300 @@
+package seda
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"sae/seda/scan"
+)
+
+// Unit is an archive unit of a transfer.
+type Unit struct {
+	ID         string       // XML id
+	Line       int          // of its start tag
+	Index      int          // among the units of the transfer, from 0
+	Parents    []int        // by Index
+	Objects    []UnitObject // those of its groups too
+	Profile    string       // ArchiveUnitProfile
+	Update     *Update      // it is a unit of the archive, not a new one
+	Management []byte       // the element as XML; nil for none
+	Content    []byte       // the element as XML
+	Title      string       // the first
+	Level      string       // DescriptionLevel
+	StartDate  string
+	EndDate    string
+	Rules      []Rule // of all categories
+}
+
+// UnitObject is a data object of a unit.
+type UnitObject struct {
+	Index int    // among Transfer.Objects
+	Group string // XML id of its group, "" for none
+	XML   []byte // the element
+}
+
+// Update says which unit of an archive a unit of a transfer is (UpdateOperation): the one
+// with SystemID, or the only one with this Value of a metadata Field.
+type Update struct{ SystemID, Field, Value string }
+
+// Rule is a management rule as it is declared. A category that only says how it
+// inherits, or its final action, is a Rule without ID.
+type Rule struct {
+	Category    string `json:"category"`
+	ID          string `json:"rule,omitempty"`
+	StartDate   string `json:"startDate,omitempty"`
+	HoldEnd     string `json:"holdEndDate,omitempty"`
+	FinalAction string `json:"finalAction,omitempty"`
+}
+
+// Walk reads the units of a transfer that was checked and accepted, children before
+// their parents. It keeps the graph and the declarations of data objects in memory,
+// and of units one at a time.
+func (t *Transfer) Walk(each func(*Unit) error) error {
+	r, err := t.Package.Open(t.Package.Manifest)
+	if err != nil {
+		return fmt.Errorf("reading the manifest: %w", err)
+	}
+	defer r.Close()
+	w := &walker{t: t, each: each, xml: make([][]byte, len(t.Objects)), object: -1}
+	w.prepare()
+	var again Findings
+	_, err = validate(r, t.c.o.Mode, w, &again, w.token)
+	switch {
+	case err != nil:
+		return fmt.Errorf("reading the manifest: %w", err)
+	case w.err != nil:
+		return w.err
+	case w.units != len(t.c.graph.units):
+		return errors.New("reading the manifest: it has changed since it was checked")
+	}
+	return nil
+}
+
+type walker struct {
+	t     *Transfer
+	each  func(*Unit) error
+	err   error
+	units int // read so far
+
+	stack  []*Unit
+	object int // index of the data object that is open, or was last
+	xml    [][]byte
+	arena  []byte // what xml is cut from
+	rule   ruleReader
+	rec    recorder
+	record func(xml []byte) // takes what is recorded; nil when nothing is
+
+	index   []int32   // by thing: of a unit, its index; else -1
+	parents [][]int32 // by index
+	groups  map[int32][]int32
+}
+
+// prepare turns the graph round: parents of each unit, objects of each group.
+func (w *walker) prepare() {
+	g := &w.t.c.graph
+	w.index = slices.Repeat([]int32{-1}, len(g.things))
+	for i, n := range g.units {
+		w.index[n] = int32(i)
+	}
+	w.parents = make([][]int32, len(g.units))
+	for _, e := range g.edges {
+		child, parent := w.index[g.target(e.child)], w.index[e.parent]
+		if child >= 0 && parent >= 0 && !slices.Contains(w.parents[child], parent) {
+			w.parents[child] = append(w.parents[child], parent)
+		}
+	}
+	w.groups = map[int32][]int32{}
+	for i := range w.t.Objects {
+		if o := &w.t.Objects[i]; o.Group >= 0 {
+			w.groups[o.Group] = append(w.groups[o.Group], int32(i))
+		}
+	}
+}
+
+// token goes on recording.
+func (w *walker) token(v *validator, k scan.Kind) bool {
+	if w.record != nil && w.rec.token(k) {
+		w.record(w.rec.buf)
+		w.record = nil
+	}
+	return w.err == nil
+}
+
+func (w *walker) keep(v *validator, take func([]byte)) {
+	w.rec.begin(v.s, v.version.Namespace(), w.rec.buf[:0])
+	w.record = take
+}
+
+func (w *walker) open(v *validator, f *frame) {
+	if f.decl == nil {
+		return
+	}
+	w.rule.open(f)
+	switch f.decl.act {
+	case actUnit:
+		w.stack = append(w.stack, &Unit{ID: f.id, Line: v.s.Line(), Index: -1})
+	case actContent:
+		u := w.top()
+		w.keep(v, func(xml []byte) { u.Content = slices.Clone(xml) })
+	case actManagement:
+		u := w.top()
+		w.keep(v, func(xml []byte) { u.Management = slices.Clone(xml) })
+	case actUpdate:
+		w.top().Update = &Update{}
+	case actBinary, actPhysical:
+		if w.object++; w.object < len(w.xml) {
+			i := w.object
+			w.keep(v, func(xml []byte) { w.xml[i] = w.store(xml) })
+		}
+	}
+}
+
+func (w *walker) top() *Unit { return w.stack[len(w.stack)-1] }
+
+// store puts xml into the arena.
+func (w *walker) store(xml []byte) []byte {
+	const chunk = 1 << 20
+	if cap(w.arena)-len(w.arena) < len(xml) {
+		w.arena = make([]byte, 0, max(chunk, len(xml)))
+	}
+	n := len(w.arena)
+	w.arena = append(w.arena, xml...)
+	return w.arena[n:len(w.arena):len(w.arena)]
+}
+
+func (w *walker) value(v *validator, f *frame, value []byte) {
+	if f.decl == nil || len(w.stack) == 0 {
+		return
+	}
+	u := w.top()
+	w.rule.value(f, value)
+	switch f.decl.act {
+	case actTitle:
+		if u.Title == "" {
+			u.Title = string(value)
+		}
+	case actLevel:
+		u.Level = string(value)
+	case actStart:
+		u.StartDate = string(value)
+	case actEnd:
+		u.EndDate = string(value)
+	case actUnitProfile:
+		u.Profile = string(value)
+	case actUpdateID:
+		u.Update.SystemID = string(value)
+	case actUpdateField:
+		u.Update.Field = string(value)
+	case actUpdateValue:
+		u.Update.Value = string(value)
+	case actObjectRef, actGroupRef:
+		if v.inUnit() {
+			w.refer(u, value)
+		}
+	}
+}
+
+// refer gives a unit the objects that a DataObjectReference of its own names.
+func (w *walker) refer(u *Unit, id []byte) {
+	g := &w.t.c.graph
+	n, ok := g.ids[string(id)]
+	if !ok {
+		return
+	}
+	if t := g.things[n]; t.kind == objectThing {
+		w.give(u, int(t.ref), "")
+		return
+	} else if t.kind == groupThing && t.ref >= 0 {
+		n = t.ref // a second name
+	}
+	for _, i := range w.groups[n] {
+		w.give(u, int(i), g.names[n])
+	}
+}
+
+func (w *walker) give(u *Unit, object int, group string) {
+	if !slices.ContainsFunc(u.Objects, func(o UnitObject) bool { return o.Index == object }) {
+		u.Objects = append(u.Objects, UnitObject{object, group, w.xml[object]})
+	}
+}
+
+func (w *walker) close(v *validator, f *frame) {
+	if f.decl == nil {
+		return
+	}
+	if rules := w.rule.close(f); rules != nil && len(w.stack) > 0 {
+		w.top().Rules = append(w.top().Rules, rules...)
+	}
+	if f.decl.act != actUnit {
+		return
+	}
+	u := w.top()
+	w.stack = w.stack[:len(w.stack)-1]
+	n, known := w.t.c.graph.ids[u.ID]
+	if u.Content == nil || !known || w.err != nil {
+		return // it only refers to another
+	}
+	u.Index = int(w.index[n])
+	if u.Index < 0 {
+		w.err = errors.New("reading the manifest: it has changed since it was checked")
+		return
+	}
+	for _, p := range w.parents[u.Index] {
+		u.Parents = append(u.Parents, int(p))
+	}
+	w.units++
+	w.err = w.each(u)
+}
+
+func (w *walker) identifier(*validator, idKind, []byte, *frame) {}
+
+// ruleReader gathers the rules of a category.
+type ruleReader struct {
+	category string
+	rules    []Rule
+}
+
+func (r *ruleReader) open(f *frame) {
+	if f.decl.act == actCategory {
+		r.category, r.rules = f.decl.name, nil
+	}
+}
+
+func (r *ruleReader) value(f *frame, value []byte) {
+	if r.category == "" {
+		return
+	}
+	switch f.decl.act {
+	case actRule:
+		r.rules = append(r.rules, Rule{Category: r.category, ID: string(value)})
+	case actRuleStart:
+		if n := len(r.rules); n > 0 {
+			r.rules[n-1].StartDate = string(value)
+		}
+	case actHoldEnd:
+		if n := len(r.rules); n > 0 {
+			r.rules[n-1].HoldEnd = string(value)
+		}
+	case actFinalAction:
+		if len(r.rules) == 0 {
+			r.rules = []Rule{{Category: r.category}}
+		}
+		for i := range r.rules {
+			r.rules[i].FinalAction = string(value)
+		}
+	}
+}
+
+// close gives the rules of a category that ends.
+func (r *ruleReader) close(f *frame) []Rule {
+	if f.decl.act != actCategory {
+		return nil
+	}
+	rules := r.rules
+	if rules == nil {
+		rules = []Rule{{Category: r.category}}
+	}
+	r.category, r.rules = "", nil
+	return rules
+}
