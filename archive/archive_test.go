@@ -389,7 +389,7 @@ func readBundle(t *testing.T, dir string, size, n int64) []byte {
 }
 
 func TestConfigErrorsNameKeyAndLine(t *testing.T) {
-	good, err := newConfigFile("aabcdefghijklmnopqrstuvwxyz", "example.org/sae", "t", "T")
+	good, err := newConfigFile("aabcdefghijklmnopqrstuvwxyz", New{Origin: "example.org/sae", Tenant: "t", TenantName: "T"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -434,7 +434,7 @@ func TestConfigErrorsNameKeyAndLine(t *testing.T) {
 }
 
 func FuzzConfig(f *testing.F) {
-	good, err := newConfigFile("aabcdefghijklmnopqrstuvwxyz", "example.org/sae", "t", "T")
+	good, err := newConfigFile("aabcdefghijklmnopqrstuvwxyz", New{Origin: "example.org/sae", Tenant: "t", TenantName: "T"})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -401,7 +401,7 @@ func (a *Archive) auditUnit(t *tx, it integrity.Item, number uint64) error {
 	if groupLeaf(sha256.Sum256(u.doc), u.salt) != it.Leaf || u.record.Leaf != number {
 		return &DamagedError{What: "unit record", Where: it.Unit, Why: "its description and salt are not those sealed"}
 	}
-	for _, r := range a.indexRows(&u.record, u.Subject) {
+	for _, r := range a.indexRows(&u.record, &u.Description) {
 		v, err := t.get(r.bucket, r.key)
 		if err == nil && string(v) != string(r.value) {
 			err = &DamagedError{What: "index", Where: it.Unit, Why: "a row by which the unit is found is missing"}

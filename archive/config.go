@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"text/template"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"github.com/goccy/go-yaml/parser"
 
 	"sae/retention"
+	"sae/seda"
 )
 
 // ConfigName is the name of the configuration file in an archive's directory.
@@ -43,12 +45,21 @@ type Tenant struct {
 	Agreements []Agreement      `yaml:"agreements"`         // archival agreements deposits may name; the first is the default
 	Agencies   []string         `yaml:"agencies,omitempty"` // originating agencies; empty: any
 	Rules      []retention.Rule `yaml:"rules"`              // appraisal rules deposits may name
+	// AcceptUnknown says what a SEDA transfer may name that is not listed here:
+	// "agreements", "agencies", "rules". It is kept as named.
+	AcceptUnknown []string `yaml:"accept-unknown,omitempty"`
+	// Schemas are schema files to hold SEDA transfers against beside the model of the
+	// program, by version of SEDA.
+	Schemas map[string]string `yaml:"seda-schemas,omitempty"`
 }
 
 // Agreement is an ArchivalAgreement (SEDA).
 type Agreement struct {
 	ID   string `yaml:"id"`
 	Name string `yaml:"name"`
+	// SEDA is how its transfers are held against the standard: "strict" or "tolerant",
+	// which is what "" means.
+	SEDA string `yaml:"seda,omitempty"`
 }
 
 // OfferConfig is one place where copies of every object lie.
@@ -92,14 +103,15 @@ type SealConfig struct {
 var configTemplate string
 
 // newConfigFile is the commented configuration file of a new archive.
-func newConfigFile(id, origin, tenant, tenantName string) ([]byte, error) {
+func newConfigFile(id string, n New) ([]byte, error) {
 	t, err := template.New(ConfigName).Parse(configTemplate)
 	if err != nil {
 		return nil, fmt.Errorf("writing configuration: %w", err)
 	}
 	var b bytes.Buffer
 	err = t.Execute(&b, map[string]string{
-		"Archive": id, "Origin": yamlString(origin), "Tenant": yamlString(tenant), "TenantName": yamlString(tenantName),
+		"Archive": id, "Origin": yamlString(n.Origin), "Tenant": yamlString(n.Tenant), "TenantName": yamlString(n.TenantName),
+		"AcceptUnknown": strings.Join(n.AcceptUnknown, ", "),
 	})
 	return b.Bytes(), err
 }
@@ -126,6 +138,11 @@ func LoadConfig(dir string) (*Config, error) {
 		c.Offers[i].Path = within(dir, c.Offers[i].Path)
 	}
 	c.Slots.Root, c.Slots.Checkpoint = within(dir, c.Slots.Root), within(dir, c.Slots.Checkpoint)
+	for i := range c.Tenants {
+		for version, file := range c.Tenants[i].Schemas {
+			c.Tenants[i].Schemas[version] = within(dir, file)
+		}
+	}
 	for i := range c.Authority {
 		a := &c.Authority[i]
 		a.Roots, a.Password = within(dir, a.Roots), within(dir, a.Password)
@@ -256,6 +273,19 @@ func (c *Config) checkTenants(bad *configProblems) {
 		}
 		for j, a := range t.Agreements {
 			unique(fmt.Sprintf("%s.agreements[%d].id", at, j), t.ID+"/agreement", a.ID)
+			if _, err := a.mode(); err != nil {
+				bad.addf(fmt.Sprintf("%s.agreements[%d].seda", at, j), "%v", err)
+			}
+		}
+		for j, what := range t.AcceptUnknown {
+			if !slices.Contains(acceptable, what) {
+				bad.addf(fmt.Sprintf("%s.accept-unknown[%d]", at, j), "%q: want some of %s", what, strings.Join(acceptable, ", "))
+			}
+		}
+		for version := range t.Schemas {
+			if _, err := seda.ParseVersion(version); err != nil {
+				bad.addf(at+".seda-schemas", "%v", err)
+			}
 		}
 		for j, r := range t.Rules {
 			p := fmt.Sprintf("%s.rules[%d].id", at, j)
@@ -265,6 +295,17 @@ func (c *Config) checkTenants(bad *configProblems) {
 			}
 		}
 	}
+}
+
+// acceptable is what a tenant can be told to accept though it does not know it.
+var acceptable = []string{"agreements", "agencies", "rules"}
+
+// mode is how transfers under the agreement are held against the standard.
+func (a *Agreement) mode() (seda.Mode, error) {
+	if a.SEDA == "" {
+		return seda.Tolerant, nil
+	}
+	return seda.ParseMode(a.SEDA)
 }
 
 func (c *Config) checkStorage(bad *configProblems) {

@@ -24,6 +24,9 @@ import (
 type New struct {
 	Tenant     string // code of the first archival agency; "archives" when empty
 	TenantName string
+	// AcceptUnknown is what SEDA transfers may name that the configuration does not list
+	// (Tenant.AcceptUnknown).
+	AcceptUnknown []string
 	Origin     string // name of the ledger; drawn when empty
 	FS         durable.FS
 }
@@ -49,7 +52,7 @@ func Create(dir string, n New) (*Config, error) {
 	if n.Origin == "" {
 		n.Origin = "sae.invalid/" + id
 	}
-	text, err := newConfigFile(id, n.Origin, n.Tenant, n.TenantName)
+	text, err := newConfigFile(id, n)
 	if err != nil {
 		return nil, err
 	}

@@ -23,6 +23,8 @@ type Deposit struct {
 	Parents   []string // existing units under which the units without Parent come
 	Units     []NewUnit
 	Progress  func(bytes int64) // called with the bytes read since the last call; may be nil
+
+	operation string // identifier drawn before; "" for a new one
 }
 
 // NewUnit is one unit of a deposit.
@@ -82,7 +84,7 @@ func (a *Archive) Deposit(ctx context.Context, agent string, d Deposit) (*Deposi
 	}
 	a.storing.Add(1)
 	var op *depositOp
-	err = a.storeContents(ctx, drafts, d.Progress)
+	err = a.storeContents(ctx, drafts, runtime.GOMAXPROCS(0), d.Progress)
 	if err == nil {
 		op, err = a.depositOperation(agent, &d, drafts)
 	}
@@ -102,10 +104,15 @@ func (a *Archive) Deposit(ctx context.Context, agent string, d Deposit) (*Deposi
 	return deposited(op, drafts), nil
 }
 
-// draft is a unit on its way.
+// draft is a unit on its way. Its description names the objects, in order.
 type draft struct {
 	desc    Description
 	where   string
+	objects []draftObject
+}
+
+// draftObject is an object of a draft: what is to be stored, then what was.
+type draftObject struct {
 	content *Content
 	stored  *storedContent
 }
@@ -187,7 +194,18 @@ func (d *Deposit) draft(i int, before []draft, tenant *Tenant, bad *Refusal) dra
 		bad.addf("%s: a start date of a rule, but no rule", where)
 	}
 	checkDescription(where, &desc, u.Content, bad)
-	return draft{desc: desc, where: where, content: u.Content}
+	out := draft{desc: desc, where: where}
+	if u.Content != nil {
+		out.add("BinaryMaster", u.Content)
+	}
+	return out
+}
+
+// add gives the draft one more object.
+func (d *draft) add(usage string, c *Content) *DescribedObject {
+	d.objects = append(d.objects, draftObject{content: c})
+	d.desc.Objects = append(d.desc.Objects, DescribedObject{ID: newID(objectID), Usage: usage, Filename: c.Filename})
+	return &d.desc.Objects[len(d.desc.Objects)-1]
 }
 
 func checkDescription(where string, d *Description, c *Content, bad *Refusal) {
@@ -230,9 +248,9 @@ func (t *Tenant) agency(id string) error {
 	return fmt.Errorf("originating agency %q is not known to tenant %s; known: %v", id, t.ID, t.Agencies)
 }
 
-// storeContents stores the contents, as many at a time as there are cores, and
-// stops at the first that fails.
-func (a *Archive) storeContents(ctx context.Context, drafts []draft, progress func(int64)) error {
+// storeContents stores the contents, workers at a time, and stops at the first that
+// fails.
+func (a *Archive) storeContents(ctx context.Context, drafts []draft, workers int, progress func(int64)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var mu sync.Mutex
@@ -243,24 +261,27 @@ func (a *Archive) storeContents(ctx context.Context, drafts []draft, progress fu
 			progress(n)
 		}
 	}
-	next := make(chan *draft)
+	type place struct{ draft, object int }
+	next := make(chan place)
 	var wg sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), len(drafts)) {
+	for range min(workers, len(drafts)) {
 		wg.Go(func() {
-			for d := range next {
-				object := newID(objectID)
-				s, err := a.storeContent(ctx, object, d.content, report)
+			for p := range next {
+				d := &drafts[p.draft]
+				s, err := a.storeContent(ctx, d.desc.Objects[p.object].ID, d.objects[p.object].content, report)
 				if err != nil {
 					cancel(fmt.Errorf("depositing %s: %w", d.where, err))
 					continue
 				}
-				d.take(object, s)
+				d.take(p.object, s)
 			}
 		})
 	}
 	for i := range drafts {
-		if drafts[i].content != nil && ctx.Err() == nil {
-			next <- &drafts[i]
+		for j := range drafts[i].objects {
+			if ctx.Err() == nil {
+				next <- place{i, j}
+			}
 		}
 	}
 	close(next)
@@ -269,26 +290,28 @@ func (a *Archive) storeContents(ctx context.Context, drafts []draft, progress fu
 }
 
 // take puts stored content into the draft's description.
-func (d *draft) take(object string, s storedContent) {
-	d.stored = &s
-	d.desc.Objects = []DescribedObject{{
-		ID: object, Usage: "BinaryMaster", Filename: d.content.Filename, Size: s.size,
-		SHA256: hex.EncodeToString(s.digest[:]), Format: s.format,
-	}}
+func (d *draft) take(object int, s storedContent) {
+	d.objects[object].stored = &s
+	o := &d.desc.Objects[object]
+	o.Size, o.SHA256, o.Format = s.size, hex.EncodeToString(s.digest[:]), s.format
 }
 
 // discard removes the blobs of a deposit that did not take place; what cannot be
 // removed now, the next opening sweeps.
 func (a *Archive) discard(drafts []draft) {
 	for i := range drafts {
-		s := drafts[i].stored
-		if s == nil {
-			continue
-		}
-		for _, o := range s.blob.in {
-			if err := a.offers[o].blobs.Delete(context.Background(), s.blob.name); err != nil {
-				a.log.Warn("removing an unacknowledged blob", "offer", a.offers[o].name, "blob", s.blob.name, "error", err)
+		for _, o := range drafts[i].objects {
+			if o.stored != nil {
+				a.discardBlob(o.stored.blob)
 			}
+		}
+	}
+}
+
+func (a *Archive) discardBlob(b storedBlob) {
+	for _, o := range b.in {
+		if err := a.offers[o].blobs.Delete(context.Background(), b.name); err != nil {
+			a.log.Warn("removing an unacknowledged blob", "offer", a.offers[o].name, "blob", b.name, "error", err)
 		}
 	}
 }
@@ -302,21 +325,29 @@ type depositOp struct {
 // description, then one for each object.
 func (a *Archive) depositOperation(agent string, d *Deposit, drafts []draft) (*depositOp, error) {
 	op := &depositOp{}
-	op.id = newID(opID)
+	op.id = d.operation
+	if op.id == "" {
+		op.id = newID(opID)
+	}
 	op.entry = integrity.Entry{Kind: integrity.Deposit, Tenant: d.Tenant, Agent: agentID(a.indexKey, agent), Agreement: d.Agreement}
 	agentRecords, err := a.agentOnce(agent, op)
 	if err != nil {
 		return nil, err
 	}
 	op.records = append(op.records, agentRecords)
+	return op, a.addUnits(op, drafts)
+}
+
+// addUnits adds units to the operation.
+func (a *Archive) addUnits(op *depositOp, drafts []draft) error {
 	for i := range drafts {
 		build, err := a.unitOperation(op, &drafts[i])
 		if err != nil {
-			return nil, err
+			return err
 		}
 		op.records = append(op.records, build)
 	}
-	return op, nil
+	return nil
 }
 
 // unitOperation adds one unit to the operation and gives what to store for it.
@@ -330,9 +361,9 @@ func (a *Archive) unitOperation(op *depositOp, d *draft) (func(position) []recor
 	unitItem, unitKeyN := int64(len(op.items)), uint64(len(op.keys))
 	op.keys = append(op.keys, key)
 	op.items = append(op.items, integrity.Item{Unit: d.desc.Unit, Version: d.desc.Version, Leaf: groupLeaf(sha256.Sum256(doc), salt)})
-	var object func(position) []record
-	if d.stored != nil {
-		object = op.addObject(d)
+	var objects []func(position) []record
+	for i := range d.objects {
+		objects = append(objects, op.addObject(d, i))
 	}
 	return func(p position) []record {
 		r := unitRecord{
@@ -347,17 +378,17 @@ func (a *Archive) unitOperation(op *depositOp, d *draft) (func(position) []recor
 			r.Objects = append(r.Objects, o.ID)
 		}
 		out := []record{{bktUnit, unitKey(r.Unit, r.Version), encodeRecord(r, key, append(salt[:], doc...))}}
-		out = append(out, a.indexRows(&r, d.desc.Subject)...)
-		if object != nil {
+		out = append(out, a.indexRows(&r, &d.desc)...)
+		for _, object := range objects {
 			out = append(out, object(p)...)
 		}
 		return out
 	}, nil
 }
 
-// addObject adds the draft's object to the operation and gives what to store for it.
-func (op *depositOp) addObject(d *draft) func(position) []record {
-	s, salt := d.stored, newSalt()
+// addObject adds an object of the draft to the operation and gives what to store for it.
+func (op *depositOp) addObject(d *draft, i int) func(position) []record {
+	s, salt, usage := d.objects[i].stored, newSalt(), d.desc.Objects[i].Usage
 	item, keyN := int64(len(op.items)), uint64(len(op.keys))
 	op.keys = append(op.keys, s.key)
 	op.blobs = append(op.blobs, s.blob)
@@ -365,7 +396,7 @@ func (op *depositOp) addObject(d *draft) func(position) []record {
 		Unit: d.desc.Unit, Version: d.desc.Version, Object: s.blob.object, Leaf: groupLeaf(s.digest, salt)})
 	return func(p position) []record {
 		r := objectRecord{
-			Object: s.blob.object, Unit: d.desc.Unit, Version: d.desc.Version, Usage: d.desc.Objects[0].Usage,
+			Object: s.blob.object, Unit: d.desc.Unit, Version: d.desc.Version, Usage: usage,
 			Size: s.size, Format: s.format, Blob: s.blob.name, Cipher: s.cipher,
 			Entry: p.entry, Item: item, Leaf: p.leaf + uint64(item), Key: p.key + keyN,
 		}

@@ -13,6 +13,7 @@ const (
 	objectID = "o"
 	opID     = "p"
 	batchID  = "b"
+	groupID  = "g"
 )
 
 var idForm = regexp.MustCompile(`^[a-z][a-z2-7]{26}$`)

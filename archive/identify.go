@@ -35,6 +35,11 @@ func identify(content io.ReaderAt, size int64, filename string) Format {
 	return describeFormat(r)
 }
 
+// Identify gives the PRONOM identifier of content, "" when its format is unknown.
+func Identify(content io.ReaderAt, size int64, filename string) string {
+	return identify(content, size, filename).PUID
+}
+
 func reason(err error) string {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return "not identified: " + err.Error()

@@ -5,7 +5,10 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
+
+	"sae/seda"
 )
 
 // Rows of the index bucket: kind, 16 bytes of a keyed hash of the value, leaf
@@ -17,6 +20,7 @@ const (
 	idxAgency    = 'g'
 	idxChannel   = 'c'
 	idxChild     = 'p' // by parent
+	idxField     = 'f' // by an identifier that a SEDA transfer gave, or the title
 )
 
 func (a *Archive) indexPrefix(kind byte, tenant, value string) []byte {
@@ -24,7 +28,7 @@ func (a *Archive) indexPrefix(kind byte, tenant, value string) []byte {
 }
 
 // indexRows are the rows by which a new version of a unit is found.
-func (a *Archive) indexRows(r *unitRecord, subject string) []record {
+func (a *Archive) indexRows(r *unitRecord, d *Description) []record {
 	value := unitKey(r.Unit, r.Version)
 	var rows []record
 	add := func(kind byte, v string) {
@@ -32,13 +36,20 @@ func (a *Archive) indexRows(r *unitRecord, subject string) []record {
 			rows = append(rows, record{bktIndex, append(a.indexPrefix(kind, r.Tenant, v), be64(r.Leaf)...), value})
 		}
 	}
-	add(idxTenant, r.Tenant)
-	add(idxSubject, subject)
-	add(idxAgreement, r.Agreement)
-	add(idxAgency, r.Agency)
-	add(idxChannel, string(r.Channel))
+	if strings.HasPrefix(r.Unit, unitID) { // the record of a transfer is found by its identifier alone
+		add(idxTenant, r.Tenant)
+		add(idxSubject, d.Subject)
+		add(idxAgreement, r.Agreement)
+		add(idxAgency, r.Agency)
+		add(idxChannel, string(r.Channel))
+	}
 	for _, p := range r.Parents {
 		add(idxChild, p)
+	}
+	if d.SEDA != nil {
+		for _, f := range d.SEDA.Fields {
+			add(idxField, fieldKey(f))
+		}
 	}
 	rows = append(rows, histRow(r.Unit, r.Entry, r.Item, r.Leaf))
 	if len(r.Objects) > 0 { // objects stand right behind their unit
@@ -48,6 +59,8 @@ func (a *Archive) indexRows(r *unitRecord, subject string) []record {
 	}
 	return rows
 }
+
+func fieldKey(f seda.Field) string { return f.Name + "\x00" + f.Value }
 
 func histRow(unit string, entry, item int64, leaf uint64) record {
 	key := append([]byte(unit), itemKey(entry, item)...)

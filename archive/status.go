@@ -142,11 +142,11 @@ func (s *Status) read(a *Archive, t *tx, expires map[string]time.Time) error {
 	return json.Unmarshal(b, s.LastAudit)
 }
 
-// countUnits counts units, not their versions.
+// countUnits counts units, not their versions, nor the records of transfers.
 func (t *tx) countUnits() (n int64, err error) {
 	last := ""
 	err = t.scan(bktUnit, nil, nil, func(k, _ []byte) (bool, error) {
-		if id, _ := splitUnitKey(k); id != last {
+		if id, _ := splitUnitKey(k); id != last && strings.HasPrefix(id, unitID) {
 			n, last = n+1, id
 		}
 		return true, nil

@@ -6,6 +6,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"sae/seda"
 )
 
 // Channel is the way a document reached the archive. The four are kept apart
@@ -72,37 +74,77 @@ type DescribedObject struct {
 	Size     int64  `json:"size"`
 	SHA256   string `json:"sha256"` // hex
 	Format   Format `json:"format"`
+	Group    string `json:"group,omitempty"` // of a SEDA transfer: system identifier of its data object group
+	XMLID    string `json:"xmlId,omitempty"` // of a SEDA transfer
+	SEDA     string `json:"seda,omitempty"`  // its BinaryDataObject, as it was transferred
+}
+
+// DescribedPhysical is a physical data object of a SEDA transfer.
+type DescribedPhysical struct {
+	ID    string `json:"id"`
+	Usage string `json:"usage"`
+	Group string `json:"group,omitempty"`
+	XMLID string `json:"xmlId"`
+	SEDA  string `json:"seda"` // its PhysicalDataObject, as it was transferred
+}
+
+// SharedObject is an object of another unit that this one refers to as well: SEDA lets
+// units share a data object group.
+type SharedObject struct {
+	ID    string `json:"id"`
+	Unit  string `json:"unit"` // whose it is
+	Usage string `json:"usage"`
+	Group string `json:"group,omitempty"`
+}
+
+// Transferred is what a SEDA transfer said of a unit. The elements are kept as XML, so
+// that nothing is lost that this program does not interpret.
+type Transferred struct {
+	Version    string       `json:"version"` // of SEDA
+	XMLID      string       `json:"xmlId,omitempty"`
+	Profile    string       `json:"archiveUnitProfile,omitempty"`
+	Management string       `json:"management,omitempty"`
+	Content    string       `json:"content,omitempty"`
+	Rules      []seda.Rule  `json:"rules,omitempty"`    // of the unit itself
+	Defaults   []seda.Rule  `json:"defaults,omitempty"` // of the transfer's ManagementMetadata: for units without parent in it
+	Fields     []seda.Field `json:"fields,omitempty"`   // by which the unit can be named
+	// Header and Metadata are those of the transfer, in its own record only.
+	Header   *seda.Header `json:"header,omitempty"`
+	Metadata string       `json:"managementMetadata,omitempty"`
 }
 
 // Description is the metadata of one version of a unit, with SEDA's terms. Its
 // JSON bytes are what is sealed: they are kept as they were written, enciphered.
 type Description struct {
-	Form        string            `json:"form"` // "sae-description/1"
-	Unit        string            `json:"unit"`
-	Version     int               `json:"version"`
-	Level       string            `json:"descriptionLevel"` // RecordGrp for a folder, Item for a document
-	Title       string            `json:"title"`
-	Description string            `json:"description,omitempty"`
-	StartDate   string            `json:"startDate,omitempty"` // of the document's facts
-	EndDate     string            `json:"endDate,omitempty"`
-	Tenant      string            `json:"archivalAgency"`
-	Agreement   string            `json:"archivalAgreement"`
-	Agency      string            `json:"originatingAgency,omitempty"`
-	Subject     string            `json:"subject,omitempty"` // identifier of the citizen file
-	Channel     Channel           `json:"channel,omitempty"` // none for a folder
-	Scan        *Scan             `json:"scan,omitempty"`
-	Paper       *PhysicalObject   `json:"physicalObject,omitempty"`
-	Rule        *AppliedRule      `json:"appraisalRule,omitempty"`
-	Parents     []string          `json:"parents,omitempty"`
-	Objects     []DescribedObject `json:"objects,omitempty"`
-	Custom      map[string]string `json:"custom,omitempty"` // fields of the depositor's own
-	Received    time.Time         `json:"received"`
+	Form        string              `json:"form"` // "sae-description/1"
+	Unit        string              `json:"unit"`
+	Version     int                 `json:"version"`
+	Level       string              `json:"descriptionLevel"` // RecordGrp for a folder, Item for a document
+	Title       string              `json:"title"`
+	Description string              `json:"description,omitempty"`
+	StartDate   string              `json:"startDate,omitempty"` // of the document's facts
+	EndDate     string              `json:"endDate,omitempty"`
+	Tenant      string              `json:"archivalAgency"`
+	Agreement   string              `json:"archivalAgreement"`
+	Agency      string              `json:"originatingAgency,omitempty"`
+	Subject     string              `json:"subject,omitempty"` // identifier of the citizen file
+	Channel     Channel             `json:"channel,omitempty"` // none for a folder
+	Scan        *Scan               `json:"scan,omitempty"`
+	Paper       *PhysicalObject     `json:"physicalObject,omitempty"`
+	Rule        *AppliedRule        `json:"appraisalRule,omitempty"`
+	Parents     []string            `json:"parents,omitempty"`
+	Objects     []DescribedObject   `json:"objects,omitempty"`
+	Physical    []DescribedPhysical `json:"physicalObjects,omitempty"`
+	Shared      []SharedObject      `json:"sharedObjects,omitempty"`
+	SEDA        *Transferred        `json:"seda,omitempty"`
+	Custom      map[string]string   `json:"custom,omitempty"` // fields of the depositor's own
+	Received    time.Time           `json:"received"`
 }
 
 const descriptionForm = "sae-description/1"
 
 // maxDescription bounds one unit's metadata, in bytes of JSON.
-const maxDescription = 1 << 20
+const maxDescription = 12 << 20
 
 func parseDescription(b []byte) (Description, error) {
 	var d Description

@@ -45,9 +45,9 @@ type Object struct {
 	Algorithm string
 	Digest    []byte
 	digested  bool
-	Size      int64 // -1 when not declared
-	Format    string
-	physical  bool // PhysicalId was seen
+	Size      int64  // -1 when not declared
+	Format    string // FormatId: PRONOM
+	Filename  string
 }
 
 // Referential is what an archive knows that a manifest refers to. A nil function holds
@@ -119,6 +119,8 @@ const (
 	actUpdateField
 	actUpdateValue
 	actFinalAction
+	actField
+	actFilename
 )
 
 // actions are what elements mean, by the type they stand in and their name.
@@ -132,7 +134,7 @@ var actions = func() map[string]action {
 		"DataObjectRefType/DataObjectReferenceId": actObjectRef, "DataObjectRefType/DataObjectGroupReferenceId": actGroupRef,
 		"DataObjectPackageType/DataObjectGroup": actGroup, "PhysicalDataObjectType/PhysicalId": actPhysicalID,
 		"BinaryDataObjectType/Uri": actURI, "BinaryDataObjectType/Attachment": actAttachment, "BinaryDataObjectType/MessageDigest": actDigest,
-		"BinaryDataObjectType/Size": actSize, "FormatIdentificationType/FormatId": actFormat,
+		"BinaryDataObjectType/Size": actSize, "FormatIdentificationType/FormatId": actFormat, "FileInfoType/Filename": actFilename,
 		"DescriptiveMetadataContentType/Title": actTitle, "DescriptiveMetadataContentType/StartDate": actStart, "DescriptiveMetadataContentType/EndDate": actEnd,
 		"OrganizationWithIdType/Identifier":                  actOrganization,
 		"ManagementMetadataType/OriginatingAgencyIdentifier": actOriginating, "ManagementMetadataType/SubmissionAgencyIdentifier": actSubmission,
@@ -151,6 +153,10 @@ var actions = func() map[string]action {
 		out[c+"Type/Rule"], out[c+"Type/StartDate"], out[c+"Type/FinalAction"] = actRule, actRuleStart, actFinalAction
 	}
 	out["HoldRuleType/HoldEndDate"] = actHoldEnd
+	for _, f := range []string{"FilePlanPosition", "SystemId", "OriginatingSystemId", "ArchivalAgencyArchiveUnitIdentifier", "OriginatingAgencyArchiveUnitIdentifier",
+		"TransferringAgencyArchiveUnitIdentifier"} {
+		out["DescriptiveMetadataContentType/"+f] = actField
+	}
 	for _, m := range messages {
 		t := m + "Type"
 		out[t+"/Date"], out[t+"/MessageIdentifier"], out[t+"/Comment"], out[t+"/ArchivalAgreement"] = actDate, actIdentifier, actComment, actAgreement
@@ -436,14 +442,15 @@ func (c *checker) objectValue(v *validator, f *frame, value []byte) bool {
 	case actSize:
 		n, err := strconv.ParseInt(strings.TrimPrefix(string(value), "+"), 10, 64)
 		if err != nil {
-			v.find(ValueInvalid, Error, "", "a size below 2^63", clipped(value))
+			v.find(ValueInvalid, Error, "", "< 2^63", clipped(value))
 			break
 		}
 		o.Size = n
 	case actFormat:
 		o.Format = string(value)
+	case actFilename:
+		o.Filename = string(value)
 	case actPhysicalID:
-		o.physical = true
 		if len(value) == 0 {
 			v.find(PhysicalIDEmpty, Error, o.ID, "", "")
 		}
@@ -503,7 +510,7 @@ func (c *checker) checkKnown(v *validator, known func(string) (bool, string), co
 // would stumble over.
 func (c *checker) checkYear(v *validator, date []byte) {
 	if n := digits(date); n > 4 || n == 4 && string(date[:4]) >= "9000" {
-		v.find(DateRange, Error, "", "a year before 9000", string(date))
+		v.find(DateRange, Error, "", "< 9000", string(date))
 	}
 }
 
@@ -553,7 +560,7 @@ func (c *checker) digest(v *validator, value []byte) {
 		o.Digest = d
 		return
 	}
-	v.find(ValueInvalid, Error, o.ID, "a digest of "+a.name, clipped(value))
+	v.find(ValueInvalid, Error, o.ID, a.name, clipped(value))
 }
 
 func dropSpace(r rune) rune {
@@ -684,7 +691,7 @@ func (c *checker) conclude(v *validator) {
 	}
 }
 
-var kindNames = map[thingKind]string{unitThing: "an archive unit", groupThing: "a data object group", objectThing: "a data object"}
+var kindNames = map[thingKind]string{unitThing: "ArchiveUnit", groupThing: "DataObjectGroup", objectThing: "BinaryDataObject, PhysicalDataObject"}
 
 func (c *checker) concludeObjects(add func(Code, Severity, int32, string, string, string)) {
 	g := &c.graph
@@ -704,7 +711,7 @@ func (c *checker) concludeObjects(add func(Code, Severity, int32, string, string
 			continue
 		}
 		if n, ok := g.ids[o.ID]; ok && g.things[n].used {
-			add(RefKind, Error, int32(o.Line), o.ID, "the group "+g.names[o.Group]+", of which it is", o.ID)
+			add(RefKind, Error, int32(o.Line), o.ID, g.names[o.Group], o.ID)
 		}
 		grouped[o.Group] = true
 		system[o.Group] = system[o.Group] || o.GroupSys

@@ -203,8 +203,9 @@ func theLibraryErrs(doc []byte, theirs, ours *Findings) bool {
 		}
 	}
 	for _, f := range ours.List {
-		// It lets attributes of the prefix xml pass anywhere.
-		if f.Code != AttributeUnknown || !strings.HasPrefix(f.Found, "xml:") {
+		// It lets attributes of the prefix xml pass anywhere, and does not mind xml:id
+		// inside elements of other namespaces.
+		if f.Code != IDDuplicate && (f.Code != AttributeUnknown || !strings.HasPrefix(f.Found, "xml:")) {
 			return false
 		}
 	}

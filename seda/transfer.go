@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 
 	"sae/seda/scan"
@@ -138,6 +139,37 @@ func (t *Transfer) inPackageOrder() []int {
 	return out
 }
 
+// GroupOf gives the XML id of the group of an object, "" for none.
+func (t *Transfer) GroupOf(object int) string {
+	if g := t.Objects[object].Group; g >= 0 {
+		return t.c.graph.names[g]
+	}
+	return ""
+}
+
+// Declared gives the data object with an XML id, nil when there is none.
+func (t *Transfer) Declared(id string) *Object {
+	n, ok := t.c.graph.ids[id]
+	if !ok || t.c.graph.things[n].kind != objectThing {
+		return nil
+	}
+	return &t.Objects[t.c.graph.things[n].ref]
+}
+
+// Filename is how to call the content of an object: by FileInfo/Filename, else by its
+// file in the package.
+func (t *Transfer) Filename(object int) string {
+	for _, name := range []string{t.Objects[object].Filename, t.FileOf(object)} {
+		if i := strings.LastIndexAny(name, `/\`); i >= 0 {
+			name = name[i+1:]
+		}
+		if name != "" && name != "." && name != ".." {
+			return name
+		}
+	}
+	return "content"
+}
+
 // FileOf gives the file of an object, "" for none.
 func (t *Transfer) FileOf(object int) string {
 	if t.files == nil {
@@ -226,38 +258,38 @@ func (d *Digester) Write(p []byte) (int, error) {
 }
 
 // Findings says what is not as declared, once all content was written.
-func (d *Digester) Findings(file string) (out []Finding) {
-	at := Finding{Severity: Error, Line: d.o.Line, ID: d.o.ID, File: file}
-	if d.o.Size >= 0 && d.o.Size != d.size {
-		f := at
-		f.Code, f.Expected, f.Found = SizeMismatch, strconv.FormatInt(d.o.Size, 10), strconv.FormatInt(d.size, 10)
-		out = append(out, f)
+func (d *Digester) Findings(file string) []Finding {
+	if d.h == nil {
+		return nil
 	}
-	if d.h != nil {
-		if sum := d.h.Sum(nil); !bytes.Equal(sum, d.o.Digest) {
-			f := at
-			f.Code, f.Expected, f.Found = DigestMismatch, hex.EncodeToString(d.o.Digest), hex.EncodeToString(sum)
-			out = append(out, f)
-		}
+	sum := d.h.Sum(nil)
+	if bytes.Equal(sum, d.o.Digest) {
+		return nil
 	}
-	return out
+	return []Finding{{Code: DigestMismatch, Severity: Error, Line: d.o.Line, ID: d.o.ID, File: file, Expected: hex.EncodeToString(d.o.Digest), Found: hex.EncodeToString(sum)}}
 }
 
-// Recognise says whether path is a message of SEDA, alone or in a package, by the root
-// element of its manifest; what else it is does not matter.
-func Recognise(path string) bool {
+// Recognise gives the name of the message of SEDA that path is, alone or in a package, by
+// the root element of its manifest; "" when it is none, whatever else it is.
+func Recognise(path string) string {
 	var fs Findings
 	p, err := OpenPackage(path, &fs)
 	if err != nil || p == nil {
-		return false
+		return ""
 	}
 	defer p.Close()
 	r, err := p.Open(p.Manifest)
 	if err != nil {
-		return false
+		return ""
 	}
 	defer r.Close()
 	s := scan.New(r, scan.DefaultLimits)
-	k, err := s.Next()
-	return err == nil && k == scan.Start && versionOf(s.Expanded(s.Name()).Space) != 0
+	if k, err := s.Next(); err != nil || k != scan.Start {
+		return ""
+	}
+	name := s.Expanded(s.Name())
+	if versionOf(name.Space) == 0 {
+		return ""
+	}
+	return name.Local
 }

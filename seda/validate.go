@@ -240,7 +240,7 @@ func (m *model) element(typ, local string) *elementDecl {
 }
 
 func (v *validator) unexpected(parent *frame, name scan.NameID) {
-	expected := "no element"
+	expected := "#text"
 	if parent.typ.simple == nil && !parent.null {
 		expected = parent.typ.expected(parent.state)
 	}
@@ -267,7 +267,7 @@ func (t *complexType) expected(state uint8) string {
 		}
 	}
 	if t.final[state] {
-		names = append(names, "the end of the element")
+		names = append(names, "</"+t.short()+">")
 	}
 	const most = 12
 	if len(names) > most {
@@ -275,6 +275,9 @@ func (t *complexType) expected(state uint8) string {
 	}
 	return strings.Join(names, ", ")
 }
+
+// short is the name of a type as its elements are mostly called.
+func (t *complexType) short() string { return strings.TrimSuffix(t.name, "Type") }
 
 // push opens an element: its type, then its attributes.
 func (v *validator) push(f frame, decl *elementDecl) {
@@ -426,7 +429,7 @@ func (t *complexType) attribute(name scan.Name) int {
 func (v *validator) invalid(t *simpleType, value []byte, err error, where string) {
 	want := t.describe()
 	if errors.Is(err, errEmpty) {
-		want = "a value"
+		want = "≠ \"\""
 	}
 	v.findAt(v.path()+where, ValueInvalid, Error, v.nearID(), want, clipped(value))
 }
@@ -441,7 +444,7 @@ func (t *simpleType) describe() string {
 		for _, m := range t.union {
 			parts = append(parts, m.describe())
 		}
-		return strings.Join(parts, " or ")
+		return strings.Join(parts, " | ")
 	case builtinNames[t.name] || t.base == nil:
 		return t.name
 	}

@@ -24,6 +24,14 @@ type Unit struct {
 	StartDate  string
 	EndDate    string
 	Rules      []Rule // of all categories
+	Fields     []Field
+}
+
+// Field is a metadata field by which a unit can be named: an identifier in Content, or
+// its Title.
+type Field struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
 }
 
 // UnitObject is a data object of a unit.
@@ -174,6 +182,9 @@ func (w *walker) value(v *validator, f *frame, value []byte) {
 		if u.Title == "" {
 			u.Title = string(value)
 		}
+		u.Fields = append(u.Fields, Field{f.decl.name, string(value)})
+	case actField:
+		u.Fields = append(u.Fields, Field{f.decl.name, string(value)})
 	case actLevel:
 		u.Level = string(value)
 	case actStart:

@@ -29,6 +29,8 @@ type depositFlags struct {
 	filesFrom string
 	receipt   string
 	waitSeal  bool
+	reply     string
+	plain     bool
 }
 
 func (c *cli) depositCmd() *cobra.Command {
@@ -41,6 +43,11 @@ func (c *cli) depositCmd() *cobra.Command {
 A folder becomes a tree of units, each file a unit with one object. What is printed
 was written to as many offers as the configuration wants and is in the ledger: it
 is acknowledged. The time-stamp comes with sae seal, or --wait-seal.
+
+A SEDA ArchiveTransfer (a zip, a tar, a tar.gz, a folder with its manifest at the
+root, or a manifest alone) is recognised and archived as the units that it
+describes; all that is wrong with it is reported at once, and --reply writes the
+ArchiveTransferReply. "sae seda check" says the same without depositing.
 
 The channel says how the documents came, because their probative value differs:
   digital    born digital
@@ -88,6 +95,8 @@ scan.pages, paper.location, paper.physicalId, paper.pages, custom.NAME.`,
 	f.IntVar(&d.jobs, "jobs", 16, "with --each: deposits at the same time")
 	f.StringVar(&d.filesFrom, "files-from", "", "read further PATHs from a file, one a line; - is standard input")
 	f.StringVar(&d.receipt, "receipt", "", "write the receipt (C2SP tlog-proof) to this file")
+	f.StringVar(&d.reply, "reply", "", "SEDA: write the ArchiveTransferReply to this file, also when the transfer is refused")
+	f.BoolVar(&d.plain, "plain", false, "deposit a SEDA transfer as the file or folder it is, without reading it")
 	f.BoolVar(&d.waitSeal, "wait-seal", false, "seal before returning; exit 1 when no authority answers, the deposit stays")
 	return cmd
 }
@@ -108,6 +117,9 @@ func (c *cli) deposit(ctx context.Context, d *depositFlags, paths []string) erro
 	}
 	meta, err := readMetadata(d.metadata)
 	if err != nil {
+		return err
+	}
+	if handled, err := c.depositSEDA(ctx, d, paths); handled || err != nil {
 		return err
 	}
 	groups := [][]string{paths}

@@ -14,9 +14,9 @@ import (
 // imports is the table of docs/ARCHITECTURE.md as code: which of our packages each
 // package may import, tests apart.
 var imports = map[string][]string{
-	"cmd/sae":              {"archive", "integrity", "integrity/bundle"},
+	"cmd/sae":              {"archive", "integrity", "integrity/bundle", "seda"},
 	"cmd/sae-verify":       {"integrity/bundle"},
-	"archive":              {"archive/durable", "archive/stream", "archive/vault", "integrity", "integrity/bundle", "integrity/ers", "integrity/tsp", "retention"},
+	"archive":              {"archive/durable", "archive/stream", "archive/vault", "integrity", "integrity/bundle", "integrity/ers", "integrity/tsp", "retention", "seda"},
 	"archive/archivetest":  {"archive"},
 	"archive/durable":      {},
 	"archive/stream":       {},
@@ -27,6 +27,8 @@ var imports = map[string][]string{
 	"integrity/ers/bctest": {},
 	"integrity/bundle":     {"integrity", "integrity/tsp", "integrity/ers"},
 	"retention":            {},
+	"seda":                 {"seda/scan"},
+	"seda/scan":            {},
 }
 
 // only says which package alone may import a module.

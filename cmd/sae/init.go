@@ -39,5 +39,6 @@ slots on disks of their own and name a real authority before real use.`,
 	cmd.Flags().StringVar(&n.Tenant, "tenant", "", "code of the first archival agency (default archives)")
 	cmd.Flags().StringVar(&n.TenantName, "tenant-name", "", "its name")
 	cmd.Flags().StringVar(&n.Origin, "origin", "", "name of the ledger in its checkpoints, such as archives.example.org/sae (default drawn)")
+	cmd.Flags().StringSliceVar(&n.AcceptUnknown, "accept-unknown", nil, "what SEDA transfers may name that the configuration does not list: agreements, agencies, rules")
 	return cmd
 }

@@ -1,0 +1,293 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"sae/archive"
+	"sae/seda"
+)
+
+func (c *cli) sedaCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "seda",
+		Short: "Check and draw SEDA messages and packages, without an archive",
+	}
+	cmd.AddCommand(c.sedaCheckCmd(), c.sedaTreeCmd())
+	return cmd
+}
+
+// checkFlags are the flags of seda check.
+type checkFlags struct {
+	mode      string
+	agreement string
+	schema    string
+}
+
+func (c *cli) sedaCheckCmd() *cobra.Command {
+	f := &checkFlags{}
+	cmd := &cobra.Command{
+		Use:   "check FILE",
+		Short: "Say all that is wrong with a SEDA message or package, without depositing it",
+		Long: `Say all that is wrong with a SEDA message or package (SIP, DIP), without an archive
+and without depositing it. FILE is a zip, a tar, a tar.gz, a folder, or a manifest.
+
+Everything is checked, and all findings are reported: the XML, the elements, their
+order and types after SEDA 2.1, 2.2 or 2.3, identifiers and references, cycles, usages,
+dates, each file with its size, digest and format. An error refuses the transfer (exit 1),
+a warning does not (exit 0).
+
+The mode "strict" wants what the official schema wants. "tolerant" accepts, with warnings,
+what is met in practice: elements of a later version, and free elements where the schema
+foresees extensions. What needs the archive's own rules, agreements and agencies is
+checked when depositing.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return c.sedaCheck(cmd.Context(), f, args[0]) },
+	}
+	cmd.Flags().StringVar(&f.mode, "mode", "tolerant", "strict or tolerant")
+	cmd.Flags().StringVar(&f.agreement, "agreement", "", "archival agreement to assume when the manifest names none")
+	cmd.Flags().StringVar(&f.schema, "schema", "", "main file of a schema to apply as well, official or of a profile")
+	return cmd
+}
+
+// sedaJSON is the JSON of a check.
+type sedaJSON struct {
+	File       string        `json:"file"`
+	Acceptable bool          `json:"acceptable"`
+	Mode       string        `json:"mode"`
+	Version    string        `json:"version,omitempty"`
+	Header     *seda.Header  `json:"header,omitempty"`
+	Counts     *seda.Counts  `json:"counts,omitempty"`
+	Errors     int           `json:"errors"`
+	Warnings   int           `json:"warnings"`
+	Truncated  bool          `json:"truncated,omitempty"`
+	Findings   []findingJSON `json:"findings"`
+}
+
+type findingJSON struct {
+	seda.Finding
+	French  string `json:"fr"`
+	English string `json:"en"`
+}
+
+func (c *cli) sedaCheck(ctx context.Context, f *checkFlags, file string) error {
+	mode, err := seda.ParseMode(f.mode)
+	if err != nil {
+		return usageError{err}
+	}
+	var findings seda.Findings
+	t, err := checkPackage(ctx, file, seda.Options{Mode: mode, Agreement: f.agreement}, &findings)
+	if err != nil {
+		return fmt.Errorf("checking %s: %w", file, err)
+	}
+	if t != nil {
+		defer t.Package.Close()
+		if f.schema != "" {
+			if err := applySchema(f.schema, t.Package, &findings); err != nil {
+				return err
+			}
+		}
+	}
+	if err := c.printCheck(file, mode, t, &findings); err != nil {
+		return err
+	}
+	if findings.Refused() {
+		return errSaid
+	}
+	return nil
+}
+
+// checkPackage opens and checks a package whole; there is no transfer when it cannot be
+// opened.
+func checkPackage(ctx context.Context, file string, o seda.Options, findings *seda.Findings) (*seda.Transfer, error) {
+	p, err := seda.OpenPackage(file, findings)
+	if err != nil || p == nil {
+		return nil, err
+	}
+	t, err := seda.Check(p, o)
+	if err == nil {
+		err = t.Verify(ctx, archive.Identify)
+	}
+	if err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	for _, f := range t.Findings.List {
+		findings.Add(f)
+	}
+	findings.Full = findings.Full || t.Findings.Full
+	return t, nil
+}
+
+func applySchema(file string, p *seda.Package, findings *seda.Findings) error {
+	s, err := seda.LoadSchema(file)
+	if err != nil {
+		return err
+	}
+	r, err := p.Open(p.Manifest)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	return s.Validate(r, findings)
+}
+
+func (c *cli) printCheck(file string, mode seda.Mode, t *seda.Transfer, fs *seda.Findings) error {
+	if c.json {
+		out := sedaJSON{File: file, Acceptable: !fs.Refused(), Mode: mode.String(), Errors: fs.Errors, Warnings: len(fs.List) - min(fs.Errors, len(fs.List)),
+			Truncated: fs.Full, Findings: []findingJSON{}}
+		if t != nil {
+			out.Version, out.Header, out.Counts = t.Header.Version.String(), &t.Header, &t.Counts
+		}
+		for _, f := range fs.List {
+			out.Findings = append(out.Findings, findingJSON{f, f.Sentence(seda.French), f.Sentence(seda.English)})
+		}
+		return c.printJSON(out)
+	}
+	if t != nil {
+		c.printf("%s of SEDA %s, checked %sly: %d units, %d groups, %d binary and %d physical objects, %s\n", t.Header.Message, t.Header.Version, mode,
+			t.Counts.Units, t.Counts.Groups, t.Counts.Binary, t.Counts.Physical, bytesText(t.Counts.Bytes))
+	}
+	for _, f := range fs.List {
+		c.printFinding(f)
+	}
+	if fs.Full {
+		c.printf("more findings were made than are shown\n")
+	}
+	verdict := "acceptable"
+	if fs.Refused() {
+		verdict = "refused"
+	}
+	c.printf("%s: %s, %d errors, %d warnings\n", file, verdict, fs.Errors, len(fs.List)-min(fs.Errors, len(fs.List)))
+	return nil
+}
+
+// printFinding prints a finding on two or three lines.
+func (c *cli) printFinding(f seda.Finding) {
+	where := []string{}
+	if f.Line > 0 {
+		where = append(where, fmt.Sprintf("line %d", f.Line))
+	}
+	if f.File != "" {
+		where = append(where, f.File)
+	}
+	c.printf("%-8s%s  %s\n        %s\n        %s\n", strings.ToUpper(f.Severity.String()), f.Code, strings.Join(where, ", "), f.Sentence(seda.English), f.Sentence(seda.French))
+	if f.Path != "" {
+		c.printf("        %s\n", f.Path)
+	}
+}
+
+func (c *cli) sedaTreeCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "tree FILE",
+		Short: "Draw the archive units of a SEDA transfer and their data objects",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			var findings seda.Findings
+			p, err := seda.OpenPackage(args[0], &findings)
+			if err != nil {
+				return fmt.Errorf("reading %s: %w", args[0], err)
+			}
+			if p == nil {
+				return errors.New(findings.List[0].String())
+			}
+			defer p.Close()
+			t, err := seda.Check(p, seda.Options{Agreement: "any"})
+			if err != nil {
+				return fmt.Errorf("reading %s: %w", args[0], err)
+			}
+			for _, f := range t.Findings.List {
+				if f.Code == seda.XMLSyntax || f.Code == seda.VersionUnknown || f.Code == seda.RootUnknown || f.Code == seda.UnitCycle {
+					return fmt.Errorf("%s: %s", args[0], f)
+				}
+			}
+			return c.printTree(t)
+		},
+	}
+}
+
+// treeUnit is a unit as it is drawn.
+type treeUnit struct {
+	ID       string       `json:"id"`
+	Title    string       `json:"title"`
+	Level    string       `json:"level,omitempty"`
+	Objects  []treeObject `json:"objects,omitempty"`
+	Children []*treeUnit  `json:"children,omitempty"`
+	inside   bool
+	drawn    bool
+}
+
+type treeObject struct {
+	ID    string `json:"id"`
+	Usage string `json:"usage"`
+	File  string `json:"file,omitempty"`
+	Size  int64  `json:"size,omitempty"`
+}
+
+func (c *cli) printTree(t *seda.Transfer) error {
+	units := make([]*treeUnit, t.Counts.Units)
+	parents := make([][]int, t.Counts.Units)
+	err := t.Walk(func(u *seda.Unit) error {
+		n := &treeUnit{ID: u.ID, Title: u.Title, Level: u.Level}
+		for _, o := range u.Objects {
+			d := t.Objects[o.Index]
+			n.Objects = append(n.Objects, treeObject{d.ID, d.Usage, d.URI, max(d.Size, 0)})
+		}
+		units[u.Index], parents[u.Index] = n, u.Parents
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for i, above := range parents {
+		for _, p := range above {
+			units[p].Children = append(units[p].Children, units[i])
+			units[i].inside = true
+		}
+	}
+	var top []*treeUnit
+	for _, u := range units {
+		if !u.inside {
+			top = append(top, u)
+		}
+	}
+	if c.json {
+		return c.printJSON(top)
+	}
+	c.printf("%s %s, SEDA %s\n", t.Header.Message, t.Header.Identifier, t.Header.Version)
+	for i, u := range top {
+		c.drawUnit(u, "", i == len(top)-1)
+	}
+	return nil
+}
+
+// drawUnit draws a unit below a prefix; one with several parents is drawn whole once.
+func (c *cli) drawUnit(u *treeUnit, prefix string, last bool) {
+	branch, below := "├── ", "│   "
+	if last {
+		branch, below = "└── ", "    "
+	}
+	level := ""
+	if u.Level != "" {
+		level = " (" + u.Level + ")"
+	}
+	if u.drawn && len(u.Children)+len(u.Objects) > 0 {
+		c.printf("%s%s%s%s [%s, drawn above]\n", prefix, branch, u.Title, level, u.ID)
+		return
+	}
+	u.drawn = true
+	c.printf("%s%s%s%s [%s]\n", prefix, branch, u.Title, level, u.ID)
+	for i, o := range u.Objects {
+		mark := "├─ "
+		if i == len(u.Objects)-1 && len(u.Children) == 0 {
+			mark = "└─ "
+		}
+		c.printf("%s%s%s %s %s\n", prefix+below, mark, o.Usage, o.File, bytesText(o.Size))
+	}
+	for i, child := range u.Children {
+		c.drawUnit(child, prefix+below, i == len(u.Children)-1)
+	}
+}

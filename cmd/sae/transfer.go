@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+
+	"sae/archive"
+	"sae/seda"
+)
+
+// depositSEDA deposits paths that are SEDA transfers, each as an operation of its own;
+// handled is false when they are something else.
+func (c *cli) depositSEDA(ctx context.Context, d *depositFlags, paths []string) (handled bool, err error) {
+	if d.plain {
+		return false, nil
+	}
+	var transfers int
+	for _, p := range paths {
+		if seda.Recognise(p) == "ArchiveTransfer" {
+			transfers++
+		}
+	}
+	switch {
+	case transfers == 0:
+		if d.reply != "" {
+			return true, usagef("--reply is for SEDA transfers; no PATH is one")
+		}
+		return false, nil
+	case transfers < len(paths):
+		return true, usagef("%d of the %d paths are SEDA transfers; deposit them apart, or all as they are with --plain", transfers, len(paths))
+	case len(paths) > 1 && !d.each:
+		return true, usagef("%d SEDA transfers: each is a deposit of its own; give --each", len(paths))
+	case len(paths) > 1 && d.reply != "":
+		return true, usagef("--reply is for one transfer, %d were given", len(paths))
+	}
+	other := d.flags
+	other.Subject = ""
+	if !reflect.ValueOf(other).IsZero() || d.metadata != "" || d.deposit.Agency != "" || d.deposit.Parents != nil {
+		return true, usagef("a SEDA transfer says itself what it holds: only --tenant, --agreement, --subject, --reply, --receipt and --wait-seal go with it (or --plain)")
+	}
+	return true, c.open(false, func(a *archive.Archive) error {
+		var errs []error
+		for _, p := range paths {
+			if err := c.depositTransfer(ctx, a, d, p); err != nil {
+				errs = append(errs, err)
+			}
+		}
+		if err := errors.Join(errs...); err != nil || !d.waitSeal {
+			return err
+		}
+		return c.seal(ctx, a, false)
+	})
+}
+
+func (c *cli) depositTransfer(ctx context.Context, a *archive.Archive, d *depositFlags, path string) (err error) {
+	var findings seda.Findings
+	p, err := seda.OpenPackage(path, &findings)
+	if err != nil {
+		return fmt.Errorf("depositing %s: %w", path, err)
+	}
+	if p == nil {
+		if err := c.printCheck(path, seda.Tolerant, nil, &findings); err != nil {
+			return err
+		}
+		return errSaid
+	}
+	defer func() { err = errors.Join(err, p.Close()) }()
+	var size int64
+	for _, f := range p.Files {
+		size += f.Size
+	}
+	bar := c.newBar(size, "depositing")
+	defer bar.finish()
+	out, err := a.DepositTransfer(ctx, c.agent, archive.Transfer{
+		Package: p, Tenant: d.deposit.Tenant, Agreement: d.deposit.Agreement, Subject: d.flags.Subject, Progress: bar.add})
+	if out == nil {
+		return fmt.Errorf("depositing %s: %w", path, err)
+	}
+	if d.reply != "" {
+		if err2 := writeFile(d.reply, out.Reply); err2 != nil {
+			return errors.Join(err, fmt.Errorf("writing the reply: %w", err2))
+		}
+	}
+	if err2 := c.printTransfer(path, d, out); err2 != nil || err == nil {
+		return err2
+	}
+	return errSaid // the findings have said it
+}
+
+// transferJSON is the JSON of a transfer.
+type transferJSON struct {
+	File       string `json:"file"`
+	Acceptable bool   `json:"acceptable"`
+	*archive.TransferOutcome
+	Findings []findingJSON `json:"findings"`
+	Ledger   *ledgerPlace  `json:"ledger,omitempty"`
+	Receipt  string        `json:"receipt,omitempty"`
+}
+
+type ledgerPlace struct {
+	Index int64 `json:"index"`
+	Size  int64 `json:"size"`
+}
+
+func (c *cli) printTransfer(path string, d *depositFlags, out *archive.TransferOutcome) error {
+	accepted := out.Operation != ""
+	if accepted && d.receipt != "" {
+		if err := writeFile(d.receipt, out.Receipt.Marshal()); err != nil {
+			return fmt.Errorf("the transfer is archived as %s; writing its receipt: %w", out.Operation, err)
+		}
+	}
+	if c.json {
+		j := transferJSON{File: path, Acceptable: accepted, TransferOutcome: out, Findings: []findingJSON{}}
+		for _, f := range out.Findings.List {
+			j.Findings = append(j.Findings, findingJSON{f, f.Sentence(seda.French), f.Sentence(seda.English)})
+		}
+		if accepted {
+			j.Ledger = &ledgerPlace{out.Receipt.Index, checkpointSize(out.Receipt.Checkpoint)}
+			j.Receipt = string(out.Receipt.Marshal())
+		}
+		return c.printJSON(j)
+	}
+	for _, f := range out.Findings.List {
+		c.printFinding(f)
+	}
+	errs := out.Findings.Errors
+	warnings := len(out.Findings.List) - min(errs, len(out.Findings.List))
+	if !accepted {
+		c.printf("%s: refused, nothing was archived: %d errors, %d warnings\n", path, errs, warnings)
+		return nil
+	}
+	const most = 50
+	for i, u := range out.Units {
+		if i == most {
+			c.printf("... %d more units: sae list\n", len(out.Units)-most)
+			break
+		}
+		c.printf("unit   %s  %s\n", u.ID, u.Title)
+		for _, o := range u.Objects {
+			c.printf("object %s  sha256 %s  %s  %s\n", o.ID, o.SHA256, bytesText(o.Size), orText(o.Format, "unknown format"))
+		}
+	}
+	c.printf("archived: %s as operation %s, %d units, entry %d of a ledger of %d, %d warnings\n", out.Header.Identifier, out.Operation, len(out.Units),
+		out.Receipt.Index, checkpointSize(out.Receipt.Checkpoint), warnings)
+	return nil
+}
