@@ -27,8 +27,8 @@ type New struct {
 	// AcceptUnknown is what SEDA transfers may name that the configuration does not list
 	// (Tenant.AcceptUnknown).
 	AcceptUnknown []string
-	Origin     string // name of the ledger; drawn when empty
-	FS         durable.FS
+	Origin        string // name of the ledger; drawn when empty
+	FS            durable.FS
 }
 
 const (

@@ -323,10 +323,10 @@ func (d *transferDeposit) addObject(out *draft, u *seda.Unit, o seda.UnitObject)
 	given := seda.Given{XMLID: declared.ID, Group: o.Group, GroupID: group, Usage: declared.Usage, Physical: declared.Physical}
 	if declared.Physical {
 		given.SystemID = newID(objectID)
-		out.desc.Physical = append(out.desc.Physical, DescribedPhysical{ID: given.SystemID, Usage: declared.Usage, Group: group, XMLID: declared.ID, SEDA: string(o.XML)})
+		out.desc.Physical = append(out.desc.Physical, DescribedPhysical{ID: given.SystemID, Usage: declared.Usage, Group: group, GroupXML: o.Group, XMLID: declared.ID, SEDA: string(o.XML)})
 	} else {
 		named := out.add(declared.Usage, d.content(o.Index))
-		named.Group, named.XMLID, named.SEDA = group, declared.ID, string(o.XML)
+		named.Group, named.GroupXML, named.XMLID, named.SEDA = group, o.Group, declared.ID, string(o.XML)
 		given.SystemID = named.ID
 	}
 	d.objects[o.Index] = given

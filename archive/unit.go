@@ -75,17 +75,19 @@ type DescribedObject struct {
 	SHA256   string `json:"sha256"` // hex
 	Format   Format `json:"format"`
 	Group    string `json:"group,omitempty"` // of a SEDA transfer: system identifier of its data object group
+	GroupXML string `json:"groupXmlId,omitempty"`
 	XMLID    string `json:"xmlId,omitempty"` // of a SEDA transfer
 	SEDA     string `json:"seda,omitempty"`  // its BinaryDataObject, as it was transferred
 }
 
 // DescribedPhysical is a physical data object of a SEDA transfer.
 type DescribedPhysical struct {
-	ID    string `json:"id"`
-	Usage string `json:"usage"`
-	Group string `json:"group,omitempty"`
-	XMLID string `json:"xmlId"`
-	SEDA  string `json:"seda"` // its PhysicalDataObject, as it was transferred
+	ID       string `json:"id"`
+	Usage    string `json:"usage"`
+	Group    string `json:"group,omitempty"`
+	GroupXML string `json:"groupXmlId,omitempty"`
+	XMLID    string `json:"xmlId"`
+	SEDA     string `json:"seda"` // its PhysicalDataObject, as it was transferred
 }
 
 // SharedObject is an object of another unit that this one refers to as well: SEDA lets

@@ -20,6 +20,7 @@ const (
 	Audit            Kind = "audit"             // copies, evidence and ledger were re-read
 	Repair           Kind = "repair"            // bad or missing copies were replaced by good ones
 	RollbackAccepted Kind = "rollback-accepted" // an older catalogue was knowingly put back
+	Export           Kind = "export"            // units were handed out as a package
 )
 
 // MaxEntry is the longest entry, in bytes: the entry bundles of C2SP tlog-tiles
@@ -74,6 +75,15 @@ type AuditDetail struct {
 	Findings int64   `json:"findings"` // things found wrong
 	Repaired int64   `json:"repaired"` // copies repaired
 	Lost     int64   `json:"lost"`     // objects with no good copy left
+}
+
+// ExportDetail says what an Export handed out. To whom is for the package to say.
+type ExportDetail struct {
+	Message string `json:"message"` // SEDA message
+	Units   int64  `json:"units"`
+	Objects int64  `json:"objects"`
+	Bytes   int64  `json:"bytes"` // of content
+	Root    Hash   `json:"root"`  // RFC 6962 root over the identifiers of the units, in their order
 }
 
 // RepairDetail is the detail of a Repair entry.

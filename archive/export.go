@@ -1,0 +1,567 @@
+package archive
+
+import (
+	"archive/zip"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"sae/integrity"
+	"sae/seda"
+)
+
+// ExportRequest says what to hand out, and how.
+type ExportRequest struct {
+	IDs       []string // units, with what they hold; operations; objects
+	Message   string   // ArchiveDeliveryRequestReply (DIP), ArchiveTransfer, ArchiveRestitutionRequestReply
+	Version   seda.Version
+	Usages    []string // of the objects to hand out; none: all
+	WithProof bool     // add a proof bundle of each unit
+	Comment   string
+	Agreement string // of an ArchiveTransfer: the receiving archive's; "" keeps the one it came under
+	Archive   string // ArchivalAgency: of an ArchiveTransfer, who receives
+	Requester string // who asked for a DIP
+	InReplyTo string // MessageIdentifier of the request
+}
+
+// ExportOutcome is what was handed out.
+type ExportOutcome struct {
+	Operation string            `json:"operation"`
+	Message   string            `json:"message"`
+	Version   string            `json:"version"`
+	Units     int               `json:"units"`
+	Objects   int               `json:"objects"`
+	Bytes     int64             `json:"bytes"`
+	Lost      []seda.Lost       `json:"lost,omitempty"` // what the version of SEDA has no element for
+	Receipt   integrity.Receipt `json:"-"`
+}
+
+// Export writes a package (a zip) of a SEDA message with units and their content, and
+// enters that into the ledger. Content is held against its SHA-256 on the way out.
+func (a *Archive) Export(ctx context.Context, agent string, r ExportRequest, w io.Writer) (*ExportOutcome, error) {
+	if a.readOnly {
+		return nil, ErrReadOnly
+	}
+	e := &export{a: a, ctx: ctx, r: r, seen: map[string]int{}, object: map[string]bool{}, zip: zip.NewWriter(w), op: newID(opID)}
+	if err := a.cat.view(e.gather); err != nil {
+		return nil, err
+	}
+	if err := e.name(); err != nil {
+		return nil, err
+	}
+	if err := e.write(); err != nil {
+		return nil, fmt.Errorf("exporting: %w", err)
+	}
+	var tree integrity.ItemTree
+	for _, u := range e.units {
+		tree.Add([]byte(u.Unit))
+	}
+	op := &operation{
+		id:    e.op,
+		entry: integrity.Entry{Kind: integrity.Export, Tenant: e.units[0].Tenant, Agent: agentID(a.indexKey, agent), Agreement: ""},
+		detail: func(position) any {
+			return integrity.ExportDetail{Message: r.Message, Units: int64(len(e.units)), Objects: int64(len(e.out.Objects)), Bytes: e.bytes, Root: tree.Items().Root}
+		},
+	}
+	_, receipt, err := a.commit(ctx, op)
+	if err != nil {
+		return nil, fmt.Errorf("exporting: %w", err)
+	}
+	return &ExportOutcome{Operation: e.op, Message: r.Message, Version: r.Version.String(), Units: len(e.units), Objects: len(e.out.Objects), Bytes: e.bytes,
+		Lost: e.lost, Receipt: receipt}, nil
+}
+
+// export is an export on its way.
+type export struct {
+	a      *Archive
+	ctx    context.Context
+	r      ExportRequest
+	op     string
+	units  []*Unit
+	seen   map[string]int // index of a unit
+	object map[string]bool
+	shared map[string]*Unit // owners of shared objects that are not exported themselves
+	zip    *zip.Writer
+	out    seda.Export
+	record *Unit // of the transfer that all units came by; nil when there are several, or none
+	scopes map[string]map[string]string
+	bytes  int64
+	lost   []seda.Lost
+}
+
+// gather collects the units asked for, each with what it holds.
+func (e *export) gather(t *tx) error {
+	e.shared = map[string]*Unit{}
+	for _, id := range e.r.IDs {
+		if err := e.gatherOne(t, id); err != nil {
+			return err
+		}
+	}
+	if len(e.units) == 0 {
+		return fmt.Errorf("nothing to export: %w", ErrNotFound)
+	}
+	for _, u := range e.units {
+		if u.Tenant != e.units[0].Tenant {
+			return &Refusal{Problems: []string{"the units belong to several tenants: export them apart"}}
+		}
+		for _, s := range u.Shared {
+			if _, ok := e.seen[s.Unit]; ok || e.shared[s.Unit] != nil {
+				continue
+			}
+			owner, err := e.a.unit(t, s.Unit, 0)
+			if err != nil {
+				return err
+			}
+			e.shared[s.Unit] = owner
+		}
+	}
+	return e.transferOf(t)
+}
+
+func (e *export) gatherOne(t *tx, id string) error {
+	if strings.HasPrefix(id, objectID) {
+		o, err := e.a.object(t, id)
+		if err != nil {
+			return err
+		}
+		id = o.Unit
+	}
+	if !strings.HasPrefix(id, opID) {
+		return e.gatherUnit(t, id)
+	}
+	rec, _, err := t.unitRecord(id, 0)
+	if err != nil {
+		return err
+	}
+	prefix := be64(uint64(rec.Entry))
+	return t.scan(bktItem, prefix, prefixEnd(prefix), func(_, v []byte) (bool, error) {
+		it, err := integrity.ParseItem(v)
+		if err == nil && it.Object == "" && strings.HasPrefix(it.Unit, unitID) {
+			err = e.add(t, it.Unit)
+		}
+		return err == nil, err
+	})
+}
+
+// gatherUnit adds a unit and, below it, all that it holds.
+func (e *export) gatherUnit(t *tx, id string) error {
+	if _, ok := e.seen[id]; ok {
+		return nil
+	}
+	if err := e.add(t, id); err != nil {
+		return err
+	}
+	for _, c := range e.units[e.seen[id]].Children {
+		if err := e.gatherUnit(t, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *export) add(t *tx, id string) error {
+	if _, ok := e.seen[id]; ok {
+		return nil
+	}
+	u, err := e.a.unit(t, id, 0)
+	if err != nil {
+		return err
+	}
+	if u.Children, err = e.a.children(t, u.record); err != nil {
+		return err
+	}
+	e.seen[id] = len(e.units)
+	e.units = append(e.units, u)
+	return nil
+}
+
+// transferOf finds the record of the one transfer that all units came by.
+func (e *export) transferOf(t *tx) error {
+	first := e.units[0].Operation
+	for _, u := range e.units {
+		if u.Operation != first || u.SEDA == nil {
+			return e.severalTransfers()
+		}
+	}
+	rec, err := e.a.unit(t, first, 0)
+	e.record = rec
+	return err
+}
+
+// severalTransfers refuses what no one ManagementMetadata can say.
+func (e *export) severalTransfers() error {
+	for _, u := range e.units {
+		if u.SEDA == nil {
+			continue
+		}
+		for _, r := range u.SEDA.Defaults {
+			if r.ID != "" || r.FinalAction != "" {
+				return &Refusal{Problems: []string{fmt.Sprintf("unit %s has rules from the ManagementMetadata of its transfer, which the other units do not share: export each transfer apart", u.Unit)}}
+			}
+		}
+	}
+	return nil
+}
+
+// name gives every unit, group and object its XML id: the one it was transferred with, when
+// all came by one transfer, else its identifier in the archive.
+func (e *export) name() error {
+	e.scopes = map[string]map[string]string{}
+	for _, u := range e.all() {
+		scope := e.scopes[u.Operation]
+		if scope == nil {
+			scope = map[string]string{}
+			e.scopes[u.Operation] = scope
+		}
+		give := func(xml, system string) {
+			if xml == "" {
+				return
+			}
+			if scope[xml] = system; e.record != nil {
+				scope[xml] = xml
+			}
+		}
+		if _, ok := e.seen[u.Unit]; ok && u.SEDA != nil {
+			give(u.SEDA.XMLID, u.Unit)
+		}
+		for _, o := range u.Objects {
+			if e.wants(o.Usage) {
+				give(o.XMLID, o.ID)
+				give(o.GroupXML, o.Group)
+			}
+		}
+		for _, o := range u.Physical {
+			if e.wants(o.Usage) {
+				give(o.XMLID, o.ID)
+				give(o.GroupXML, o.Group)
+			}
+		}
+	}
+	return nil
+}
+
+// all are the units, and those that only lend objects.
+func (e *export) all() []*Unit {
+	out := slices.Clone(e.units)
+	for _, id := range sortedKeys(e.shared) {
+		out = append(out, e.shared[id])
+	}
+	return out
+}
+
+func sortedKeys(m map[string]*Unit) []string {
+	var out []string
+	for k := range m {
+		out = append(out, k)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// wants reports whether objects of a usage are to be handed out; versions do not matter.
+func (e *export) wants(usage string) bool {
+	if len(e.r.Usages) == 0 {
+		return true
+	}
+	name, _, _ := strings.Cut(usage, "_")
+	return slices.Contains(e.r.Usages, name) || slices.Contains(e.r.Usages, usage)
+}
+
+// xmlID is what a unit is called in the export.
+func (e *export) xmlID(u *Unit) string {
+	if e.record != nil && u.SEDA.XMLID != "" {
+		return u.SEDA.XMLID
+	}
+	return u.Unit
+}
+
+// inScope makes a fragment of XML that came with a unit.
+func (e *export) inScope(u *Unit, xml string) *seda.Fragment {
+	if xml == "" {
+		return nil
+	}
+	v, err := seda.ParseVersion(u.SEDA.Version)
+	if err != nil {
+		v = seda.V21 // 2.0, which is read as 2.1
+	}
+	scope := e.scopes[u.Operation]
+	f := &seda.Fragment{XML: []byte(xml), From: v, Rename: func(id string) string { return scope[id] }}
+	if e.record == nil {
+		f.Other = u.Operation + "-"
+	}
+	return f
+}
+
+// write writes content, proofs, and last the manifest, which names them.
+func (e *export) write() error {
+	e.header()
+	for _, u := range e.all() {
+		for i := range u.Objects {
+			if err := e.binary(u, &u.Objects[i]); err != nil {
+				return err
+			}
+		}
+		for i := range u.Physical {
+			e.physical(u, &u.Physical[i])
+		}
+		e.paper(u)
+	}
+	slices.SortStableFunc(e.out.Objects, func(x, y seda.ExportObject) int { return strings.Compare(x.Group, y.Group) })
+	for _, u := range e.units {
+		e.out.Units = append(e.out.Units, e.unit(u))
+	}
+	if e.r.WithProof {
+		if err := e.proofs(); err != nil {
+			return err
+		}
+	}
+	w, err := e.zip.CreateHeader(&zip.FileHeader{Name: "manifest.xml", Method: zip.Deflate, Modified: e.out.Date})
+	if err != nil {
+		return err
+	}
+	if e.lost, err = e.out.Write(w); err != nil {
+		return err
+	}
+	return e.zip.Close()
+}
+
+func (e *export) header() {
+	h := seda.Header{Identifier: e.op, Comment: e.r.Comment, Agreement: e.r.Agreement, ArchivalAgency: e.r.Archive, OriginatingAgency: e.units[0].Agency}
+	h.TransferringAgency = e.units[0].Tenant
+	if e.record != nil {
+		came := e.record.SEDA.Header
+		h.OriginatingAgency, h.SubmissionAgency = came.OriginatingAgency, came.SubmissionAgency
+		e.out.Metadata = e.inScope(e.record, e.record.SEDA.Metadata)
+	}
+	if h.Agreement == "" {
+		h.Agreement = e.units[0].Agreement
+	}
+	if h.ArchivalAgency == "" {
+		h.ArchivalAgency = e.units[0].Tenant
+	}
+	e.out.Message, e.out.Version, e.out.Date, e.out.Header = e.r.Message, e.r.Version, now(), h
+	e.out.Requester, e.out.InReplyTo, e.out.Identifier = e.r.Requester, e.r.InReplyTo, e.r.IDs
+	if e.out.InReplyTo == "" {
+		e.out.InReplyTo = e.op
+	}
+}
+
+// binary writes the content of an object, and what there is to say of it.
+func (e *export) binary(u *Unit, o *DescribedObject) error {
+	if !e.wants(o.Usage) || !e.lent(u, o.ID) {
+		return nil
+	}
+	name := "Content/" + o.ID + extension(o.Filename)
+	out := seda.ExportObject{XMLID: o.ID, SystemID: o.ID, GroupID: o.Group, Usage: o.Usage, URI: name, Algorithm: "SHA-256", Digest: o.SHA256, Size: o.Size,
+		Format: o.Format.PUID, MIME: o.Format.MIME, Filename: o.Filename}
+	if o.SEDA != "" {
+		out.XML, out.XMLID, out.Group = e.inScope(u, o.SEDA), e.scopes[u.Operation][o.XMLID], e.scopes[u.Operation][o.GroupXML]
+	}
+	e.out.Objects = append(e.out.Objects, out)
+	object, err := e.a.Object(o.ID)
+	if err != nil {
+		return err
+	}
+	r, err := e.a.verifiedReader(e.ctx, object)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	w, err := e.zip.CreateHeader(&zip.FileHeader{Name: name, Method: zip.Deflate, Modified: e.out.Date})
+	if err != nil {
+		return err
+	}
+	n, err := io.CopyBuffer(w, onlyReader{r}, make([]byte, 256<<10))
+	e.bytes += n
+	return err
+}
+
+// lent reports whether an object is to be handed out: all of a unit that is exported; of
+// one that is not, those that an exported unit shares.
+func (e *export) lent(u *Unit, object string) bool {
+	if _, ok := e.seen[u.Unit]; ok {
+		return true
+	}
+	for _, v := range e.units {
+		for _, s := range v.Shared {
+			if s.ID == object {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// extension is the extension of a file name, when it is a plain one.
+func extension(name string) string {
+	ext := strings.ToLower(filepath.Ext(name))
+	for _, r := range strings.TrimPrefix(ext, ".") {
+		if (r < 'a' || r > 'z') && (r < '0' || r > '9') {
+			return ""
+		}
+	}
+	if len(ext) < 2 || len(ext) > 11 {
+		return ""
+	}
+	return ext
+}
+
+func (e *export) physical(u *Unit, o *DescribedPhysical) {
+	if !e.wants(o.Usage) || !e.lent(u, o.ID) {
+		return
+	}
+	scope := e.scopes[u.Operation]
+	e.out.Objects = append(e.out.Objects, seda.ExportObject{XMLID: scope[o.XMLID], Group: scope[o.GroupXML], SystemID: o.ID, GroupID: o.Group, Physical: true,
+		XML: e.inScope(u, o.SEDA), Usage: o.Usage})
+}
+
+// paper writes the paper of a unit that did not come by SEDA.
+func (e *export) paper(u *Unit) {
+	if _, ok := e.seen[u.Unit]; !ok || u.Paper == nil || !e.wants("PhysicalMaster") {
+		return
+	}
+	id := u.Paper.PhysicalID
+	if id == "" {
+		id = u.Paper.Location
+	}
+	e.out.Objects = append(e.out.Objects, seda.ExportObject{XMLID: "paper-" + u.Unit, Physical: true, Usage: "PhysicalMaster", PhysicalID: id})
+}
+
+func (e *export) unit(u *Unit) seda.ExportUnit {
+	out := seda.ExportUnit{XMLID: e.xmlID(u)}
+	if u.SEDA != nil {
+		out.Profile, out.Management, out.Content = u.SEDA.Profile, e.inScope(u, u.SEDA.Management), e.inScope(u, u.SEDA.Content)
+	} else {
+		out.Plain = plain(u)
+	}
+	for _, c := range u.Children {
+		if i, ok := e.seen[c]; ok {
+			out.Children = append(out.Children, e.xmlID(e.units[i]))
+		}
+	}
+	scope := e.scopes[u.Operation]
+	refer := func(group, object string) {
+		switch {
+		case group != "" && !slices.Contains(out.Groups, group):
+			out.Groups = append(out.Groups, group)
+		case group == "":
+			out.Objects = append(out.Objects, object)
+		}
+	}
+	for _, o := range u.Objects {
+		if !e.wants(o.Usage) {
+			continue
+		}
+		if o.SEDA == "" {
+			refer("", o.ID)
+		} else {
+			refer(scope[o.GroupXML], scope[o.XMLID])
+		}
+	}
+	for _, o := range u.Physical {
+		if e.wants(o.Usage) {
+			refer(scope[o.GroupXML], scope[o.XMLID])
+		}
+	}
+	for _, s := range u.Shared {
+		e.referShared(s, refer)
+	}
+	if u.Paper != nil && e.wants("PhysicalMaster") {
+		refer("", "paper-"+u.Unit)
+	}
+	return out
+}
+
+func (e *export) referShared(s SharedObject, refer func(group, object string)) {
+	if !e.wants(s.Usage) {
+		return
+	}
+	for _, o := range e.all() {
+		if o.Unit != s.Unit {
+			continue
+		}
+		scope := e.scopes[o.Operation]
+		for _, d := range o.Objects {
+			if d.ID == s.ID {
+				refer(scope[d.GroupXML], scope[d.XMLID])
+			}
+		}
+		for _, d := range o.Physical {
+			if d.ID == s.ID {
+				refer(scope[d.GroupXML], scope[d.XMLID])
+			}
+		}
+	}
+}
+
+// plain says in SEDA what a unit is that did not come by it.
+func plain(u *Unit) *seda.Plain {
+	p := &seda.Plain{Level: u.Level, Title: u.Title, Description: u.Description.Description, StartDate: u.StartDate, EndDate: u.EndDate, Agency: u.Agency}
+	if u.Rule != nil {
+		p.Rule, p.RuleStart, p.FinalAction = u.Rule.Rule, u.Rule.StartDate, u.Rule.FinalAction
+		if p.FinalAction != "Destroy" { // SEDA has no sorting: what is not destroyed is kept
+			p.FinalAction = "Keep"
+		}
+	}
+	if s := u.Scan; s != nil {
+		when, err := time.Parse(time.RFC3339, s.Date)
+		if err != nil {
+			when, _ = time.Parse(time.DateOnly, s.Date)
+		}
+		p.Event = &seda.Event{Code: "DIGITISATION", Type: "Numérisation", Time: when, Outcome: seda.OutcomeOK,
+			Data: strings.TrimSpace(fmt.Sprintf("by=%q device=%q settings=%q process=%q control=%q", s.By, s.Device, s.Settings, s.Process, s.Control))}
+	}
+	return p
+}
+
+// proofs adds a bundle of each unit, described by a unit of its own below one that holds
+// them all.
+func (e *export) proofs() error {
+	above := seda.ExportUnit{XMLID: "proofs", Plain: &seda.Plain{Level: "OtherLevel", Title: "Preuves d'intégrité de " + e.op}}
+	var below []seda.ExportUnit
+	for _, u := range e.units {
+		name := "Proofs/" + u.Unit + ".asice"
+		w, err := e.zip.CreateHeader(&zip.FileHeader{Name: name, Method: zip.Store, Modified: e.out.Date})
+		if err != nil {
+			return err
+		}
+		c := &counter{sum: sha256.New(), w: w}
+		if err := e.a.Proof(e.ctx, u.Unit, c); err != nil {
+			if errors.Is(err, ErrNotSealed) {
+				err = fmt.Errorf("unit %s has no evidence yet, run sae seal first: %w", u.Unit, err)
+			}
+			return err
+		}
+		id := "proof-" + u.Unit
+		e.out.Objects = append(e.out.Objects, seda.ExportObject{XMLID: id + "-asice", Usage: "BinaryMaster", URI: name, Algorithm: "SHA-256",
+			Digest: hex.EncodeToString(c.sum.Sum(nil)), Size: c.n, MIME: "application/vnd.etsi.asic-e+zip", Filename: u.Unit + ".asice"})
+		below = append(below, seda.ExportUnit{XMLID: id, Plain: &seda.Plain{Level: "Item", Title: "Preuve de " + u.Unit}, Objects: []string{id + "-asice"}})
+		above.Children = append(above.Children, id)
+	}
+	e.out.Units = append(append(e.out.Units, above), below...)
+	return nil
+}
+
+// counter hashes and counts what it hands on.
+type counter struct {
+	sum interface {
+		io.Writer
+		Sum([]byte) []byte
+	}
+	w io.Writer
+	n int64
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.sum.Write(p[:n])
+	c.n += int64(n)
+	return n, err
+}
