@@ -183,25 +183,3 @@ func (x *writer) event(e Event) {
 	x.optional("EventDetailData", e.Data)
 	x.end()
 }
-
-// Acknowledgement says that a message was received.
-type Acknowledgement struct {
-	Version          Version
-	Identifier       string
-	Date             time.Time
-	Received         string // identifier of the message
-	Sender, Receiver string // of the acknowledgement
-}
-
-// Write writes it as a document of its version of SEDA.
-func (a *Acknowledgement) Write(w io.Writer) error {
-	x := newWriter(w)
-	x.start("Acknowledgement", "xmlns", max(a.Version, V21).Namespace())
-	x.element("Date", dateTime(a.Date))
-	x.element("MessageIdentifier", a.Identifier)
-	x.element("MessageReceivedIdentifier", orUnknown(a.Received))
-	x.organization("Sender", orUnknown(a.Sender))
-	x.organization("Receiver", orUnknown(a.Receiver))
-	x.end()
-	return x.close()
-}

@@ -330,7 +330,12 @@ func writeFile(path string, data []byte) error {
 }
 
 // writeNew writes a new file by f; when f fails, nothing is left behind.
-func writeNew(path string, f func(io.Writer) error) (err error) {
+func writeNew(path string, f func(io.Writer) error) error {
+	return writeChecked(path, f, func(string) error { return nil })
+}
+
+// writeChecked writes a new file by f, and gives it its name when check agrees.
+func writeChecked(path string, f func(io.Writer) error, check func(file string) error) (err error) {
 	if _, err := os.Lstat(path); err == nil {
 		return fmt.Errorf("%s exists already; name another file", path)
 	}
@@ -351,6 +356,9 @@ func writeNew(path string, f func(io.Writer) error) (err error) {
 		return err
 	}
 	if err := tmp.Close(); err != nil {
+		return err
+	}
+	if err := check(tmp.Name()); err != nil {
 		return err
 	}
 	if err := os.Link(tmp.Name(), path); err != nil {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -17,7 +19,7 @@ func (c *cli) sedaCmd() *cobra.Command {
 		Use:   "seda",
 		Short: "Check and draw SEDA messages and packages, without an archive",
 	}
-	cmd.AddCommand(c.sedaCheckCmd(), c.sedaTreeCmd())
+	cmd.AddCommand(c.sedaCheckCmd(), c.sedaTreeCmd(), c.sedaPackCmd())
 	return cmd
 }
 
@@ -290,4 +292,90 @@ func (c *cli) drawUnit(u *treeUnit, prefix string, last bool) {
 	for i, child := range u.Children {
 		c.drawUnit(child, prefix+below, i == len(u.Children)-1)
 	}
+}
+
+func (c *cli) sedaPackCmd() *cobra.Command {
+	r := seda.PackRequest{Identify: archive.Identify}
+	var version, output string
+	cmd := &cobra.Command{
+		Use:   "pack FOLDER",
+		Short: "Make a SEDA transfer (SIP) of a folder and a CSV that describes it",
+		Long: `Make a SEDA transfer (SIP) of a folder and a CSV that describes it.
+
+The CSV has a line for each unit. File is its path in the folder (a folder is a unit
+that holds those below it; "." is the folder itself); instead, ID and ParentID can say
+which unit holds which. The other columns are elements of Content, with or without
+"Content." before them, and of Management: DescriptionLevel, Title, StartDate,
+Keyword.KeywordContent, Management.AppraisalRule.Rule, Management.AppraisalRule.FinalAction...
+A number makes several of an element: Tag.0, Tag.1; Management.AccessRule.Rule.0,
+Management.AccessRule.StartDate.0. ".attr" gives it attributes: Title.attr with
+xml:lang="fr". Commas or semicolons stand between columns.
+
+The transfer is checked before it is given: what is wrong is said, and nothing is
+written.`,
+		Example: "  sae seda pack export-ged/ --metadata metadata.csv --agreement AV-MDPH --originating-agency MDPH -o SIP.zip",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			if r.Version, err = seda.ParseVersion(version); err != nil {
+				return usageError{err}
+			}
+			r.Folder = args[0]
+			if r.Header.Identifier == "" {
+				r.Header.Identifier = "transfer-" + time.Now().UTC().Format("20060102T150405.000Z")
+			}
+			return c.pack(cmd.Context(), r, output)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&r.CSV, "metadata", "", "the CSV")
+	f.StringVarP(&output, "output", "o", "", "file to write (must not exist)")
+	f.StringVar(&version, "seda", "2.2", "version of SEDA: 2.1, 2.2 or 2.3")
+	f.BoolVar(&r.All, "all", false, "take files that the CSV does not name, too")
+	f.StringVar(&r.Header.Identifier, "identifier", "", "MessageIdentifier (default made from the time)")
+	f.StringVar(&r.Header.Comment, "comment", "", "Comment")
+	f.StringVar(&r.Header.Agreement, "agreement", "general", "ArchivalAgreement")
+	f.StringVar(&r.Header.ArchivalAgency, "archive", "", "ArchivalAgency")
+	f.StringVar(&r.Header.TransferringAgency, "transferring-agency", "", "TransferringAgency")
+	f.StringVar(&r.Header.OriginatingAgency, "originating-agency", "", "OriginatingAgencyIdentifier")
+	f.StringVar(&r.Header.SubmissionAgency, "submission-agency", "", "SubmissionAgencyIdentifier")
+	cmd.MarkFlagRequired("metadata")
+	cmd.MarkFlagRequired("output")
+	return cmd
+}
+
+// pack writes the package and checks it; one that would be refused is not kept.
+func (c *cli) pack(ctx context.Context, r seda.PackRequest, output string) error {
+	var counts *seda.Counts
+	var findings seda.Findings
+	err := writeChecked(output, func(w io.Writer) (err error) {
+		counts, err = seda.Pack(ctx, r, w)
+		return err
+	}, func(file string) error {
+		t, err := checkPackage(ctx, file, seda.Options{Mode: seda.Strict}, &findings)
+		if err != nil {
+			return err
+		}
+		if t != nil {
+			t.Package.Close()
+		}
+		if findings.Refused() {
+			return errSaid
+		}
+		return nil
+	})
+	if errors.Is(err, errSaid) {
+		for _, f := range findings.List {
+			c.printFinding(f)
+		}
+		c.printf("%s is not written: the transfer would be refused, %d errors\n", output, findings.Errors)
+		return errSaid
+	}
+	if err != nil {
+		return fmt.Errorf("packing %s: %w", r.Folder, err)
+	}
+	if c.json {
+		return c.printJSON(map[string]any{"file": output, "messageIdentifier": r.Header.Identifier, "counts": counts})
+	}
+	c.printf("%s: transfer %s of SEDA %s, %d units, %d objects, %s\n", output, r.Header.Identifier, r.Version, counts.Units, counts.Binary, bytesText(counts.Bytes))
+	return nil
 }
