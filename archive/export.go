@@ -29,6 +29,7 @@ type ExportRequest struct {
 	Archive   string // ArchivalAgency: of an ArchiveTransfer, who receives
 	Requester string // who asked for a DIP
 	InReplyTo string // MessageIdentifier of the request
+	Exact     bool   // the units named alone, not what they hold
 }
 
 // ExportOutcome is what was handed out.
@@ -43,13 +44,33 @@ type ExportOutcome struct {
 	Receipt   integrity.Receipt `json:"-"`
 }
 
-// Export writes a package (a zip) of a SEDA message with units and their content, and
+// Files is where an export writes: each file ends when the next begins.
+type Files interface {
+	File(name string) (io.Writer, error)
+}
+
+// ZipFiles are the members of a zip.
+type ZipFiles struct {
+	*zip.Writer
+	Modified time.Time
+}
+
+// File begins a member. Proof bundles are stored, all else is deflated.
+func (z ZipFiles) File(name string) (io.Writer, error) {
+	method := zip.Deflate
+	if strings.HasSuffix(name, ".asice") {
+		method = zip.Store
+	}
+	return z.CreateHeader(&zip.FileHeader{Name: name, Method: method, Modified: z.Modified})
+}
+
+// Export writes the files of a package of a SEDA message with units and their content, and
 // enters that into the ledger. Content is held against its SHA-256 on the way out.
-func (a *Archive) Export(ctx context.Context, agent string, r ExportRequest, w io.Writer) (*ExportOutcome, error) {
+func (a *Archive) Export(ctx context.Context, agent string, r ExportRequest, w Files) (*ExportOutcome, error) {
 	if a.readOnly {
 		return nil, ErrReadOnly
 	}
-	e := &export{a: a, ctx: ctx, r: r, seen: map[string]int{}, object: map[string]bool{}, zip: zip.NewWriter(w), op: newID(opID)}
+	e := &export{a: a, ctx: ctx, r: r, seen: map[string]int{}, object: map[string]bool{}, files: w, op: newID(opID)}
 	if err := a.cat.view(e.gather); err != nil {
 		return nil, err
 	}
@@ -88,7 +109,7 @@ type export struct {
 	seen   map[string]int // index of a unit
 	object map[string]bool
 	shared map[string]*Unit // owners of shared objects that are not exported themselves
-	zip    *zip.Writer
+	files  Files
 	out    seda.Export
 	record *Unit // of the transfer that all units came by; nil when there are several, or none
 	scopes map[string]map[string]string
@@ -157,6 +178,9 @@ func (e *export) gatherUnit(t *tx, id string) error {
 	}
 	if err := e.add(t, id); err != nil {
 		return err
+	}
+	if e.r.Exact {
+		return nil
 	}
 	for _, c := range e.units[e.seen[id]].Children {
 		if err := e.gatherUnit(t, c); err != nil {
@@ -322,14 +346,11 @@ func (e *export) write() error {
 			return err
 		}
 	}
-	w, err := e.zip.CreateHeader(&zip.FileHeader{Name: "manifest.xml", Method: zip.Deflate, Modified: e.out.Date})
-	if err != nil {
-		return err
+	w, err := e.files.File("manifest.xml")
+	if err == nil {
+		e.lost, err = e.out.Write(w)
 	}
-	if e.lost, err = e.out.Write(w); err != nil {
-		return err
-	}
-	return e.zip.Close()
+	return err
 }
 
 func (e *export) header() {
@@ -374,7 +395,7 @@ func (e *export) binary(u *Unit, o *DescribedObject) error {
 		return err
 	}
 	defer r.Close()
-	w, err := e.zip.CreateHeader(&zip.FileHeader{Name: name, Method: zip.Deflate, Modified: e.out.Date})
+	w, err := e.files.File(name)
 	if err != nil {
 		return err
 	}
@@ -528,7 +549,7 @@ func (e *export) proofs() error {
 	var below []seda.ExportUnit
 	for _, u := range e.units {
 		name := "Proofs/" + u.Unit + ".asice"
-		w, err := e.zip.CreateHeader(&zip.FileHeader{Name: name, Method: zip.Store, Modified: e.out.Date})
+		w, err := e.files.File(name)
 		if err != nil {
 			return err
 		}
@@ -564,4 +585,35 @@ func (c *counter) Write(p []byte) (int, error) {
 	c.sum.Write(p[:n])
 	c.n += int64(n)
 	return n, err
+}
+
+// HoldingsOf gives the units of an originating agency, by the operation that archived
+// them, operations in their order.
+func (a *Archive) HoldingsOf(tenant, agency string) (operations []string, units map[string][]string, err error) {
+	t, err := a.config.tenant(tenant)
+	if err != nil {
+		return nil, nil, err
+	}
+	units = map[string][]string{}
+	err = a.cat.view(func(tr *tx) error {
+		prefix := a.indexPrefix(idxAgency, t.ID, agency)
+		return tr.scan(bktIndex, prefix, prefixEnd(prefix), func(_, v []byte) (bool, error) {
+			id, _ := splitUnitKey(v)
+			rec, _, err := tr.unitRecord(id, 0)
+			if err != nil {
+				return false, err
+			}
+			if units[rec.Operation] == nil {
+				operations = append(operations, rec.Operation)
+			}
+			if !slices.Contains(units[rec.Operation], id) {
+				units[rec.Operation] = append(units[rec.Operation], id)
+			}
+			return true, nil
+		})
+	})
+	if err == nil && len(operations) == 0 {
+		err = fmt.Errorf("units of originating agency %q: %w", agency, ErrNotFound)
+	}
+	return operations, units, err
 }

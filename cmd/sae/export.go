@@ -1,14 +1,21 @@
 package main
 
 import (
+	"archive/zip"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path"
+	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"sae/archive"
+	"sae/archive/bagit"
 	"sae/seda"
 )
 
@@ -71,8 +78,11 @@ func (c *cli) export(ctx context.Context, f *exportFlags, ids []string) error {
 	return c.open(false, func(a *archive.Archive) error {
 		var out *archive.ExportOutcome
 		err := writeNew(f.file, func(w io.Writer) (err error) {
-			out, err = a.Export(ctx, c.agent, f.request, w)
-			return err
+			z := zip.NewWriter(w)
+			if out, err = a.Export(ctx, c.agent, f.request, archive.ZipFiles{Writer: z, Modified: time.Now()}); err != nil {
+				return err
+			}
+			return z.Close()
 		})
 		if err != nil {
 			return fmt.Errorf("writing %s: %w", f.file, err)
@@ -95,4 +105,133 @@ func (c *cli) printExport(file string, out *archive.ExportOutcome) error {
 	c.printf("%s: %s of SEDA %s, %d units, %d objects, %s (operation %s, ledger entry %d)\n", file, out.Message, out.Version, out.Units, out.Objects,
 		bytesText(out.Bytes), out.Operation, out.Receipt.Index)
 	return nil
+}
+
+// restituteFlags are the flags of restitute.
+type restituteFlags struct {
+	tenant, agency, version, dir, replyTo string
+	bag                                   bool
+}
+
+func (c *cli) restituteCmd() *cobra.Command {
+	f := &restituteFlags{}
+	cmd := &cobra.Command{
+		Use:   "restitute",
+		Short: "Give an originating agency all that is hers, with proofs",
+		Long: `Give an originating agency all that is hers, with proofs: for reversibility. The folder
+that is written holds, for each operation that archived units of the agency, a SEDA
+package (ArchiveRestitutionRequestReply) with the content and a proof bundle of each unit.
+With --bagit the folder is a bag (BagIt, RFC 8493), the packages unpacked in it. All units
+must be sealed.`,
+		Example: "  sae restitute --originating-agency MDPH -o /media/disk/mdph --bagit",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return c.restitute(cmd.Context(), f) },
+	}
+	fl := cmd.Flags()
+	fl.StringVar(&f.tenant, "tenant", "", "archival agency (default the first in the configuration)")
+	fl.StringVar(&f.agency, "originating-agency", "", "whose units")
+	fl.StringVar(&f.version, "seda", "2.2", "version of SEDA: 2.1, 2.2 or 2.3")
+	fl.StringVarP(&f.dir, "output", "o", "", "folder to write (must not exist)")
+	fl.StringVar(&f.replyTo, "in-reply-to", "", "MessageIdentifier of the ArchiveRestitutionRequest")
+	fl.BoolVar(&f.bag, "bagit", false, "write a bag (RFC 8493)")
+	cmd.MarkFlagRequired("originating-agency")
+	cmd.MarkFlagRequired("output")
+	return cmd
+}
+
+func (c *cli) restitute(ctx context.Context, f *restituteFlags) error {
+	v, err := seda.ParseVersion(f.version)
+	if err != nil {
+		return usageError{err}
+	}
+	return c.open(false, func(a *archive.Archive) (err error) {
+		operations, units, err := a.HoldingsOf(f.tenant, f.agency)
+		if err != nil {
+			return err
+		}
+		if _, err := os.Lstat(f.dir); err == nil {
+			return fmt.Errorf("%s exists already; name another folder", f.dir)
+		}
+		part := filepath.Clean(f.dir) + ".part"
+		if err := os.RemoveAll(part); err != nil {
+			return err
+		}
+		defer func() {
+			if err != nil {
+				err = errors.Join(err, os.RemoveAll(part))
+			}
+		}()
+		var total archive.ExportOutcome
+		export := func(op string, files archive.Files) error {
+			out, err := a.Export(ctx, c.agent, archive.ExportRequest{IDs: units[op], Exact: true, Message: exportMessages["restitution"], Version: v, WithProof: true,
+				InReplyTo: f.replyTo}, files)
+			if err != nil {
+				return fmt.Errorf("restituting operation %s: %w", op, err)
+			}
+			total.Units, total.Objects, total.Bytes = total.Units+out.Units, total.Objects+out.Objects, total.Bytes+out.Bytes
+			total.Lost = append(total.Lost, out.Lost...)
+			return nil
+		}
+		if f.bag {
+			err = writeBag(part, f.agency, operations, export)
+		} else {
+			err = writeZips(part, operations, export)
+		}
+		if err == nil {
+			err = os.Rename(part, f.dir)
+		}
+		if err != nil {
+			return err
+		}
+		total.Message, total.Version = exportMessages["restitution"], v.String()
+		if c.json {
+			return c.printJSON(map[string]any{"folder": f.dir, "operations": len(operations), "units": total.Units, "objects": total.Objects, "bytes": total.Bytes, "lost": total.Lost})
+		}
+		for _, l := range total.Lost {
+			c.printf("! %s: SEDA %s has no %s: left out\n", l.Unit, total.Version, strings.Join(l.Elements, ", "))
+		}
+		c.printf("%s: %d operations, %d units, %d objects, %s\n", f.dir, len(operations), total.Units, total.Objects, bytesText(total.Bytes))
+		return nil
+	})
+}
+
+// writeZips writes a package of each operation.
+func writeZips(dir string, operations []string, export func(string, archive.Files) error) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for _, op := range operations {
+		err := writeNew(filepath.Join(dir, op+".zip"), func(w io.Writer) error {
+			z := zip.NewWriter(w)
+			if err := export(op, archive.ZipFiles{Writer: z, Modified: time.Now()}); err != nil {
+				return err
+			}
+			return z.Close()
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// below writes files below a folder of others.
+type below struct {
+	files archive.Files
+	dir   string
+}
+
+func (b below) File(name string) (io.Writer, error) { return b.files.File(path.Join(b.dir, name)) }
+
+func writeBag(dir, agency string, operations []string, export func(string, archive.Files) error) error {
+	bag, err := bagit.Create(dir)
+	if err != nil {
+		return err
+	}
+	for _, op := range operations {
+		if err := export(op, below{bag, op}); err != nil {
+			return errors.Join(err, bag.Close())
+		}
+	}
+	return bag.Close(bagit.Field{Name: "Source-Organization", Value: agency}, bagit.Field{Name: "External-Description", Value: "Restitution of archives, a SEDA package in each folder"})
 }

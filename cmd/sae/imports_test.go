@@ -14,10 +14,11 @@ import (
 // imports is the table of docs/ARCHITECTURE.md as code: which of our packages each
 // package may import, tests apart.
 var imports = map[string][]string{
-	"cmd/sae":              {"archive", "integrity", "integrity/bundle", "seda"},
+	"cmd/sae":              {"archive", "archive/bagit", "integrity", "integrity/bundle", "seda"},
 	"cmd/sae-verify":       {"integrity/bundle"},
 	"archive":              {"archive/durable", "archive/stream", "archive/vault", "integrity", "integrity/bundle", "integrity/ers", "integrity/tsp", "retention", "seda"},
 	"archive/archivetest":  {"archive"},
+	"archive/bagit":        {},
 	"archive/durable":      {},
 	"archive/stream":       {},
 	"archive/vault":        {},
