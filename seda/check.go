@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"path"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -184,6 +183,20 @@ type checker struct {
 	saving  bool
 	saved   []byte // ManagementMetadata as XML
 	counts  Counts
+	last    int32             // thing that was identified last
+	words   map[string]string // of usages, algorithms and formats, each kept once
+}
+
+// word keeps one copy of a text that many objects have.
+func (c *checker) word(b []byte) string {
+	s, ok := c.words[string(b)]
+	if !ok {
+		s = string(b)
+		if len(c.words) < 10_000 {
+			c.words[s] = s
+		}
+	}
+	return s
 }
 
 // Counts are how much a transfer holds.
@@ -209,7 +222,7 @@ type openRule struct {
 }
 
 func newChecker(o Options) *checker {
-	return &checker{o: o, group: -1, graph: graph{ids: map[string]int32{}}}
+	return &checker{o: o, group: -1, graph: graph{ids: map[string]int32{}}, words: map[string]string{}}
 }
 
 func (c *checker) open(v *validator, f *frame) {
@@ -238,19 +251,19 @@ func (c *checker) open(v *validator, f *frame) {
 	case actAttachment:
 		c.object.Inline = true
 	case actDigest:
-		c.object.Algorithm = attr(v, "algorithm")
+		c.object.Algorithm = c.word(attr(v, "algorithm"))
 	case actCategory:
 		c.rule = openRule{category: f.decl.name}
 	}
 }
 
-func attr(v *validator, local string) string {
+func attr(v *validator, local string) []byte {
 	for _, a := range v.s.Attrs() {
 		if n := v.s.Expanded(a.Name); n.Local == local && n.Space == "" {
-			return string(collapse.apply(a.Value))
+			return collapse.apply(a.Value)
 		}
 	}
-	return ""
+	return nil
 }
 
 func (c *checker) top() *openUnit { return &c.unit[len(c.unit)-1] }
@@ -260,7 +273,10 @@ func (c *checker) declare(v *validator, f *frame, kind thingKind, ref int32) int
 	if f.id == "" {
 		return -1 // said to be missing
 	}
-	n := c.graph.thing([]byte(f.id))
+	n := c.last // the XML id of a tag is its only identifier, mostly
+	if int(n) >= len(c.graph.names) || c.graph.names[n] != f.id {
+		n = c.graph.thing([]byte(f.id))
+	}
 	t := &c.graph.things[n]
 	t.kind, t.ref = kind, ref
 	return n
@@ -269,6 +285,7 @@ func (c *checker) declare(v *validator, f *frame, kind thingKind, ref int32) int
 // identifier takes an xsd:ID or IDREF.
 func (c *checker) identifier(v *validator, kind idKind, value []byte, f *frame) {
 	n := c.graph.thing(value)
+	c.last = n
 	t := &c.graph.things[n]
 	line := int32(v.s.Line())
 	if kind == isIDREF {
@@ -434,7 +451,7 @@ func (c *checker) objectValue(v *validator, f *frame, value []byte) bool {
 	case actGroupSystem:
 		o.GroupSys = true
 	case actUsage:
-		o.Usage = string(value)
+		o.Usage = c.word(value)
 	case actURI:
 		o.URI = string(value)
 	case actDigest:
@@ -447,7 +464,7 @@ func (c *checker) objectValue(v *validator, f *frame, value []byte) bool {
 		}
 		o.Size = n
 	case actFormat:
-		o.Format = string(value)
+		o.Format = c.word(value)
 	case actFilename:
 		o.Filename = string(value)
 	case actPhysicalID:
@@ -575,7 +592,21 @@ var usages = map[string]bool{"BinaryMaster": false, "Dissemination": false, "Thu
 
 const usageNames = "BinaryMaster, Dissemination, Thumbnail, TextContent, PhysicalMaster, with _1, _2..."
 
-var usageForm = regexp.MustCompile(`^([A-Za-z]+)(_[1-9][0-9]{0,8})?$`)
+// splitUsage gives the name of a usage and its version, "" for none; false when it is
+// not NAME or NAME_NUMBER.
+func splitUsage(u string) (name, version string, ok bool) {
+	name, version, versioned := strings.Cut(u, "_")
+	ok = name != "" && !versioned
+	if versioned {
+		ok = name != "" && len(version) > 0 && len(version) < 10 && version[0] != '0' && digits([]byte(version)) == len(version)
+	}
+	for i := range name {
+		if name[i]|0x20 < 'a' || name[i]|0x20 > 'z' {
+			ok = false
+		}
+	}
+	return name, version, ok
+}
 
 // closeObject checks what a data object said.
 func (c *checker) closeObject(v *validator) {
@@ -613,12 +644,9 @@ func (c *checker) checkUsage(v *validator, o *Object) {
 		}
 		return
 	}
-	m := usageForm.FindStringSubmatch(o.Usage)
-	name := o.Usage
-	if m != nil {
-		name = m[1]
-	}
+	name, _, ok := splitUsage(o.Usage)
 	physical, known := usages[name]
+	known = known && ok
 	switch {
 	case known && physical != o.Physical:
 		v.find(UsageKind, Error, o.ID, "", o.Usage)
@@ -642,7 +670,7 @@ func startsAsUsage(s string) bool {
 
 // usageKey is usage and version in one form: BinaryMaster is BinaryMaster_1.
 func usageKey(u string) string {
-	if m := usageForm.FindStringSubmatch(u); m != nil && m[2] == "" {
+	if _, version, ok := splitUsage(u); ok && version == "" {
 		return u + "_1"
 	}
 	return u

@@ -28,14 +28,22 @@ const digestNames = "SHA-512, SHA-256, SHA-384, SHA-224, SHA3-224 to SHA3-512, S
 // digestNamed finds an algorithm by its name, in any case and with or without its
 // dash, or by the URI of XML Signature, whose last part is the name.
 func digestNamed(name string) (digestAlgorithm, bool) {
+	for _, a := range digestAlgorithms {
+		if a.name == name {
+			return a, true
+		}
+	}
 	if i := strings.LastIndexByte(name, '#'); i >= 0 && strings.HasPrefix(name, "http://www.w3.org/") {
 		name = name[i+1:]
 	}
-	plain := func(s string) string { return strings.ToLower(strings.NewReplacer("-", "", "_", "").Replace(s)) }
 	for _, a := range digestAlgorithms {
-		if plain(a.name) == plain(name) {
+		if plainName(a.name) == plainName(name) {
 			return a, true
 		}
 	}
 	return digestAlgorithm{}, false
+}
+
+func plainName(s string) string {
+	return strings.ToLower(strings.ReplaceAll(strings.ReplaceAll(s, "-", ""), "_", ""))
 }

@@ -144,11 +144,26 @@ func (w whiteSpace) apply(v []byte) []byte {
 			return r
 		}, v)
 	}
-	v = bytes.Trim(v, " \t\n\r")
-	if bytes.IndexAny(v, "\t\n\r") < 0 && !bytes.Contains(v, []byte("  ")) {
+	if collapsed(v) {
 		return v
 	}
 	return bytes.Join(bytes.FieldsFunc(v, func(r rune) bool { return r == ' ' || r == '\t' || r == '\n' || r == '\r' }), []byte(" "))
+}
+
+// collapsed reports whether there is no white space to take off.
+func collapsed(v []byte) bool {
+	space := true // so that one in front is seen
+	for _, b := range v {
+		if b > ' ' {
+			space = false
+			continue
+		}
+		if b != ' ' || space {
+			return false
+		}
+		space = true
+	}
+	return !space || len(v) == 0
 }
 
 func digits(v []byte) int {

@@ -68,16 +68,8 @@ func validate(r io.Reader, mode Mode, visit visitor, findings *Findings, token f
 	v := &validator{s: scan.New(r, scan.DefaultLimits), mode: mode, visit: visit, findings: findings}
 	for {
 		k, err := v.s.Next()
-		if err == io.EOF {
-			return v, nil
-		}
-		var syntax *scan.SyntaxError
-		if errors.As(err, &syntax) {
-			findings.Add(Finding{Code: XMLSyntax, Severity: Error, Line: syntax.Line, Path: v.path(), Found: fmt.Sprintf("column %d: %s", syntax.Column, syntax.Why)})
-			return v, nil
-		}
 		if err != nil {
-			return v, err
+			return v, v.ends(err)
 		}
 		switch k {
 		case scan.Start:
@@ -97,6 +89,20 @@ func validate(r io.Reader, mode Mode, visit visitor, findings *Findings, token f
 			return v, nil
 		}
 	}
+}
+
+// ends takes the error with which scanning ended: that a document is not well-formed is a
+// finding.
+func (v *validator) ends(err error) error {
+	var syntax *scan.SyntaxError
+	switch {
+	case err == io.EOF:
+		return nil
+	case errors.As(err, &syntax):
+		v.findings.Add(Finding{Code: XMLSyntax, Severity: Error, Line: syntax.Line, Path: v.path(), Found: fmt.Sprintf("column %d: %s", syntax.Column, syntax.Why)})
+		return nil
+	}
+	return err
 }
 
 // root finds version and message; false when nothing more can be said.
