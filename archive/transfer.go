@@ -325,11 +325,31 @@ func (d *transferDeposit) addObject(out *draft, u *seda.Unit, o seda.UnitObject)
 		given.SystemID = newID(objectID)
 		out.desc.Physical = append(out.desc.Physical, DescribedPhysical{ID: given.SystemID, Usage: declared.Usage, Group: group, GroupXML: o.Group, XMLID: declared.ID, SEDA: string(o.XML)})
 	} else {
-		named := out.add(declared.Usage, d.content(o.Index))
+		content := d.content(o.Index)
+		if declared.Inline {
+			if content, o.XML = d.inline(o); content == nil {
+				return
+			}
+		}
+		named := out.add(declared.Usage, content)
 		named.Group, named.GroupXML, named.XMLID, named.SEDA = group, o.Group, declared.ID, string(o.XML)
 		given.SystemID = named.ID
 	}
 	d.objects[o.Index] = given
+}
+
+// inline is content that the manifest itself carries, and the declaration without it.
+func (d *transferDeposit) inline(o seda.UnitObject) (*Content, []byte) {
+	declared := &d.t.Objects[o.Index]
+	xml, content, err := seda.SplitAttachment(o.XML)
+	if err != nil {
+		d.find(seda.Finding{Code: seda.ValueInvalid, Severity: seda.Error, Line: declared.Line, ID: declared.ID, Expected: "base64Binary", Found: err.Error()})
+		return nil, nil
+	}
+	for _, f := range seda.VerifyContent(declared, content) {
+		d.find(f)
+	}
+	return &Content{Filename: d.t.Filename(o.Index), Size: int64(len(content)), Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil }}, xml
 }
 
 // content is the file of a data object; its digest is held against the declared one as

@@ -3,6 +3,8 @@ package seda
 import (
 	"bytes"
 	"cmp"
+	"encoding/base64"
+	"fmt"
 	"slices"
 
 	"sae/seda/scan"
@@ -159,4 +161,30 @@ func appendEscaped(dst, p []byte, attribute bool) []byte {
 		}
 	}
 	return dst
+}
+
+// SplitAttachment takes the content out of a BinaryDataObject that carries it: what is
+// left of the XML has an empty Attachment.
+func SplitAttachment(xml []byte) (rest, content []byte, err error) {
+	s := scan.New(bytes.NewReader(xml), scan.DefaultLimits)
+	var text []byte
+	from, inside := 0, false
+	for {
+		k, err := s.Next()
+		if err != nil {
+			return nil, nil, fmt.Errorf("reading an Attachment: %w", err)
+		}
+		switch {
+		case k == scan.Start && s.Expanded(s.Name()).Local == "Attachment":
+			from, inside = int(s.Offset())+bytes.IndexByte(xml[s.Offset():], '>')+1, true
+		case k == scan.Text && inside:
+			text = append(text, bytes.Map(dropSpace, s.Text())...)
+		case k == scan.End && inside:
+			content, err := base64.StdEncoding.DecodeString(string(text))
+			if err != nil {
+				return nil, nil, fmt.Errorf("reading an Attachment: %w", err)
+			}
+			return append(slices.Clone(xml[:from]), xml[max(int(s.Offset()), from):]...), content, nil
+		}
+	}
 }

@@ -257,12 +257,14 @@ func isBase64(v []byte) bool {
 // base64Checker checks base64 that comes in pieces.
 type base64Checker struct {
 	n    int // characters so far, modulo 4
+	size int // bytes so far
 	pads int
 	last byte
 	bad  bool
 }
 
 func (c *base64Checker) write(p []byte) {
+	c.size += len(p)
 	for _, b := range p {
 		switch {
 		case b == ' ' || b == '\t' || b == '\n' || b == '\r':

@@ -124,7 +124,44 @@ func (t *Transfer) Verify(ctx context.Context, identify Identify) error {
 	}
 	close(jobs)
 	wg.Wait()
-	return errors.Join(ctx.Err(), failed)
+	if err := errors.Join(ctx.Err(), failed); err != nil {
+		return err
+	}
+	return t.verifyInline()
+}
+
+// verifyInline verifies content that is in the manifest itself.
+func (t *Transfer) verifyInline() error {
+	if t.Findings.Refused() || !slices.ContainsFunc(t.Objects, func(o Object) bool { return o.Inline }) {
+		return nil
+	}
+	return t.Walk(func(u *Unit) error {
+		for _, o := range u.Objects {
+			declared := &t.Objects[o.Index]
+			if !declared.Inline {
+				continue
+			}
+			_, content, err := SplitAttachment(o.XML)
+			if err != nil {
+				return err
+			}
+			for _, f := range VerifyContent(declared, content) {
+				t.Findings.Add(f)
+			}
+		}
+		return nil
+	})
+}
+
+// VerifyContent holds content against what is declared for it.
+func VerifyContent(o *Object, content []byte) []Finding {
+	d := NewDigester(o)
+	d.Write(content)
+	found := d.Findings("")
+	if o.Size >= 0 && o.Size != int64(len(content)) {
+		found = append(found, Finding{Code: SizeMismatch, Severity: Error, Line: o.Line, ID: o.ID, Expected: strconv.FormatInt(o.Size, 10), Found: strconv.Itoa(len(content))})
+	}
+	return found
 }
 
 // inPackageOrder gives the objects that have a file, as the files lie.

@@ -12,8 +12,12 @@ import (
 
 const xsiSpace = "http://www.w3.org/2001/XMLSchema-instance"
 
-// maxValue bounds the text of one element, in bytes; an Attachment has no bound.
-const maxValue = 10 << 20
+// maxValue bounds the text of one element, in bytes, maxAttachment that of an
+// Attachment: larger content is a file of the package.
+const (
+	maxValue      = 10 << 20
+	maxAttachment = 64 << 20
+)
 
 // frame is an open element.
 type frame struct {
@@ -463,6 +467,9 @@ func (v *validator) characters(p []byte) {
 	switch {
 	case f.typ == nil:
 	case f.base64 != nil && !f.null:
+		if n := f.base64.size; n <= maxAttachment && n+len(p) > maxAttachment {
+			v.find(ValueTooLong, Error, f.id, strconv.Itoa(maxAttachment), "")
+		}
 		f.base64.write(p)
 	case f.typ.simple != nil && !f.null:
 		if len(v.text)+len(p) > maxValue {
