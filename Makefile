@@ -4,8 +4,9 @@
 
 GO ?= go
 STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
-# What the tests hold our output against: openssl, BouncyCastle, unzip, shellcheck, poppler.
-PEERS = openssl libbcpkix-java default-jdk-headless unzip shellcheck poppler-utils
+# What the tests hold our output against: openssl, BouncyCastle, unzip, shellcheck, poppler,
+# libxml2, and the Library of Congress's BagIt reader.
+PEERS = openssl libbcpkix-java default-jdk-headless unzip shellcheck poppler-utils libxml2-utils python3-pip
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 .PHONY: all build test check peers bench fuzz
@@ -27,16 +28,18 @@ check:
 # Missing peers are installed where apt-get and the right to use it are there;
 # elsewhere their tests say what they miss and are skipped.
 peers:
-	@missing=; for c in openssl javac unzip shellcheck pdftotext; do command -v $$c >/dev/null || missing=1; done; \
+	@missing=; for c in openssl javac unzip shellcheck pdftotext xmllint pip3; do command -v $$c >/dev/null || missing=1; done; \
 	test -e /usr/share/java/bcpkix.jar || missing=1; \
 	if [ -n "$$missing" ] && command -v apt-get >/dev/null; then \
 		sudo=; [ "$$(id -u)" = 0 ] || sudo="sudo -n"; \
 		$$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq $(PEERS) >/dev/null \
 		|| echo "peers could not be installed; their tests will be skipped"; \
 	fi
+	@python3 -c 'import bagit' 2>/dev/null || pip3 install --quiet bagit 2>/dev/null || pip3 install --quiet --break-system-packages bagit \
+	|| echo "bagit could not be installed; its test will be skipped"
 
 bench:
-	$(GO) test -run '^$$' -bench . -benchtime 5x ./archive ./integrity/... ./archive/stream
+	$(GO) test -run '^$$' -bench . -benchtime 5x ./archive ./integrity/... ./archive/stream ./seda/...
 
 # Every fuzz target for a short time; FUZZTIME=10m for a long one.
 FUZZTIME ?= 20s

@@ -115,6 +115,8 @@ func schemaOf(v seda.Version) string {
 
 var contents = regexp.MustCompile(`(?s)<ArchiveUnit id="([^"]*)">\s*(?:<ArchiveUnitProfile.*?</ArchiveUnitProfile>)?\s*(<Management>.*?</Management>|<Management></Management>)?\s*(<Content>.*?</Content>)`)
 
+var comments = regexp.MustCompile(`(?s)<!--.*?-->`)
+
 // elements gives Management and Content of each unit of a manifest, in exclusive
 // canonical form, made by libxml2. White space between elements does not count.
 func elements(t testing.TB, doc []byte) map[string]string {
@@ -123,6 +125,7 @@ func elements(t testing.TB, doc []byte) map[string]string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	c14n = comments.ReplaceAllString(c14n, "") // canonical XML is without comments; libxml2's has them
 	out := map[string]string{}
 	for _, m := range contents.FindAllStringSubmatch(c14n, -1) {
 		out[m[1]] = m[2] + m[3]
