@@ -134,7 +134,7 @@ func (w whiteSpace) apply(v []byte) []byte {
 	case preserve:
 		return v
 	case replace:
-		if bytes.IndexAny(v, "\t\n\r") < 0 {
+		if !bytes.ContainsAny(v, "\t\n\r") {
 			return v
 		}
 		return bytes.Map(func(r rune) rune {

@@ -20,12 +20,11 @@ import (
 
 // Bag is a bag that is being written.
 type Bag struct {
-	dir      string
-	payload  map[string]*bytes.Buffer // manifest lines, by algorithm
-	files    int64
-	bytes    int64
-	open     *file
-	finished bool
+	dir     string
+	payload map[string]*bytes.Buffer // manifest lines, by algorithm
+	files   int64
+	bytes   int64
+	open    *file
 }
 
 var algorithms = []struct {
