@@ -1,9 +1,12 @@
 package archive
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -22,8 +25,7 @@ type operation struct {
 	stored bool             // counted in Archive.storing until it is taken from the queue
 	detail func(position) any
 	// records gives what to store, once it is known where the operation stands.
-	// They cannot fail: one operation must not spoil those that commit with it. They
-	// are called one by one, so that a large operation is not held twice in memory.
+	// They cannot fail: one operation must not spoil those that commit with it.
 	records []func(position) []record
 	// deletes are keys that go.
 	deletes []record
@@ -296,11 +298,18 @@ func (a *Archive) apply(t *tx, w *ledgerWriter, op *operation) (position, error)
 }
 
 func (a *Archive) applyRecords(t *tx, op *operation, pos position) error {
+	var all []record
 	for _, build := range op.records {
-		for _, r := range build(pos) {
-			if err := t.put(r.bucket, r.key, r.value); err != nil {
-				return err
-			}
+		all = append(all, build(pos)...)
+	}
+	// In their order: a bucket's page grows until the transaction ends, so that keys put
+	// into its middle would each move all behind them.
+	slices.SortStableFunc(all, func(x, y record) int {
+		return cmp.Or(cmp.Compare(x.bucket, y.bucket), bytes.Compare(x.key, y.key))
+	})
+	for _, r := range all {
+		if err := t.put(r.bucket, r.key, r.value); err != nil {
+			return err
 		}
 	}
 	for _, r := range op.deletes {
