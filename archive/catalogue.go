@@ -124,10 +124,15 @@ func openCatalogue(path string, readOnly bool) (*catalogue, error) {
 	return c, nil
 }
 
+// addressSpace is mapped for the file from the start. Beyond it bbolt maps anew while a
+// transaction commits, and copies all that the transaction holds each time. It is
+// address space alone, not memory.
+const addressSpace = 16 << 30
+
 func openBolt(path string, readOnly bool) (c *catalogue, err error) {
 	err = guard(path, func() error {
 		db, err := bbolt.Open(path, 0o600, &bbolt.Options{
-			Timeout: time.Second, FreelistType: bbolt.FreelistMapType, ReadOnly: readOnly, NoStatistics: true,
+			Timeout: time.Second, FreelistType: bbolt.FreelistMapType, ReadOnly: readOnly, NoStatistics: true, InitialMmapSize: addressSpace,
 		})
 		c = &catalogue{db: db, path: path}
 		return err

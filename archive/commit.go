@@ -299,8 +299,9 @@ func (a *Archive) apply(t *tx, w *ledgerWriter, op *operation) (position, error)
 
 func (a *Archive) applyRecords(t *tx, op *operation, pos position) error {
 	var all []record
-	for _, build := range op.records {
+	for i, build := range op.records {
 		all = append(all, build(pos)...)
+		op.records[i] = nil // what it was made of can go
 	}
 	// In their order: a bucket's page grows until the transaction ends, so that keys put
 	// into its middle would each move all behind them.

@@ -356,6 +356,9 @@ func (a *Archive) unitOperation(op *depositOp, d *draft) (func(position) []recor
 	if len(doc) > maxDescription {
 		return nil, &Refusal{Problems: []string{fmt.Sprintf("%s: %d bytes of metadata, more than %d", d.where, len(doc), maxDescription)}}
 	}
+	if s := d.desc.SEDA; s != nil { // it is in doc; a large transfer need not hold it twice
+		d.desc.SEDA = &Transferred{Fields: s.Fields}
+	}
 	salt := newSalt()
 	key := newKey()
 	unitItem, unitKeyN := int64(len(op.items)), uint64(len(op.keys))

@@ -188,21 +188,23 @@ func (d *transferDeposit) draftUnits() error {
 	for i := range d.owner {
 		d.owner[i] = -1
 	}
-	var units []*seda.Unit
+	var parents [][]int // of each draft, by index
 	err := d.t.Walk(func(u *seda.Unit) error {
-		units = append(units, u)
-		return d.attach(u)
-	})
-	if err != nil || d.t.Findings.Refused() {
-		return err
-	}
-	for _, u := range units {
+		if err := d.attach(u); err != nil {
+			return err
+		}
 		d.units[u.Index] = seda.Given{XMLID: u.ID, SystemID: d.system[u.Index]}
 		if u.Update == nil {
-			d.drafts = append(d.drafts, d.draft(u))
+			d.drafts, parents = append(d.drafts, d.draft(u)), append(parents, u.Parents)
+		}
+		return nil
+	})
+	for i, above := range parents { // now that attached units are known
+		for _, p := range above {
+			d.drafts[i].desc.Parents = append(d.drafts[i].desc.Parents, d.system[p])
 		}
 	}
-	return nil
+	return err
 }
 
 // attach finds the unit of the archive that a unit of the transfer says it is.
@@ -262,9 +264,6 @@ func (d *transferDeposit) draft(u *seda.Unit) draft {
 		SEDA: &Transferred{Version: h.Version.String(), XMLID: u.ID, Profile: u.Profile, Management: string(u.Management), Content: string(u.Content),
 			Rules: u.Rules, Fields: u.Fields},
 	}}
-	for _, p := range u.Parents {
-		out.desc.Parents = append(out.desc.Parents, d.system[p])
-	}
 	if len(u.Parents) == 0 {
 		out.desc.SEDA.Defaults = d.t.Rules
 	}
