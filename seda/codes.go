@@ -23,7 +23,6 @@ const (
 	RefUnresolved     Code = "REF_UNRESOLVED"
 	RefKind           Code = "REF_KIND"
 	UnitCycle         Code = "UNIT_CYCLE"
-	UnitGroups        Code = "UNIT_GROUPS"
 	GroupOrphan       Code = "GROUP_ORPHAN"
 	GroupEmpty        Code = "GROUP_EMPTY"
 	UsageInvalid      Code = "USAGE_INVALID"
@@ -47,10 +46,8 @@ const (
 	DateOrder         Code = "DATE_ORDER"
 	DateRange         Code = "DATE_RANGE"
 	RuleUnknown       Code = "RULE_UNKNOWN"
-	RuleCategory      Code = "RULE_CATEGORY"
 	AgreementMissing  Code = "AGREEMENT_MISSING"
 	AgreementUnknown  Code = "AGREEMENT_UNKNOWN"
-	AgencyMissing     Code = "AGENCY_MISSING"
 	AgencyUnknown     Code = "AGENCY_UNKNOWN"
 	HoldDates         Code = "HOLD_DATES"
 	HoldEnd           Code = "HOLD_END"
@@ -87,7 +84,6 @@ var sentences = map[Code]struct{ fr, en string }{
 	RefUnresolved:     {"La référence {found} ne désigne rien dans le document.", "The reference {found} points to nothing in the document."},
 	RefKind:           {"La référence {found} doit désigner {expected}.", "The reference {found} must point to {expected}."},
 	UnitCycle:         {"L'unité d'archives {id} se contient elle-même : {found}.", "The archive unit {id} contains itself: {found}."},
-	UnitGroups:        {"L'unité d'archives {id} désigne plusieurs groupes d'objets : {found}.", "The archive unit {id} refers to several object groups: {found}."},
 	GroupOrphan:       {"L'objet ou le groupe d'objets {id} n'est rattaché à aucune unité d'archives.", "The data object or group {id} belongs to no archive unit."},
 	GroupEmpty:        {"Le groupe d'objets {id} ne contient aucun objet.", "The object group {id} holds no data object."},
 	UsageInvalid:      {"L'usage « {found} » n'est pas connu ; attendu : {expected}.", "The usage \"{found}\" is not known; expected: {expected}."},
@@ -111,10 +107,8 @@ var sentences = map[Code]struct{ fr, en string }{
 	DateOrder:         {"La date de fin {found} est antérieure à la date de début {expected}.", "The end date {found} is before the start date {expected}."},
 	DateRange:         {"La date {found} n'est pas vraisemblable ; attendu : {expected}.", "The date {found} is not plausible; expected: {expected}."},
 	RuleUnknown:       {"La règle {found} n'est pas connue du service d'archives.", "The rule {found} is not known to the archive."},
-	RuleCategory:      {"La règle {found} n'est pas de la catégorie {expected}.", "The rule {found} is not of the category {expected}."},
 	AgreementMissing:  {"Le bordereau ne nomme pas d'accord de versement (ArchivalAgreement).", "The manifest names no ArchivalAgreement."},
 	AgreementUnknown:  {"L'accord de versement « {found} » n'est pas connu ; connus : {expected}.", "The archival agreement \"{found}\" is not known; known: {expected}."},
-	AgencyMissing:     {"Le service producteur (OriginatingAgencyIdentifier) n'est pas nommé.", "The originating agency (OriginatingAgencyIdentifier) is not named."},
 	AgencyUnknown:     {"Le service « {found} » n'est pas connu ; connus : {expected}.", "The agency \"{found}\" is not known; known: {expected}."},
 	HoldDates:         {"La date de fin du gel {found} est antérieure à sa date de début {expected}.", "The end date {found} of the hold is before its start date {expected}."},
 	HoldEnd:           {"La règle de gel {found} a une durée : HoldEndDate n'est pas permis.", "The hold rule {found} has a duration: HoldEndDate is not allowed."},

@@ -30,6 +30,7 @@ type depositFlags struct {
 	receipt   string
 	waitSeal  bool
 	reply     string
+	ack       string
 	plain     bool
 }
 
@@ -96,6 +97,7 @@ scan.pages, paper.location, paper.physicalId, paper.pages, custom.NAME.`,
 	f.StringVar(&d.filesFrom, "files-from", "", "read further PATHs from a file, one a line; - is standard input")
 	f.StringVar(&d.receipt, "receipt", "", "write the receipt (C2SP tlog-proof) to this file")
 	f.StringVar(&d.reply, "reply", "", "SEDA: write the ArchiveTransferReply to this file, also when the transfer is refused")
+	f.StringVar(&d.ack, "acknowledgement", "", "SEDA: write the Acknowledgement of receipt to this file")
 	f.BoolVar(&d.plain, "plain", false, "deposit a SEDA transfer as the file or folder it is, without reading it")
 	f.BoolVar(&d.waitSeal, "wait-seal", false, "seal before returning; exit 1 when no authority answers, the deposit stays")
 	return cmd

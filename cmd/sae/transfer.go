@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"time"
 
 	"sae/archive"
 	"sae/seda"
@@ -24,16 +25,16 @@ func (c *cli) depositSEDA(ctx context.Context, d *depositFlags, paths []string) 
 	}
 	switch {
 	case transfers == 0:
-		if d.reply != "" {
-			return true, usagef("--reply is for SEDA transfers; no PATH is one")
+		if d.reply != "" || d.ack != "" {
+			return true, usagef("--reply and --acknowledgement are for SEDA transfers; no PATH is one")
 		}
 		return false, nil
 	case transfers < len(paths):
 		return true, usagef("%d of the %d paths are SEDA transfers; deposit them apart, or all as they are with --plain", transfers, len(paths))
 	case len(paths) > 1 && !d.each:
 		return true, usagef("%d SEDA transfers: each is a deposit of its own; give --each", len(paths))
-	case len(paths) > 1 && d.reply != "":
-		return true, usagef("--reply is for one transfer, %d were given", len(paths))
+	case len(paths) > 1 && (d.reply != "" || d.ack != ""):
+		return true, usagef("--reply and --acknowledgement are for one transfer, %d were given", len(paths))
 	}
 	other := d.flags
 	other.Subject = ""
@@ -78,6 +79,11 @@ func (c *cli) depositTransfer(ctx context.Context, a *archive.Archive, d *deposi
 	if out == nil {
 		return fmt.Errorf("depositing %s: %w", path, err)
 	}
+	if d.ack != "" {
+		if err2 := acknowledge(d.ack, out); err2 != nil {
+			return errors.Join(err, fmt.Errorf("writing the acknowledgement: %w", err2))
+		}
+	}
 	if d.reply != "" {
 		if err2 := writeFile(d.reply, out.Reply); err2 != nil {
 			return errors.Join(err, fmt.Errorf("writing the reply: %w", err2))
@@ -87,6 +93,18 @@ func (c *cli) depositTransfer(ctx context.Context, a *archive.Archive, d *deposi
 		return err2
 	}
 	return errSaid // the findings have said it
+}
+
+// acknowledge writes that a transfer was received, whatever became of it.
+func acknowledge(file string, out *archive.TransferOutcome) error {
+	h := &out.Header
+	id := out.Operation
+	if id == "" {
+		id = "refused-" + time.Now().UTC().Format("20060102T150405.000Z")
+	}
+	m := seda.Message{Name: "Acknowledgement", Version: h.Version, Identifier: "ack-" + id, Date: time.Now(), Received: h.Identifier,
+		Sender: h.ArchivalAgency, Receiver: h.TransferringAgency}
+	return writeNew(file, m.Write)
 }
 
 // transferJSON is the JSON of a transfer.
