@@ -234,7 +234,7 @@ func (a *Archive) proveKeyPair(path string) error {
 		_, err = integrity.ParseCheckpoint(signed, a.verifier)
 	}
 	if err != nil {
-		return &DamagedError{What: "ledger key", Where: path, Why: "does not sign what " + ledgerPubFile + " verifies for origin " + a.config.Origin}
+		return &DamagedError{What: "ledger key", Where: path, Why: "does not sign what " + ledgerPubFile + " verifies for the origin that " + ConfigName + " gives, " + a.config.Origin}
 	}
 	return nil
 }

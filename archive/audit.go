@@ -73,6 +73,7 @@ func (a *Archive) Audit(ctx context.Context, agent string, o AuditOptions) (*Aud
 	au.report.Sample = o.Sample
 	au.catalogue()
 	au.keyFiles()
+	au.tenants()
 	au.evidence()
 	if err := au.leaves(ctx); err != nil {
 		return nil, fmt.Errorf("auditing: %w", err)
@@ -131,6 +132,28 @@ func (au *audit) catalogue() {
 	}))
 	_, err := a.VerifyLedger(true)
 	au.findErr("ledger", a.cat.path, err)
+}
+
+// tenants wants the configuration to name every tenant that has units: those of another
+// could not be found.
+func (au *audit) tenants() {
+	lost := map[string]bool{}
+	err := au.a.cat.view(func(t *tx) error {
+		return t.scan(bktUnit, nil, nil, func(_, v []byte) (bool, error) {
+			var r unitRecord
+			_, err := decodeRecord(v, &r)
+			if err == nil {
+				if _, unknown := au.a.config.tenant(r.Tenant); unknown != nil {
+					lost[r.Tenant] = true
+				}
+			}
+			return true, nil // a record that cannot be read is found with its leaf
+		})
+	})
+	au.findErr("catalogue", au.a.cat.path, err)
+	for id := range lost {
+		au.find(Finding{What: "configuration", Where: filepath.Join(au.a.dir, ConfigName), Why: fmt.Sprintf("it does not name tenant %s, which has units", id)})
+	}
 }
 
 // keyFiles reads again what opening has not: both places of each slot, the

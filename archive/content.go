@@ -20,6 +20,7 @@ type Content struct {
 	Filename string // name without folder
 	Size     int64  // -1 when not known beforehand; held against what is read
 	SHA256   string // hex, when the depositor declares it; held against what is read
+	Place    int    // contents are read in this order: as they lie in a package, say
 	Open     func() (io.ReadCloser, error)
 }
 

@@ -112,6 +112,9 @@ func checkDamage(t *testing.T, good, rel string, d damage, want string) {
 	if names(said, rel) || got == want {
 		return
 	}
+	if rel == ConfigName && (said != "" || strings.HasPrefix(d.name, "byte")) {
+		return // a person may edit it, and give other names: what is then wrong is what is named
+	}
 	t.Errorf("%s, %s: not named, and the answers differ:\n%s\n%s", rel, d.name, said, got)
 }
 

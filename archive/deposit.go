@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -8,6 +9,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -261,7 +263,6 @@ func (a *Archive) storeContents(ctx context.Context, drafts []draft, workers int
 			progress(n)
 		}
 	}
-	type place struct{ draft, object int }
 	next := make(chan place)
 	var wg sync.WaitGroup
 	for range min(workers, len(drafts)) {
@@ -277,16 +278,30 @@ func (a *Archive) storeContents(ctx context.Context, drafts []draft, workers int
 			}
 		})
 	}
-	for i := range drafts {
-		for j := range drafts[i].objects {
-			if ctx.Err() == nil {
-				next <- place{i, j}
-			}
+	for _, p := range placesOf(drafts) {
+		if ctx.Err() != nil {
+			break
 		}
+		next <- p
 	}
 	close(next)
 	wg.Wait()
 	return context.Cause(ctx)
+}
+
+// place is an object of a draft.
+type place struct{ draft, object int }
+
+// placesOf gives the objects of drafts in the order in which their sources lie.
+func placesOf(drafts []draft) (out []place) {
+	for i := range drafts {
+		for j := range drafts[i].objects {
+			out = append(out, place{i, j})
+		}
+	}
+	at := func(p place) int { return drafts[p.draft].objects[p.object].content.Place }
+	slices.SortStableFunc(out, func(x, y place) int { return cmp.Compare(at(x), at(y)) })
+	return out
 }
 
 // take puts stored content into the draft's description.

@@ -271,6 +271,18 @@ func (e *export) name() error {
 	return nil
 }
 
+// unique is an XML id that nothing else in the export has.
+func (e *export) unique(id string) string {
+	for _, scope := range e.scopes {
+		for _, used := range scope {
+			if used == id {
+				return e.unique("sae-" + id)
+			}
+		}
+	}
+	return id
+}
+
 // all are the units, and those that only lend objects.
 func (e *export) all() []*Unit {
 	out := slices.Clone(e.units)
@@ -545,7 +557,7 @@ func plain(u *Unit) *seda.Plain {
 // proofs adds a bundle of each unit, described by a unit of its own below one that holds
 // them all.
 func (e *export) proofs() error {
-	above := seda.ExportUnit{XMLID: "proofs", Plain: &seda.Plain{Level: "OtherLevel", Title: "Preuves d'intégrité de " + e.op}}
+	above := seda.ExportUnit{XMLID: e.unique("proofs"), Plain: &seda.Plain{Level: "OtherLevel", Title: "Preuves d'intégrité de " + e.op}}
 	var below []seda.ExportUnit
 	for _, u := range e.units {
 		name := "Proofs/" + u.Unit + ".asice"

@@ -5,9 +5,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"html"
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -82,11 +84,17 @@ func searchText(d *Description) string {
 	for _, o := range d.Objects {
 		parts = append(parts, o.Filename)
 	}
+	if d.SEDA != nil {
+		parts = append(parts, html.UnescapeString(tags.ReplaceAllString(d.SEDA.Content, " ")))
+	}
 	for _, k := range slices.Sorted(maps.Keys(d.Custom)) {
 		parts = append(parts, d.Custom[k])
 	}
 	return strings.Join(parts, "\n")
 }
+
+// tags are what is not text in XML that was checked when it was archived.
+var tags = regexp.MustCompile(`<[^>]*>`)
 
 // asWords lets the words of a file name, or of a reference, be found each alone.
 var asWords = strings.NewReplacer("_", " ", "-", " ", ".", " ", "/", " ")

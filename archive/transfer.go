@@ -357,7 +357,7 @@ func (d *transferDeposit) content(object int) *Content {
 	file := d.t.FileOf(object)
 	f, _ := d.in.Package.File(file)
 	name := d.t.Filename(object)
-	return &Content{Filename: name, Size: f.Size, Open: func() (io.ReadCloser, error) {
+	return &Content{Filename: name, Size: f.Size, Place: d.t.Place(object), Open: func() (io.ReadCloser, error) {
 		r, err := d.in.Package.Open(file)
 		if err != nil {
 			return nil, err

@@ -207,6 +207,14 @@ func (t *Transfer) Filename(object int) string {
 	return "content"
 }
 
+// Place is where the file of an object lies among the files of the package, -1 for none.
+func (t *Transfer) Place(object int) int {
+	if i, ok := t.Package.byName[t.FileOf(object)]; ok {
+		return i
+	}
+	return -1
+}
+
 // FileOf gives the file of an object, "" for none.
 func (t *Transfer) FileOf(object int) string {
 	if t.files == nil {
@@ -320,7 +328,11 @@ func Recognise(path string) string {
 		return ""
 	}
 	defer r.Close()
-	s := scan.New(r, scan.DefaultLimits)
+	head := make([]byte, 1)
+	if _, err := io.ReadFull(r, head); err != nil || bytes.IndexByte([]byte("< \t\r\n\xef\xfe\xff"), head[0]) < 0 {
+		return "" // no XML begins so
+	}
+	s := scan.New(io.MultiReader(bytes.NewReader(head), r), scan.DefaultLimits)
 	if k, err := s.Next(); err != nil || k != scan.Start {
 		return ""
 	}
