@@ -92,6 +92,24 @@ func TestLongCycle(t *testing.T) {
 	}
 }
 
+// TestManyWarnings: however many there are, all is read, and it is accepted.
+func TestManyWarnings(t *testing.T) {
+	var units strings.Builder
+	const n = 3 * maxFindings
+	for i := range n {
+		fmt.Fprintf(&units, `<ArchiveUnit id="u%d"><Content><Title>t</Title><Free/></Content></ArchiveUnit>`, i)
+	}
+	var fs Findings
+	c, err := checkManifest(strings.NewReader(transferOf("", units.String())), Options{}, &fs)
+	if err != nil || fs.Refused() || c.counts.Units != n || fs.Warnings != n || len(fs.List) != maxFindings || !fs.Truncated() {
+		t.Error(err, fs.Errors, fs.Warnings, len(fs.List), c.counts)
+	}
+	fs = Findings{}
+	if _, err := checkManifest(strings.NewReader(transferOf("", units.String())), Options{Mode: Strict}, &fs); err != nil || fs.Errors != maxFindings {
+		t.Error(err, fs.Errors)
+	}
+}
+
 // writeZip makes a zip of names and contents, in their order.
 func writeZip(t *testing.T, members ...string) string {
 	t.Helper()

@@ -105,28 +105,33 @@ func ParseMode(s string) (Mode, error) {
 	return 0, fmt.Errorf("mode %q: want strict or tolerant", s)
 }
 
-// maxFindings bounds a report: a document that is wrong everywhere is not read to its
-// end for ever longer lists.
+// maxFindings bounds a report, of errors and of warnings each: a document that is wrong
+// everywhere is not read to its end for ever longer lists.
 const maxFindings = 10_000
 
 // Findings collects findings, in the order in which they were made.
 type Findings struct {
-	List   []Finding
-	Errors int
-	Full   bool // more were made than are kept
+	List     []Finding
+	Errors   int
+	Warnings int
+	Full     bool // there are as many errors as are kept: reading ends
 }
 
 // Add adds one.
 func (fs *Findings) Add(f Finding) {
+	n := &fs.Warnings
 	if f.Severity == Error {
-		fs.Errors++
+		n = &fs.Errors
 	}
-	if len(fs.List) == maxFindings {
-		fs.Full = true
-		return
+	*n++
+	if *n <= maxFindings {
+		fs.List = append(fs.List, f)
 	}
-	fs.List = append(fs.List, f)
+	fs.Full = fs.Errors >= maxFindings
 }
+
+// Truncated reports whether more findings were made than are kept.
+func (fs *Findings) Truncated() bool { return fs.Errors+fs.Warnings > len(fs.List) || fs.Full }
 
 // Refused reports whether there is an Error among them.
 func (fs *Findings) Refused() bool { return fs.Errors > 0 }

@@ -120,7 +120,7 @@ func checkPackage(ctx context.Context, file string, o seda.Options, findings *se
 	for _, f := range t.Findings.List {
 		findings.Add(f)
 	}
-	findings.Full = findings.Full || t.Findings.Full
+	findings.Errors, findings.Warnings = max(findings.Errors, t.Findings.Errors), max(findings.Warnings, t.Findings.Warnings)
 	return t, nil
 }
 
@@ -139,8 +139,8 @@ func applySchema(file string, p *seda.Package, findings *seda.Findings) error {
 
 func (c *cli) printCheck(file string, mode seda.Mode, t *seda.Transfer, fs *seda.Findings) error {
 	if c.json {
-		out := sedaJSON{File: file, Acceptable: !fs.Refused(), Mode: mode.String(), Errors: fs.Errors, Warnings: len(fs.List) - min(fs.Errors, len(fs.List)),
-			Truncated: fs.Full, Findings: []findingJSON{}}
+		out := sedaJSON{File: file, Acceptable: !fs.Refused(), Mode: mode.String(), Errors: fs.Errors, Warnings: fs.Warnings,
+			Truncated: fs.Truncated(), Findings: []findingJSON{}}
 		if t != nil {
 			out.Version, out.Header, out.Counts = t.Header.Version.String(), &t.Header, &t.Counts
 		}
@@ -156,14 +156,14 @@ func (c *cli) printCheck(file string, mode seda.Mode, t *seda.Transfer, fs *seda
 	for _, f := range fs.List {
 		c.printFinding(f)
 	}
-	if fs.Full {
+	if fs.Truncated() {
 		c.printf("more findings were made than are shown\n")
 	}
 	verdict := "acceptable"
 	if fs.Refused() {
 		verdict = "refused"
 	}
-	c.printf("%s: %s, %d errors, %d warnings\n", file, verdict, fs.Errors, len(fs.List)-min(fs.Errors, len(fs.List)))
+	c.printf("%s: %s, %d errors, %d warnings\n", file, verdict, fs.Errors, fs.Warnings)
 	return nil
 }
 

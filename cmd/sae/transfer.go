@@ -143,8 +143,7 @@ func (c *cli) printTransfer(path string, d *depositFlags, out *archive.TransferO
 	for _, f := range out.Findings.List {
 		c.printFinding(f)
 	}
-	errs := out.Findings.Errors
-	warnings := len(out.Findings.List) - min(errs, len(out.Findings.List))
+	errs, warnings := out.Findings.Errors, out.Findings.Warnings
 	if !accepted {
 		c.printf("%s: refused, nothing was archived: %d errors, %d warnings\n", path, errs, warnings)
 		return nil
