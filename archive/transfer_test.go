@@ -144,6 +144,28 @@ func TestTransfersComeBack(t *testing.T) {
 	if testing.Short() {
 		paths = paths[:10]
 	}
+	dialect, _ := filepath.Glob(filepath.Join(samples, "samples-vitam-dialect", "*.zip"))
+	for _, path := range dialect {
+		p := openTransfer(t, path)
+		in, err := a.DepositTransfer(context.Background(), "test", Transfer{Package: p})
+		if errors.Is(err, ErrRefused) {
+			continue // cut, or attached to a unit that is not there
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := seda.ParseVersion(in.Header.Version.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		file, _ := exportTo(t, a, ExportRequest{IDs: []string{in.Operation}, Message: "ArchiveTransfer", Version: v})
+		got := elements(t, manifest(t, openTransfer(t, file)))
+		for id, e := range elements(t, manifest(t, p)) {
+			if got[id] != e {
+				t.Errorf("%s: unit %s came back as\n%s\nnot\n%s", path, id, got[id], e)
+			}
+		}
+	}
 	for _, path := range paths {
 		p := openTransfer(t, path)
 		in, err := a.DepositTransfer(context.Background(), "test", Transfer{Package: p})

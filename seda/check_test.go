@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -179,6 +180,13 @@ func TestPackages(t *testing.T) {
 		if got := Recognise(path); got != "ArchiveTransfer" {
 			t.Errorf("%s: recognised as %q", name, got)
 		}
+	}
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := Recognise(pipe); got != "" {
+		t.Errorf("a pipe is recognised as %q", got)
 	}
 	for _, not := range []string{"", "plain text", "%PDF-1.7", "PK\x03\x04 not a zip", "<html/>"} {
 		if got := Recognise(save(t, []byte(not))); got != "" {

@@ -120,10 +120,13 @@ func OpenPackage(path string, findings *Findings) (*Package, error) {
 		return nil, err
 	}
 	b := &packager{p: &Package{byName: map[string]int{}}, findings: findings}
-	if info.IsDir() {
+	switch {
+	case info.IsDir():
 		err = b.folder(path)
-	} else {
+	case info.Mode().IsRegular():
 		err = b.file(path)
+	default: // opening a pipe would wait for who writes to it
+		err = &packageError{"neither a file nor a folder: " + info.Mode().Type().String()}
 	}
 	var bad *packageError
 	if errors.As(err, &bad) {
