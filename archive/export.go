@@ -8,7 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -70,13 +70,11 @@ func (a *Archive) Export(ctx context.Context, agent string, r ExportRequest, w F
 	if a.readOnly {
 		return nil, ErrReadOnly
 	}
-	e := &export{a: a, ctx: ctx, r: r, seen: map[string]int{}, object: map[string]bool{}, files: w, op: newID(opID)}
+	e := &export{a: a, ctx: ctx, r: r, seen: map[string]int{}, files: w, op: newID(opID)}
 	if err := a.cat.view(e.gather); err != nil {
 		return nil, err
 	}
-	if err := e.name(); err != nil {
-		return nil, err
-	}
+	e.name()
 	if err := e.write(); err != nil {
 		return nil, fmt.Errorf("exporting: %w", err)
 	}
@@ -86,7 +84,7 @@ func (a *Archive) Export(ctx context.Context, agent string, r ExportRequest, w F
 	}
 	op := &operation{
 		id:    e.op,
-		entry: integrity.Entry{Kind: integrity.Export, Tenant: e.units[0].Tenant, Agent: agentID(a.indexKey, agent), Agreement: ""},
+		entry: integrity.Entry{Kind: integrity.Export, Tenant: e.units[0].Tenant, Agent: agentID(a.indexKey, agent)},
 		detail: func(position) any {
 			return integrity.ExportDetail{Message: r.Message, Units: int64(len(e.units)), Objects: int64(len(e.out.Objects)), Bytes: e.bytes, Root: tree.Items().Root}
 		},
@@ -106,8 +104,7 @@ type export struct {
 	r      ExportRequest
 	op     string
 	units  []*Unit
-	seen   map[string]int // index of a unit
-	object map[string]bool
+	seen   map[string]int   // index of a unit
 	shared map[string]*Unit // owners of shared objects that are not exported themselves
 	files  Files
 	out    seda.Export
@@ -236,7 +233,7 @@ func (e *export) severalTransfers() error {
 
 // name gives every unit, group and object its XML id: the one it was transferred with, when
 // all came by one transfer, else its identifier in the archive.
-func (e *export) name() error {
+func (e *export) name() {
 	e.scopes = map[string]map[string]string{}
 	for _, u := range e.all() {
 		scope := e.scopes[u.Operation]
@@ -268,7 +265,6 @@ func (e *export) name() error {
 			}
 		}
 	}
-	return nil
 }
 
 // unique is an XML id that nothing else in the export has.
@@ -286,18 +282,9 @@ func (e *export) unique(id string) string {
 // all are the units, and those that only lend objects.
 func (e *export) all() []*Unit {
 	out := slices.Clone(e.units)
-	for _, id := range sortedKeys(e.shared) {
+	for _, id := range slices.Sorted(maps.Keys(e.shared)) {
 		out = append(out, e.shared[id])
 	}
-	return out
-}
-
-func sortedKeys(m map[string]*Unit) []string {
-	var out []string
-	for k := range m {
-		out = append(out, k)
-	}
-	slices.Sort(out)
 	return out
 }
 
@@ -391,7 +378,7 @@ func (e *export) binary(u *Unit, o *DescribedObject) error {
 	if !e.wants(o.Usage) || !e.lent(u, o.ID) {
 		return nil
 	}
-	name := "Content/" + o.ID + extension(o.Filename)
+	name := "Content/" + o.ID + seda.Extension(strings.ToLower(o.Filename))
 	out := seda.ExportObject{XMLID: o.ID, SystemID: o.ID, GroupID: o.Group, Usage: o.Usage, URI: name, Algorithm: "SHA-256", Digest: o.SHA256, Size: o.Size,
 		Format: o.Format.PUID, MIME: o.Format.MIME, Filename: o.Filename}
 	if o.SEDA != "" {
@@ -430,20 +417,6 @@ func (e *export) lent(u *Unit, object string) bool {
 		}
 	}
 	return false
-}
-
-// extension is the extension of a file name, when it is a plain one.
-func extension(name string) string {
-	ext := strings.ToLower(filepath.Ext(name))
-	for _, r := range strings.TrimPrefix(ext, ".") {
-		if (r < 'a' || r > 'z') && (r < '0' || r > '9') {
-			return ""
-		}
-	}
-	if len(ext) < 2 || len(ext) > 11 {
-		return ""
-	}
-	return ext
 }
 
 func (e *export) physical(u *Unit, o *DescribedPhysical) {

@@ -130,24 +130,12 @@ func (d *transferDeposit) schema() error {
 	if err != nil {
 		return &DamagedError{What: "configuration", Where: "seda-schemas", Err: err}
 	}
-	r, err := d.in.Package.Open(d.in.Package.Manifest)
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	return s.Validate(r, &d.t.Findings)
+	return s.ValidateManifest(d.in.Package, &d.t.Findings)
 }
 
 // referential is what a tenant knows.
 func (t *Tenant) referential() seda.Referential {
-	accepts := func(what string) bool {
-		for _, a := range t.AcceptUnknown {
-			if a == what {
-				return true
-			}
-		}
-		return false
-	}
+	accepts := func(what string) bool { return slices.Contains(t.AcceptUnknown, what) }
 	out := seda.Referential{}
 	if !accepts("agreements") {
 		out.Agreement = func(id string) (bool, string) {

@@ -102,7 +102,6 @@ const (
 	actDate
 	actComment
 	actAgreement
-	actAgency
 	actOrganization
 	actOriginating
 	actSubmission
@@ -159,7 +158,6 @@ var actions = func() map[string]action {
 	for _, m := range messages {
 		t := m + "Type"
 		out[t+"/Date"], out[t+"/MessageIdentifier"], out[t+"/Comment"], out[t+"/ArchivalAgreement"] = actDate, actIdentifier, actComment, actAgreement
-		out[t+"/ArchivalAgency"], out[t+"/TransferringAgency"] = actAgency, actAgency
 	}
 	return out
 }()
@@ -218,7 +216,6 @@ type openUnit struct {
 
 type openRule struct {
 	category, id, start string
-	line                int
 }
 
 func newChecker(o Options) *checker {
@@ -416,7 +413,7 @@ func (c *checker) value(v *validator, f *frame, value []byte) {
 		c.top().ends = string(value)
 		c.checkYear(v, value)
 	case actRule:
-		c.rule.id, c.rule.start, c.rule.line = string(value), "", v.s.Line()
+		c.rule.id, c.rule.start = string(value), ""
 		c.checkRule(v)
 	case actRuleStart:
 		c.rule.start = string(value)

@@ -159,7 +159,7 @@ func (c *compiler) declare(words []string) {
 		c.parts[name] = body[1:]
 		return
 	}
-	if body[0] == ":" && !strings.HasPrefix(strings.Join(body, " "), "@") && !slices.ContainsFunc(body, func(w string) bool { return strings.HasPrefix(w, "@") }) {
+	if body[0] == ":" && !slices.ContainsFunc(body, func(w string) bool { return strings.HasPrefix(w, "@") }) {
 		c.simple(name, c.guarded(body[1:]))
 		return
 	}

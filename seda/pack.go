@@ -503,7 +503,7 @@ func (p *packing) object(i int, u *packUnit) (*ExportObject, error) {
 		return nil, err
 	}
 	out := &ExportObject{XMLID: fmt.Sprintf("BDO%d", i+1), Group: fmt.Sprintf("DOG%d", i+1), Usage: "BinaryMaster_1", Algorithm: "SHA-512", Filename: path.Base(u.file),
-		URI: fmt.Sprintf("Content/BDO%d%s", i+1, plainExtension(u.file))}
+		URI: fmt.Sprintf("Content/BDO%d%s", i+1, Extension(u.file))}
 	if p.r.Identify != nil {
 		out.Format = p.r.Identify(f, info.Size(), u.file)
 	}
@@ -523,7 +523,8 @@ func (p *packing) object(i int, u *packUnit) (*ExportObject, error) {
 	return out, nil
 }
 
-func plainExtension(name string) string {
+// Extension is the extension of a file name, when it is a plain one: letters and digits.
+func Extension(name string) string {
 	ext := path.Ext(name)
 	if len(ext) < 2 || len(ext) > 11 || strings.Trim(ext[1:], "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") != "" {
 		return ""

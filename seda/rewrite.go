@@ -57,7 +57,7 @@ func (f Fragment) Rewrite(to Version) (out []byte, lost []string, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	err = r.element(r.from.types[f.Type], r.to.types[f.Type], "")
+	err = r.element(r.from.types[f.Type], r.to.types[f.Type])
 	return r.out, r.lost, err
 }
 
@@ -114,11 +114,8 @@ func (m *model) order(typ, name string) int {
 
 // element writes the element whose start tag was just read. from and to are its types, nil
 // for content that SEDA does not define.
-func (r *rewriter) element(from, to *complexType, as string) error {
+func (r *rewriter) element(from, to *complexType) error {
 	name := string(r.s.RawName())
-	if as != "" {
-		name = as
-	}
 	id := noID
 	r.out = append(append(r.out, '<'), name...)
 	for _, d := range r.s.Declarations() {
@@ -184,7 +181,7 @@ func (r *rewriter) attribute(name string, value []byte) {
 func (r *rewriter) child(from, to *complexType) error {
 	name := r.s.Expanded(r.s.Name())
 	if from == nil || name.Space != r.from.version.Namespace() {
-		return r.element(nil, nil, "")
+		return r.element(nil, nil)
 	}
 	decl := r.from.element(from.name, name.Local)
 	target := (*elementDecl)(nil)
@@ -193,7 +190,7 @@ func (r *rewriter) child(from, to *complexType) error {
 	}
 	switch {
 	case decl == nil && target == nil: // an extension, kept as it is
-		return r.element(nil, nil, "")
+		return r.element(nil, nil)
 	case target == nil && r.to != r.from:
 		r.lost = append(r.lost, name.Local)
 		return r.skip()
@@ -208,7 +205,7 @@ func (r *rewriter) child(from, to *complexType) error {
 		return r.unitReference(decl, target)
 	}
 	at := len(r.out)
-	if err := r.element(decl.typ, target.typ, ""); err != nil || r.to == r.from || target.typ.simple == nil || !bytes.HasSuffix(r.out, []byte("/>")) {
+	if err := r.element(decl.typ, target.typ); err != nil || r.to == r.from || target.typ.simple == nil || !bytes.HasSuffix(r.out, []byte("/>")) {
 		return err
 	}
 	if _, err := target.typ.simple.validate(nil); err != nil { // empty where the version wants a value
@@ -221,7 +218,7 @@ func (r *rewriter) child(from, to *complexType) error {
 // else by its identifier in the archive (RepositoryArchiveUnitPID).
 func (r *rewriter) unitReference(decl, target *elementDecl) error {
 	at := len(r.out)
-	if err := r.element(decl.typ, target.typ, ""); err != nil {
+	if err := r.element(decl.typ, target.typ); err != nil {
 		return err
 	}
 	if r.f.Rename(r.last) != "" || r.f.PID == nil {

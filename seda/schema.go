@@ -76,6 +76,16 @@ func (f *textFile) Stat() (fs.FileInfo, error) { return nil, fs.ErrInvalid }
 var locations = strings.NewReplacer(`"http://www.w3.org/2001/xml.xsd"`, `"xml.xsd"`, `"http://www.w3.org/1999/xlink.xsd"`, `"xlink.xsd"`,
 	`"http://www.w3.org/XML/2008/06/xlink.xsd"`, `"xlink.xsd"`)
 
+// ValidateManifest holds the manifest of a package against the schema.
+func (s *Schema) ValidateManifest(p *Package, findings *Findings) error {
+	r, err := p.Open(p.Manifest)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	return s.Validate(r, findings)
+}
+
 // Validate holds a document against the schema.
 func (s *Schema) Validate(r io.Reader, findings *Findings) error {
 	err := s.compiled.Validate(r)

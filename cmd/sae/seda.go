@@ -76,6 +76,14 @@ type findingJSON struct {
 	English string `json:"en"`
 }
 
+func findingsJSON(fs *seda.Findings) []findingJSON {
+	out := []findingJSON{}
+	for _, f := range fs.List {
+		out = append(out, findingJSON{f, f.Sentence(seda.French), f.Sentence(seda.English)})
+	}
+	return out
+}
+
 func (c *cli) sedaCheck(ctx context.Context, f *checkFlags, file string) error {
 	mode, err := seda.ParseMode(f.mode)
 	if err != nil {
@@ -89,7 +97,11 @@ func (c *cli) sedaCheck(ctx context.Context, f *checkFlags, file string) error {
 	if t != nil {
 		defer t.Package.Close()
 		if f.schema != "" {
-			if err := applySchema(f.schema, t.Package, &findings); err != nil {
+			s, err := seda.LoadSchema(f.schema)
+			if err == nil {
+				err = s.ValidateManifest(t.Package, &findings)
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -124,28 +136,12 @@ func checkPackage(ctx context.Context, file string, o seda.Options, findings *se
 	return t, nil
 }
 
-func applySchema(file string, p *seda.Package, findings *seda.Findings) error {
-	s, err := seda.LoadSchema(file)
-	if err != nil {
-		return err
-	}
-	r, err := p.Open(p.Manifest)
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	return s.Validate(r, findings)
-}
-
 func (c *cli) printCheck(file string, mode seda.Mode, t *seda.Transfer, fs *seda.Findings) error {
 	if c.json {
 		out := sedaJSON{File: file, Acceptable: !fs.Refused(), Mode: mode.String(), Errors: fs.Errors, Warnings: fs.Warnings,
-			Truncated: fs.Truncated(), Findings: []findingJSON{}}
+			Truncated: fs.Truncated(), Findings: findingsJSON(fs)}
 		if t != nil {
 			out.Version, out.Header, out.Counts = t.Header.Version.String(), &t.Header, &t.Counts
-		}
-		for _, f := range fs.List {
-			out.Findings = append(out.Findings, findingJSON{f, f.Sentence(seda.French), f.Sentence(seda.English)})
 		}
 		return c.printJSON(out)
 	}

@@ -130,10 +130,7 @@ func (c *cli) printTransfer(path string, d *depositFlags, out *archive.TransferO
 		}
 	}
 	if c.json {
-		j := transferJSON{File: path, Acceptable: accepted, TransferOutcome: out, Findings: []findingJSON{}}
-		for _, f := range out.Findings.List {
-			j.Findings = append(j.Findings, findingJSON{f, f.Sentence(seda.French), f.Sentence(seda.English)})
-		}
+		j := transferJSON{File: path, Acceptable: accepted, TransferOutcome: out, Findings: findingsJSON(&out.Findings)}
 		if accepted {
 			j.Ledger = &ledgerPlace{out.Receipt.Index, checkpointSize(out.Receipt.Checkpoint)}
 			j.Receipt = string(out.Receipt.Marshal())
