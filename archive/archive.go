@@ -136,6 +136,9 @@ func (a *Archive) open(o Options) error {
 		return nil
 	}
 	a.cat.fault = o.CatalogueFault
+	if err := a.sweepStages(); err != nil {
+		return err
+	}
 	return a.sweepSession()
 }
 

@@ -141,13 +141,12 @@ func (au *audit) tenants() {
 	err := au.a.cat.view(func(t *tx) error {
 		return t.scan(bktUnit, nil, nil, func(_, v []byte) (bool, error) {
 			var r unitRecord
-			_, err := decodeRecord(v, &r)
-			if err == nil {
+			if decodeClear(v, &r) == nil { // else it is found with its leaf
 				if _, unknown := au.a.config.tenant(r.Tenant); unknown != nil {
 					lost[r.Tenant] = true
 				}
 			}
-			return true, nil // a record that cannot be read is found with its leaf
+			return true, nil
 		})
 	})
 	au.findErr("catalogue", au.a.cat.path, err)
@@ -352,11 +351,9 @@ func (au *audit) leaves(ctx context.Context) error {
 }
 
 func (au *audit) measure(t *tx) error {
-	return t.scan(bktObject, nil, nil, func(_, v []byte) (bool, error) {
-		var r objectRecord
-		_, err := decodeRecord(v, &r)
+	return t.eachObject(func(r *objectRecord) error {
 		au.total += r.Size
-		return true, err
+		return nil
 	})
 }
 
@@ -365,7 +362,11 @@ func (au *audit) page(next uint64) (objects []*Object, _ uint64, more bool, err 
 	a := au.a
 	err = a.cat.view(func(t *tx) error {
 		n := 0
-		err := t.scan(bktLeaf, be64(next), nil, func(k, row []byte) (bool, error) {
+		end, err := t.end()
+		if err != nil {
+			return err
+		}
+		err = t.scan(bktLeaf, be64(next), be64(end), func(k, row []byte) (bool, error) {
 			number := binary.BigEndian.Uint64(k)
 			o, err := au.leaf(t, number, row)
 			if err != nil {

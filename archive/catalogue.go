@@ -152,14 +152,15 @@ func (c *catalogue) close() error { return c.db.Close() }
 
 // tx is one transaction. Slices it returns are valid only inside it.
 type tx struct {
-	bolt *bbolt.Tx
-	path string
+	bolt   *bbolt.Tx
+	path   string
+	leaves *uint64 // see tx.end; nil until it is asked for
 }
 
 // view runs f on a consistent snapshot.
 func (c *catalogue) view(f func(*tx) error) error {
 	return guard(c.path, func() error {
-		return c.db.View(func(t *bbolt.Tx) error { return f(&tx{t, c.path}) })
+		return c.db.View(func(t *bbolt.Tx) error { return f(&tx{bolt: t, path: c.path}) })
 	})
 }
 
@@ -173,7 +174,7 @@ func (c *catalogue) update(f func(*tx) error) error {
 			return err
 		}
 		defer t.Rollback() // does nothing once committed
-		if err := f(&tx{t, c.path}); err != nil {
+		if err := f(&tx{bolt: t, path: c.path}); err != nil {
 			return err
 		}
 		if err := c.faultAt("commit"); err != nil {
@@ -296,7 +297,7 @@ func (c *catalogue) check(found func(string)) error {
 			for err := range t.Check() {
 				found(err.Error())
 			}
-			w := &tx{t, c.path}
+			w := &tx{bolt: t, path: c.path}
 			for _, b := range allBuckets {
 				cur := t.Bucket([]byte(b)).Cursor()
 				for k, v := cur.First(); k != nil; k, v = cur.Next() {

@@ -21,7 +21,8 @@ type operation struct {
 	id     string
 	items  []integrity.Item // one leaf each, in this order
 	keys   [][32]byte       // data keys to wrap, numbered from position.key
-	blobs  []storedBlob     // what must be durable before the entry exists
+	blobs  []blobOf         // registered with the entry
+	landed []*landing       // what must be durable before the entry exists
 	stored bool             // counted in Archive.storing until it is taken from the queue
 	detail func(position) any
 	// records gives what to store, once it is known where the operation stands.
@@ -29,12 +30,23 @@ type operation struct {
 	records []func(position) []record
 	// deletes are keys that go.
 	deletes []record
+	// units are those of a deposit that is too large for one transaction (see stage.go);
+	// nil when they are in items already. staged is where they stand once they are written.
+	units  func(each func(*draft) error) error
+	staged *staged
+}
+
+// blobOf is a blob of the operation, and whose it is.
+type blobOf struct {
+	name, object string
+	at           *landing
 }
 
 // position is where a committed operation stands.
 type position struct {
 	entry int64     // ledger index
 	time  time.Time // of the entry
+	item  int64     // number of its first item in the entry
 	leaf  uint64    // number of its first leaf
 	key   uint64    // number of its first data key
 }
@@ -43,18 +55,6 @@ type position struct {
 type record struct {
 	bucket     bucket
 	key, value []byte
-}
-
-// storedBlob is a blob as the offers have taken it: indexes into Archive.offers
-// of those that did, and why the others did not.
-type storedBlob struct {
-	name   string
-	object string
-	in     []int
-	failed map[int]error
-	// lostSyncs is, per offer, how many of its syncs had failed when the blob was
-	// begun: if one more has since, the blob's bytes may be gone.
-	lostSyncs []uint64
 }
 
 // pending is an operation that waits for its commit.
@@ -73,7 +73,7 @@ type committed struct {
 // catalogue keeps what a transaction writes in memory.
 const (
 	maxGroup      = 512
-	maxGroupItems = 50_000
+	maxGroupItems = 16_384
 )
 
 // commit makes an operation durable and gives its receipt. When it returns an
@@ -108,7 +108,11 @@ func (a *Archive) committer() {
 	for {
 		select {
 		case p := <-a.queue:
-			a.commitGroup(a.gather(p))
+			for p := &p; p != nil; {
+				group, next := a.gather(*p)
+				a.commitGroup(group)
+				p = next
+			}
 		case <-a.stopped:
 			return
 		}
@@ -120,39 +124,47 @@ func (a *Archive) committer() {
 const gatherWait = 3 * time.Millisecond
 
 // gather adds to the first operation all that is queued by now, and what deposits
-// under way bring soon.
-func (a *Archive) gather(first pending) (group []pending) {
-	items := 0
-	take := func(p pending) {
+// under way bring soon. A deposit that is committed in stages is a group of its own: met
+// in the queue, it is given back as next.
+func (a *Archive) gather(first pending) (group []pending, next *pending) {
+	if first.op.stored {
+		a.storing.Add(-1)
+		first.op.stored = false
+	}
+	group = []pending{first}
+	if first.op.units != nil {
+		return group, nil
+	}
+	items := len(first.op.items)
+	var late <-chan time.Time
+	for len(group) < maxGroup && items < maxGroupItems {
+		var p pending
+		select {
+		case p = <-a.queue:
+		default:
+			if a.storing.Load() == 0 {
+				return group, nil
+			}
+			if late == nil {
+				late = time.After(gatherWait)
+			}
+			select {
+			case p = <-a.queue:
+			case <-late:
+				return group, nil
+			}
+		}
 		if p.op.stored {
 			a.storing.Add(-1)
+			p.op.stored = false
+		}
+		if p.op.units != nil {
+			return group, &p
 		}
 		group = append(group, p)
 		items += len(p.op.items)
 	}
-	take(first)
-	var late <-chan time.Time
-	for len(group) < maxGroup && items < maxGroupItems {
-		select {
-		case p := <-a.queue:
-			take(p)
-			continue
-		default:
-		}
-		if a.storing.Load() == 0 {
-			return group
-		}
-		if late == nil {
-			late = time.After(gatherWait)
-		}
-		select {
-		case p := <-a.queue:
-			take(p)
-		case <-late:
-			return group
-		}
-	}
-	return group
+	return group, nil
 }
 
 // commitGroup takes a group through blobs, transaction and slot, and only then
@@ -195,8 +207,8 @@ func (a *Archive) fail(err error) { a.failed.CompareAndSwap(nil, &err) }
 func (a *Archive) syncBlobs(group []pending) []pending {
 	used := map[int]bool{}
 	for _, p := range group {
-		for _, b := range p.op.blobs {
-			for _, i := range b.in {
+		for _, l := range p.op.landed {
+			for _, i := range l.in {
 				used[i] = true
 			}
 		}
@@ -204,7 +216,7 @@ func (a *Archive) syncBlobs(group []pending) []pending {
 	notSynced := a.syncOffers(used)
 	var rest []pending
 	for _, p := range group {
-		if err := a.settle(p.op.blobs, notSynced); err != nil {
+		if err := a.settle(p.op.landed, notSynced); err != nil {
 			p.done <- committed{err: err}
 			continue
 		}
@@ -213,13 +225,21 @@ func (a *Archive) syncBlobs(group []pending) []pending {
 	return rest
 }
 
-// writeGroup commits a group in one transaction.
+// writeGroup commits a group in one transaction, before which come the stages of a deposit
+// that is one.
 func (a *Archive) writeGroup(group []pending) (writtenGroup, error) {
 	if err := a.failed.Load(); err != nil {
 		return writtenGroup{}, fmt.Errorf("an earlier commit failed, reopen the archive: %w", *err)
 	}
 	g := writtenGroup{group: group, results: make([]committed, len(group))}
-	err := a.cat.update(func(t *tx) error { return a.writeIn(t, &g) })
+	var err error
+	staged := group[0].op.units != nil
+	if staged {
+		err = a.stage(group[0].op)
+	}
+	if err == nil {
+		err = a.cat.update(func(t *tx) error { return a.writeIn(t, &g) })
+	}
 	if err == nil {
 		return g, nil
 	}
@@ -229,6 +249,11 @@ func (a *Archive) writeGroup(group []pending) (writtenGroup, error) {
 	if errors.As(err, &c) {
 		a.fail(err)
 		err = fmt.Errorf("%w: %w", errUncertain, err)
+	} else if staged {
+		if swept := a.sweepStages(); swept != nil {
+			a.fail(swept)
+			err = fmt.Errorf("%w: %w: %w", errUncertain, err, swept)
+		}
 	}
 	return writtenGroup{}, err
 }
@@ -264,6 +289,9 @@ func (a *Archive) writeIn(t *tx, g *writtenGroup) error {
 func (a *Archive) apply(t *tx, w *ledgerWriter, op *operation) (position, error) {
 	pos := position{entry: w.size, time: w.now(), leaf: w.leaves, key: w.keys}
 	e := op.entry
+	if op.staged != nil {
+		pos, e.Items = op.staged.take(w), &op.staged.items
+	}
 	e.Version, e.Time, e.Operation = 1, pos.time, op.id
 	if len(op.items) > 0 {
 		var tree integrity.ItemTree
@@ -294,40 +322,37 @@ func (a *Archive) apply(t *tx, w *ledgerWriter, op *operation) (position, error)
 			return pos, err
 		}
 	}
-	return pos, a.applyRecords(t, op, pos)
+	for _, r := range a.recordsOf(op, pos) {
+		if err := t.put(r.bucket, r.key, r.value); err != nil {
+			return pos, err
+		}
+	}
+	for _, r := range op.deletes {
+		if err := t.delete(r.bucket, r.key); err != nil {
+			return pos, err
+		}
+	}
+	return pos, nil
 }
 
-func (a *Archive) applyRecords(t *tx, op *operation, pos position) error {
+// recordsOf gives all that an operation stores at its position, in the order of buckets
+// and keys: a bucket's page grows until the transaction ends, so that keys put into its
+// middle would each move all behind them.
+func (a *Archive) recordsOf(op *operation, pos position) []record {
 	var all []record
 	for i, build := range op.records {
 		all = append(all, build(pos)...)
 		op.records[i] = nil // what it was made of can go
 	}
-	// In their order: a bucket's page grows until the transaction ends, so that keys put
-	// into its middle would each move all behind them.
+	for _, b := range op.blobs {
+		all = append(all, record{bktBlob, []byte(b.name), []byte(b.object)})
+		for i, why := range b.at.failed {
+			d := debtRecord{Since: pos.time, Why: why.Error()}
+			all = append(all, record{bktDebt, debtKey(a.offers[i].name, b.name), mustJSON(d)})
+		}
+	}
 	slices.SortStableFunc(all, func(x, y record) int {
 		return cmp.Or(cmp.Compare(x.bucket, y.bucket), bytes.Compare(x.key, y.key))
 	})
-	for _, r := range all {
-		if err := t.put(r.bucket, r.key, r.value); err != nil {
-			return err
-		}
-	}
-	for _, r := range op.deletes {
-		if err := t.delete(r.bucket, r.key); err != nil {
-			return err
-		}
-	}
-	for _, b := range op.blobs {
-		if err := t.put(bktBlob, []byte(b.name), []byte(b.object)); err != nil {
-			return err
-		}
-		for i, why := range b.failed {
-			d := debtRecord{Since: pos.time, Why: why.Error()}
-			if err := t.put(bktDebt, debtKey(a.offers[i].name, b.name), mustJSON(d)); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return all
 }

@@ -20,18 +20,19 @@ type Content struct {
 	Filename string // name without folder
 	Size     int64  // -1 when not known beforehand; held against what is read
 	SHA256   string // hex, when the depositor declares it; held against what is read
-	Place    int    // contents are read in this order: as they lie in a package, say
 	Open     func() (io.ReadCloser, error)
 }
 
-// storedContent is content as the offers hold it, not yet durable.
+// storedContent is content as the offers hold it, not yet durable. A deposit keeps one
+// for each of its objects.
 type storedContent struct {
-	blob   storedBlob
-	key    [32]byte
+	blob   uint64 // number in this session; 0 for none
+	at     *landing
 	size   int64
+	key    [32]byte
 	digest [sha256.Size]byte // of the content
-	cipher []byte            // SHA-256 of the ciphertext
-	format Format
+	cipher [sha256.Size]byte // of the ciphertext
+	format *Format
 }
 
 // inMemory is the size up to which content is read whole before it is
@@ -40,7 +41,7 @@ const inMemory = 1 << 20
 
 // storeContent reads content once: declared size and digest held against it,
 // SHA-256, format, encipherment under a new key, a copy in every offer.
-func (a *Archive) storeContent(ctx context.Context, object string, c *Content, progress func(int64)) (s storedContent, err error) {
+func (a *Archive) storeContent(ctx context.Context, c *Content, progress func(int64)) (s storedContent, err error) {
 	var dst *copies
 	defer func() { // after r.Close, which may say that the file changed meanwhile
 		if err != nil && dst != nil {
@@ -52,10 +53,11 @@ func (a *Archive) storeContent(ctx context.Context, object string, c *Content, p
 		return s, err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	if dst, err = a.createCopies(ctx, object); err != nil {
+	if dst, err = a.createCopies(ctx); err != nil {
 		return s, err
 	}
 	rand.Read(s.key[:])
+	s.format = &Format{}
 	head := make([]byte, min(inMemory, max(c.Size, 0))+1)
 	if c.Size < 0 {
 		head = make([]byte, inMemory+1)
@@ -74,12 +76,13 @@ func (a *Archive) storeContent(ctx context.Context, object string, c *Content, p
 	if err := c.checkDeclared(s.size, s.digest); err != nil {
 		return s, err
 	}
-	s.cipher = dst.sum.Sum(nil)
-	if s.blob, err = dst.close(); err != nil {
+	dst.sum.Sum(s.cipher[:0])
+	if err = dst.close(); err != nil {
 		return s, err
 	}
+	s.blob, s.at = dst.number, dst.at
 	if s.size > inMemory {
-		s.format, err = a.formatOfStored(ctx, s, c.Filename)
+		*s.format, err = a.formatOfStored(ctx, &s, c.Filename)
 	}
 	return s, err
 }
@@ -87,7 +90,7 @@ func (a *Archive) storeContent(ctx context.Context, object string, c *Content, p
 // storeWhole takes content that is in memory.
 func (a *Archive) storeWhole(s *storedContent, dst io.Writer, c *Content, content []byte) error {
 	s.size, s.digest = int64(len(content)), sha256.Sum256(content)
-	s.format = identify(bytes.NewReader(content), s.size, c.Filename)
+	*s.format = identify(bytes.NewReader(content), s.size, c.Filename)
 	var cipher bytes.Buffer
 	cipher.Grow(int(stream.CiphertextSize(s.size)))
 	if err := encipher(&cipher, s.key, bytes.NewReader(content)); err != nil {
@@ -147,11 +150,11 @@ func (c *Content) checkDeclared(size int64, digest [sha256.Size]byte) error {
 
 // formatOfStored names the format of streamed content by reading it back, at
 // random, from an offer that has just taken it.
-func (a *Archive) formatOfStored(ctx context.Context, s storedContent, filename string) (Format, error) {
+func (a *Archive) formatOfStored(ctx context.Context, s *storedContent, filename string) (Format, error) {
 	var b Blob
 	var err error
-	for _, i := range s.blob.in {
-		if b, err = a.offers[i].blobs.Open(ctx, s.blob.name); err == nil {
+	for _, i := range s.at.in {
+		if b, err = a.offers[i].blobs.Open(ctx, blobName(a.session, s.blob)); err == nil {
 			break
 		}
 	}

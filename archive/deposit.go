@@ -1,16 +1,10 @@
 package archive
 
 import (
-	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"runtime"
-	"slices"
-	"sync"
 	"time"
 
 	"sae/integrity"
@@ -25,8 +19,6 @@ type Deposit struct {
 	Parents   []string // existing units under which the units without Parent come
 	Units     []NewUnit
 	Progress  func(bytes int64) // called with the bytes read since the last call; may be nil
-
-	operation string // identifier drawn before; "" for a new one
 }
 
 // NewUnit is one unit of a deposit.
@@ -80,48 +72,61 @@ func (a *Archive) Deposit(ctx context.Context, agent string, d Deposit) (*Deposi
 	if a.readOnly {
 		return nil, ErrReadOnly
 	}
-	drafts, err := a.checkDeposit(&d)
+	units, err := a.checkDeposit(&d)
 	if err != nil {
 		return nil, err
+	}
+	out := &Deposited{}
+	in := newIntake(d.Tenant, d.Agreement, len(d.Units), units.objects)
+	in.units = func(each func(*draft) error) error {
+		for i := range d.Units {
+			draft := units.draft(i)
+			if o := units.object[i]; o >= 0 {
+				in.describe(draft, 0, o)
+			}
+			if err := each(draft); err != nil {
+				return err
+			}
+			out.Units = append(out.Units, depositedUnit(&draft.desc))
+		}
+		return nil
+	}
+	var order []int // as they were given
+	for i := range in.stored {
+		order = append(order, i)
 	}
 	a.storing.Add(1)
-	var op *depositOp
-	err = a.storeContents(ctx, drafts, runtime.GOMAXPROCS(0), d.Progress)
-	if err == nil {
-		op, err = a.depositOperation(agent, &d, drafts)
-	}
+	err = a.storeContents(ctx, in, order, runtime.GOMAXPROCS(0), d.Progress, func(o int) (*Content, string) {
+		u := units.unit[o]
+		return d.Units[u].Content, d.where(u)
+	})
 	if err != nil {
-		a.storing.Add(-1)
-		a.discard(drafts)
+		a.giveUp(in)
 		return nil, err
 	}
-	op.stored = true
-	_, op.receipt, err = a.commit(ctx, &op.operation)
+	out.Operation = in.op
+	out.Receipt, err = a.commitIntake(ctx, agent, in)
 	if err != nil {
-		if !errors.Is(err, errUncertain) {
-			a.discard(drafts)
-		}
-		return nil, fmt.Errorf("depositing: %w", err)
+		return nil, err
 	}
-	return deposited(op, drafts), nil
+	return out, nil
 }
 
-// draft is a unit on its way. Its description names the objects, in order.
-type draft struct {
-	desc    Description
-	where   string
-	objects []draftObject
-}
-
-// draftObject is an object of a draft: what is to be stored, then what was.
-type draftObject struct {
-	content *Content
-	stored  *storedContent
+// plainUnits are the units of a Deposit, with the identifiers that they and their objects
+// receive.
+type plainUnits struct {
+	d        *Deposit
+	tenant   *Tenant
+	received time.Time
+	ids      []string // of the units
+	objects  []string // identifiers of the objects
+	object   []int    // by unit: its object, -1 for none
+	unit     []int    // by object
 }
 
 // checkDeposit finds all that is wrong before anything is read, and fills in
 // what is common.
-func (a *Archive) checkDeposit(d *Deposit) ([]draft, error) {
+func (a *Archive) checkDeposit(d *Deposit) (*plainUnits, error) {
 	tenant, err := a.config.tenant(d.Tenant)
 	if err != nil {
 		return nil, err
@@ -141,13 +146,17 @@ func (a *Archive) checkDeposit(d *Deposit) ([]draft, error) {
 	if err := a.checkParents(d); err != nil {
 		bad.addf("%v", err)
 	}
-	drafts := make([]draft, len(d.Units))
-	received := time.Now().UTC().Truncate(time.Millisecond)
+	p := &plainUnits{d: d, tenant: tenant, received: now(), ids: newIDs(unitID, len(d.Units))}
 	for i := range d.Units {
-		drafts[i] = d.draft(i, drafts, tenant, bad)
-		drafts[i].desc.Received = received
+		p.object = append(p.object, -1)
+		if d.Units[i].Content != nil {
+			p.object[i] = len(p.unit)
+			p.unit = append(p.unit, i)
+		}
+		d.check(i, p.draft(i), tenant, bad)
 	}
-	return drafts, bad.orNil()
+	p.objects = newIDs(objectID, len(p.unit))
+	return p, bad.orNil()
 }
 
 func (a *Archive) checkParents(d *Deposit) error {
@@ -163,51 +172,51 @@ func (a *Archive) checkParents(d *Deposit) error {
 	return nil
 }
 
-// draft checks unit i and gives it an identifier. Those before it are drafted.
-func (d *Deposit) draft(i int, before []draft, tenant *Tenant, bad *Refusal) draft {
-	u := &d.Units[i]
-	where := u.Where
-	if where == "" {
-		where = fmt.Sprintf("unit %d", i+1)
+// where names unit i to the depositor.
+func (d *Deposit) where(i int) string {
+	if w := d.Units[i].Where; w != "" {
+		return w
 	}
-	desc := Description{
-		Form: descriptionForm, Unit: newID(unitID), Version: 1, Level: "RecordGrp",
+	return fmt.Sprintf("unit %d", i+1)
+}
+
+// draft describes unit i.
+func (p *plainUnits) draft(i int) *draft {
+	d, u := p.d, &p.d.Units[i]
+	out := &draft{where: d.where(i), desc: Description{
+		Form: descriptionForm, Unit: p.ids[i], Version: 1, Level: "RecordGrp",
 		Title: u.Title, Description: u.Description, StartDate: u.StartDate, EndDate: u.EndDate,
 		Tenant: d.Tenant, Agreement: d.Agreement, Agency: d.Agency, Subject: u.Subject,
-		Channel: u.Channel, Scan: u.Scan, Paper: u.Paper, Custom: u.Custom,
-	}
-	switch {
-	case u.Parent >= i || u.Parent < -1:
-		bad.addf("%s: its parent does not stand before it", where)
-	case u.Parent >= 0:
-		desc.Parents = []string{before[u.Parent].desc.Unit}
-	default:
-		desc.Parents = d.Parents
+		Channel: u.Channel, Scan: u.Scan, Paper: u.Paper, Custom: u.Custom, Received: p.received,
+	}}
+	out.desc.Parents = d.Parents
+	if u.Parent >= 0 && u.Parent < i {
+		out.desc.Parents = []string{p.ids[u.Parent]}
 	}
 	if u.Content != nil || u.Paper != nil {
-		desc.Level = "Item"
+		out.desc.Level = "Item"
 	}
-	rule, err := tenant.rule(u.Rule)
-	if err != nil {
-		bad.addf("%s: %v", where, err)
-	} else if u.Rule != "" {
-		desc.Rule = &AppliedRule{Rule: rule.ID, StartDate: u.RuleStart, Duration: rule.Duration.String(), FinalAction: string(rule.FinalAction)}
-	} else if u.RuleStart != "" {
-		bad.addf("%s: a start date of a rule, but no rule", where)
+	if rule, err := p.tenant.rule(u.Rule); err == nil && u.Rule != "" {
+		out.desc.Rule = &AppliedRule{Rule: rule.ID, StartDate: u.RuleStart, Duration: rule.Duration.String(), FinalAction: string(rule.FinalAction)}
 	}
-	checkDescription(where, &desc, u.Content, bad)
-	out := draft{desc: desc, where: where}
 	if u.Content != nil {
-		out.add("BinaryMaster", u.Content)
+		out.desc.Objects = []DescribedObject{{Usage: "BinaryMaster", Filename: u.Content.Filename}}
 	}
 	return out
 }
 
-// add gives the draft one more object.
-func (d *draft) add(usage string, c *Content) *DescribedObject {
-	d.objects = append(d.objects, draftObject{content: c})
-	d.desc.Objects = append(d.desc.Objects, DescribedObject{ID: newID(objectID), Usage: usage, Filename: c.Filename})
-	return &d.desc.Objects[len(d.desc.Objects)-1]
+// check says what is wrong with unit i.
+func (d *Deposit) check(i int, as *draft, tenant *Tenant, bad *Refusal) {
+	u := &d.Units[i]
+	if u.Parent >= i || u.Parent < -1 {
+		bad.addf("%s: its parent does not stand before it", as.where)
+	}
+	if _, err := tenant.rule(u.Rule); err != nil {
+		bad.addf("%s: %v", as.where, err)
+	} else if u.Rule == "" && u.RuleStart != "" {
+		bad.addf("%s: a start date of a rule, but no rule", as.where)
+	}
+	checkDescription(as.where, &as.desc, u.Content, bad)
 }
 
 func checkDescription(where string, d *Description, c *Content, bad *Refusal) {
@@ -248,211 +257,4 @@ func (t *Tenant) agency(id string) error {
 		}
 	}
 	return fmt.Errorf("originating agency %q is not known to tenant %s; known: %v", id, t.ID, t.Agencies)
-}
-
-// storeContents stores the contents, workers at a time, and stops at the first that
-// fails.
-func (a *Archive) storeContents(ctx context.Context, drafts []draft, workers int, progress func(int64)) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var mu sync.Mutex
-	report := func(n int64) {
-		if progress != nil {
-			mu.Lock()
-			defer mu.Unlock()
-			progress(n)
-		}
-	}
-	next := make(chan place)
-	var wg sync.WaitGroup
-	for range min(workers, len(drafts)) {
-		wg.Go(func() {
-			for p := range next {
-				d := &drafts[p.draft]
-				s, err := a.storeContent(ctx, d.desc.Objects[p.object].ID, d.objects[p.object].content, report)
-				if err != nil {
-					cancel(fmt.Errorf("depositing %s: %w", d.where, err))
-					continue
-				}
-				d.take(p.object, s)
-			}
-		})
-	}
-	for _, p := range placesOf(drafts) {
-		if ctx.Err() != nil {
-			break
-		}
-		next <- p
-	}
-	close(next)
-	wg.Wait()
-	return context.Cause(ctx)
-}
-
-// place is an object of a draft.
-type place struct{ draft, object int }
-
-// placesOf gives the objects of drafts in the order in which their sources lie.
-func placesOf(drafts []draft) (out []place) {
-	for i := range drafts {
-		for j := range drafts[i].objects {
-			out = append(out, place{i, j})
-		}
-	}
-	at := func(p place) int { return drafts[p.draft].objects[p.object].content.Place }
-	slices.SortStableFunc(out, func(x, y place) int { return cmp.Compare(at(x), at(y)) })
-	return out
-}
-
-// take puts stored content into the draft's description.
-func (d *draft) take(object int, s storedContent) {
-	d.objects[object].stored = &s
-	o := &d.desc.Objects[object]
-	o.Size, o.SHA256, o.Format = s.size, hex.EncodeToString(s.digest[:]), s.format
-}
-
-// discard removes the blobs of a deposit that did not take place; what cannot be
-// removed now, the next opening sweeps.
-func (a *Archive) discard(drafts []draft) {
-	for i := range drafts {
-		for _, o := range drafts[i].objects {
-			if o.stored != nil {
-				a.discardBlob(o.stored.blob)
-			}
-		}
-	}
-}
-
-func (a *Archive) discardBlob(b storedBlob) {
-	for _, o := range b.in {
-		if err := a.offers[o].blobs.Delete(context.Background(), b.name); err != nil {
-			a.log.Warn("removing an unacknowledged blob", "offer", a.offers[o].name, "blob", b.name, "error", err)
-		}
-	}
-}
-
-type depositOp struct {
-	operation
-	receipt integrity.Receipt
-}
-
-// depositOperation builds what is committed: per unit an item and a leaf for its
-// description, then one for each object.
-func (a *Archive) depositOperation(agent string, d *Deposit, drafts []draft) (*depositOp, error) {
-	op := &depositOp{}
-	op.id = d.operation
-	if op.id == "" {
-		op.id = newID(opID)
-	}
-	op.entry = integrity.Entry{Kind: integrity.Deposit, Tenant: d.Tenant, Agent: agentID(a.indexKey, agent), Agreement: d.Agreement}
-	agentRecords, err := a.agentOnce(agent, op)
-	if err != nil {
-		return nil, err
-	}
-	op.records = append(op.records, agentRecords)
-	return op, a.addUnits(op, drafts)
-}
-
-// addUnits adds units to the operation.
-func (a *Archive) addUnits(op *depositOp, drafts []draft) error {
-	for i := range drafts {
-		build, err := a.unitOperation(op, &drafts[i])
-		if err != nil {
-			return err
-		}
-		op.records = append(op.records, build)
-	}
-	return nil
-}
-
-// unitOperation adds one unit to the operation and gives what to store for it.
-func (a *Archive) unitOperation(op *depositOp, d *draft) (func(position) []record, error) {
-	doc := mustJSON(d.desc)
-	if len(doc) > maxDescription {
-		return nil, &Refusal{Problems: []string{fmt.Sprintf("%s: %d bytes of metadata, more than %d", d.where, len(doc), maxDescription)}}
-	}
-	if s := d.desc.SEDA; s != nil { // it is in doc; a large transfer need not hold it twice
-		d.desc.SEDA = &Transferred{Fields: s.Fields}
-	}
-	salt := newSalt()
-	key := newKey()
-	unitItem, unitKeyN := int64(len(op.items)), uint64(len(op.keys))
-	op.keys = append(op.keys, key)
-	op.items = append(op.items, integrity.Item{Unit: d.desc.Unit, Version: d.desc.Version, Leaf: groupLeaf(sha256.Sum256(doc), salt)})
-	var objects []func(position) []record
-	for i := range d.objects {
-		objects = append(objects, op.addObject(d, i))
-	}
-	return func(p position) []record {
-		r := unitRecord{
-			Unit: d.desc.Unit, Version: d.desc.Version, Tenant: d.desc.Tenant, Agreement: d.desc.Agreement, Agency: d.desc.Agency,
-			Channel: d.desc.Channel, Parents: d.desc.Parents, Operation: op.id, Time: p.time,
-			Entry: p.entry, Item: unitItem, Leaf: p.leaf + uint64(unitItem), Key: p.key + unitKeyN,
-		}
-		if d.desc.Rule != nil {
-			r.Rule = d.desc.Rule.Rule
-		}
-		for _, o := range d.desc.Objects {
-			r.Objects = append(r.Objects, o.ID)
-		}
-		out := []record{{bktUnit, unitKey(r.Unit, r.Version), encodeRecord(r, key, append(salt[:], doc...))}}
-		out = append(out, a.indexRows(&r, &d.desc)...)
-		for _, object := range objects {
-			out = append(out, object(p)...)
-		}
-		return out
-	}, nil
-}
-
-// addObject adds an object of the draft to the operation and gives what to store for it.
-func (op *depositOp) addObject(d *draft, i int) func(position) []record {
-	s, salt, usage := d.objects[i].stored, newSalt(), d.desc.Objects[i].Usage
-	item, keyN := int64(len(op.items)), uint64(len(op.keys))
-	op.keys = append(op.keys, s.key)
-	op.blobs = append(op.blobs, s.blob)
-	op.items = append(op.items, integrity.Item{
-		Unit: d.desc.Unit, Version: d.desc.Version, Object: s.blob.object, Leaf: groupLeaf(s.digest, salt)})
-	return func(p position) []record {
-		r := objectRecord{
-			Object: s.blob.object, Unit: d.desc.Unit, Version: d.desc.Version, Usage: usage,
-			Size: s.size, Format: s.format, Blob: s.blob.name, Cipher: s.cipher,
-			Entry: p.entry, Item: item, Leaf: p.leaf + uint64(item), Key: p.key + keyN,
-		}
-		return []record{{bktObject, []byte(r.Object), encodeRecord(r, s.key, append(salt[:], s.digest[:]...))}}
-	}
-}
-
-// agentOnce keeps the name behind an agent's pseudonym, enciphered, the first
-// time the agent acts.
-func (a *Archive) agentOnce(agent string, op *depositOp) (func(position) []record, error) {
-	none := func(position) []record { return nil }
-	id := agentID(a.indexKey, agent)
-	known := false
-	err := a.cat.view(func(t *tx) error {
-		v, err := t.get(bktAgent, []byte(id))
-		known = v != nil
-		return err
-	})
-	if err != nil || known || agent == "" {
-		return none, err
-	}
-	key, n := newKey(), uint64(len(op.keys))
-	op.keys = append(op.keys, key)
-	salt := newSalt()
-	return func(p position) []record {
-		r := agentRecord{Agent: id, Key: p.key + n}
-		return []record{{bktAgent, []byte(id), encodeRecord(r, key, append(salt[:], agent...))}}
-	}, nil
-}
-
-func deposited(op *depositOp, drafts []draft) *Deposited {
-	out := &Deposited{Operation: op.id, Receipt: op.receipt}
-	for i := range drafts {
-		u := DepositedUnit{ID: drafts[i].desc.Unit, Title: drafts[i].desc.Title, Objects: []DepositedObject{}}
-		for _, o := range drafts[i].desc.Objects {
-			u.Objects = append(u.Objects, DepositedObject{ID: o.ID, SHA256: o.SHA256, Size: o.Size, Format: o.Format.PUID})
-		}
-		out.Units = append(out.Units, u)
-	}
-	return out
 }

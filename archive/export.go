@@ -158,12 +158,8 @@ func (e *export) gatherOne(t *tx, id string) error {
 	if err != nil {
 		return err
 	}
-	prefix := be64(uint64(rec.Entry))
-	return t.scan(bktItem, prefix, prefixEnd(prefix), func(_, v []byte) (bool, error) {
-		it, err := integrity.ParseItem(v)
-		if err == nil && it.Object == "" && strings.HasPrefix(it.Unit, unitID) {
-			err = e.add(t, it.Unit)
-		}
+	return t.unitsOf(rec.Entry, func(id string) (bool, error) {
+		err := e.add(t, id)
 		return err == nil, err
 	})
 }
@@ -580,10 +576,13 @@ func (a *Archive) HoldingsOf(tenant, agency string) (operations []string, units 
 		return nil, nil, err
 	}
 	units = map[string][]string{}
+	seen := map[string]bool{}
 	err = a.cat.view(func(tr *tx) error {
-		prefix := a.indexPrefix(idxAgency, t.ID, agency)
-		return tr.scan(bktIndex, prefix, prefixEnd(prefix), func(_, v []byte) (bool, error) {
-			id, _ := splitUnitKey(v)
+		return tr.indexed(a.indexPrefix(idxAgency, t.ID, agency), 0, ^uint64(0), func(id string, _ int, _ uint64) (bool, error) {
+			if seen[id] { // by another version
+				return true, nil
+			}
+			seen[id] = true
 			rec, _, err := tr.unitRecord(id, 0)
 			if err != nil {
 				return false, err
@@ -591,9 +590,7 @@ func (a *Archive) HoldingsOf(tenant, agency string) (operations []string, units 
 			if units[rec.Operation] == nil {
 				operations = append(operations, rec.Operation)
 			}
-			if !slices.Contains(units[rec.Operation], id) {
-				units[rec.Operation] = append(units[rec.Operation], id)
-			}
+			units[rec.Operation] = append(units[rec.Operation], id)
 			return true, nil
 		})
 	})

@@ -265,12 +265,11 @@ func TestFailedSyncIsNotForgotten(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer a.Close()
-	c, err := a.createCopies(context.Background(), "o")
+	c, err := a.createCopies(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
-	blob, err := c.close()
-	if err != nil {
+	if err := c.close(); err != nil {
 		t.Fatal(err)
 	}
 	f.armed.Store(true)
@@ -280,7 +279,7 @@ func TestFailedSyncIsNotForgotten(t *testing.T) {
 	if failed := a.syncOffers(map[int]bool{0: true, 1: true}); len(failed) != 0 {
 		t.Fatal(failed)
 	}
-	if err := a.settle([]storedBlob{blob}, nil); !errors.Is(err, errEarlierSync) {
+	if err := a.settle([]*landing{c.at}, nil); !errors.Is(err, errEarlierSync) {
 		t.Errorf("%v", err)
 	}
 	if _, err := a.sweep(context.Background(), a.session); err != nil {

@@ -3,6 +3,7 @@ package archive
 import (
 	"crypto/rand"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -19,3 +20,14 @@ const (
 var idForm = regexp.MustCompile(`^[a-z][a-z2-7]{26}$`)
 
 func newID(kind string) string { return kind + strings.ToLower(rand.Text()) }
+
+// newIDs gives n identifiers in their order. What is numbered in the order of its
+// identifiers lies together in the catalogue, and is written at once.
+func newIDs(kind string, n int) []string {
+	out := make([]string, n)
+	for i := range out {
+		out[i] = newID(kind)
+	}
+	slices.Sort(out)
+	return out
+}

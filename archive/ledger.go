@@ -72,14 +72,38 @@ func (a *Archive) beginLedger(t *tx) (*ledgerWriter, error) {
 		a.edge = &edge{cp, map[int64]tlog.Hash{}}
 	}
 	w := &ledgerWriter{t: t, a: a, edge: a.edge, size: a.edge.checkpoint.Size, last: a.lastTime}
+	var err error
+	w.leaves, w.keys, err = t.counters()
+	return w, err
+}
+
+// counters gives the numbers of the next leaf and of the next data key.
+func (t *tx) counters() (leaves, keys uint64, err error) {
 	next, err := t.get(bktMeta, metaNext)
-	if err != nil {
-		return nil, err
-	}
 	if len(next) == 16 {
-		w.leaves, w.keys = binary.BigEndian.Uint64(next), binary.BigEndian.Uint64(next[8:])
+		leaves, keys = binary.BigEndian.Uint64(next), binary.BigEndian.Uint64(next[8:])
 	}
-	return w, nil
+	return leaves, keys, err
+}
+
+// end is the number behind the last leaf that is committed. Those from there on belong to
+// a deposit that is being committed in stages, or failed in between: nobody sees them, nor
+// what they stand for.
+func (t *tx) end() (uint64, error) {
+	if t.leaves == nil {
+		n, _, err := t.counters()
+		if err != nil {
+			return 0, err
+		}
+		t.leaves = &n
+	}
+	return *t.leaves, nil
+}
+
+// visible reports whether what has this leaf is committed.
+func (t *tx) visible(leaf uint64) (bool, error) {
+	end, err := t.end()
+	return leaf < end, err
 }
 
 // ReadHashes implements tlog.HashReader.

@@ -88,14 +88,29 @@ func sortEvents(events []Event) {
 
 // children are the units that have u as a parent.
 func (a *Archive) children(t *tx, u unitRecord) (out []string, err error) {
-	prefix := a.indexPrefix(idxChild, u.Tenant, u.Unit)
-	err = t.scan(bktIndex, prefix, prefixEnd(prefix), func(_, v []byte) (bool, error) {
-		id, _ := splitUnitKey(v)
+	err = t.indexed(a.indexPrefix(idxChild, u.Tenant, u.Unit), 0, ^uint64(0), func(id string, _ int, _ uint64) (bool, error) {
 		out = append(out, id)
 		return true, nil
 	})
 	return out, err
 }
+
+// indexed calls f for the unit versions under a prefix of the index whose leaves are in
+// [from, to), in that order, until it returns false.
+func (t *tx) indexed(prefix []byte, from, to uint64, f func(unit string, version int, leaf uint64) (bool, error)) error {
+	end, err := t.end()
+	if err != nil {
+		return err
+	}
+	to = min(to, end)
+	return t.scan(bktIndex, append(prefix, be64(from)...), append(prefix, be64(to)...), func(k, v []byte) (bool, error) {
+		id, version := splitUnitKey(v)
+		return f(id, version, indexLeaf(k))
+	})
+}
+
+// indexLeaf is the leaf number in the key of an index row.
+func indexLeaf(key []byte) uint64 { return binary.BigEndian.Uint64(key[len(key)-8:]) }
 
 func splitUnitKey(k []byte) (unit string, version int) {
 	n := len(k) - 4
@@ -141,17 +156,15 @@ func (a *Archive) List(f Filter) (page Page, err error) {
 	}
 	page.Units = []*Unit{}
 	err = a.cat.view(func(t *tx) error {
-		prefix := a.narrowest(f)
 		from, to, err := a.leafRange(t, f)
 		if err != nil {
 			return err
 		}
-		return t.scan(bktIndex, append(prefix, be64(from)...), append(prefix, be64(to)...), func(k, v []byte) (bool, error) {
+		return t.indexed(a.narrowest(f), from, to, func(id string, version int, leaf uint64) (bool, error) {
 			if len(page.Units) == f.Limit {
-				page.Next = fmt.Sprint(binary.BigEndian.Uint64(k[len(prefix):]))
+				page.Next = fmt.Sprint(leaf)
 				return false, nil
 			}
-			id, version := splitUnitKey(v)
 			u, err := a.unit(t, id, version)
 			if err == nil && f.chooses(u) {
 				page.Units = append(page.Units, u)
@@ -238,11 +251,11 @@ func (a *Archive) leafAt(t *tx, when time.Time) (uint64, error) {
 // firstLeafFrom gives the number of the first leaf of a ledger entry at or after
 // the given one: leaves stand in the order of their entries.
 func (t *tx) firstLeafFrom(entry int64) (uint64, error) {
-	k, _, err := t.last(bktLeaf, be64(^uint64(0)))
-	if err != nil || k == nil {
+	hi, err := t.end()
+	if err != nil {
 		return 0, err
 	}
-	lo, hi := uint64(0), binary.BigEndian.Uint64(k)+1
+	lo := uint64(0)
 	for lo < hi {
 		mid := lo + (hi-lo)/2
 		row, err := t.get(bktLeaf, be64(mid))

@@ -73,9 +73,15 @@ func (t *tx) unitRecord(id string, version int) (rec unitRecord, s sealed, err e
 		return rec, s, err
 	}
 	if s, err = decodeRecord(v, &rec); err != nil {
-		err = damaged("unit record", id, err)
+		return rec, s, damaged("unit record", id, err)
 	}
-	return rec, s, err
+	switch visible, err := t.visible(rec.Leaf); {
+	case err != nil || visible:
+		return rec, s, err
+	case version == 0 && rec.Version > 1: // the one before
+		return t.unitRecord(id, rec.Version-1)
+	}
+	return unitRecord{}, sealed{}, fmt.Errorf("unit %q: %w", id, ErrNotFound)
 }
 
 // sealedAt is the time of the token over a leaf, nil while it is pending.
@@ -112,21 +118,11 @@ func (a *Archive) Object(id string) (o *Object, err error) {
 }
 
 func (a *Archive) object(t *tx, id string) (*Object, error) {
-	v, err := t.get(bktObject, []byte(id))
-	if err == nil && v == nil {
-		err = fmt.Errorf("object %q: %w", id, ErrNotFound)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return a.decodeObject(t, id, v)
-}
-
-func (a *Archive) decodeObject(t *tx, id string, value []byte) (*Object, error) {
 	o := &Object{}
-	s, err := decodeRecord(value, &o.record)
-	if err != nil {
-		return nil, damaged("object record", id, err)
+	var s sealed
+	var err error
+	if o.record, s, err = t.objectRecord(id); err != nil {
+		return nil, err
 	}
 	if o.key, err = a.vault.Unwrap(keyStore{t}, o.record.Key); err != nil {
 		return nil, damaged("key of object", id, err)
@@ -144,11 +140,60 @@ func (a *Archive) decodeObject(t *tx, id string, value []byte) (*Object, error) 
 	return o, nil
 }
 
+func (t *tx) objectRecord(id string) (rec objectRecord, s sealed, err error) {
+	v, err := t.get(bktObject, []byte(id))
+	if err != nil {
+		return rec, s, err
+	}
+	there := v != nil
+	if there {
+		if s, err = decodeRecord(v, &rec); err != nil {
+			return rec, s, damaged("object record", id, err)
+		}
+		there, err = t.visible(rec.Leaf)
+	}
+	if err == nil && !there {
+		err = fmt.Errorf("object %q: %w", id, ErrNotFound)
+	}
+	return rec, s, err
+}
+
+// eachUnit calls f for every version of every unit, and of the records of transfers, in
+// the order of identifiers.
+func (t *tx) eachUnit(f func(*unitRecord) error) error {
+	return t.scan(bktUnit, nil, nil, func(k, v []byte) (bool, error) {
+		var r unitRecord
+		if err := decodeClear(v, &r); err != nil {
+			return false, damaged("unit record", string(k[:len(k)-4]), err)
+		}
+		visible, err := t.visible(r.Leaf)
+		if err == nil && visible {
+			err = f(&r)
+		}
+		return err == nil, err
+	})
+}
+
+// eachObject calls f for every object, in the order of identifiers.
+func (t *tx) eachObject(f func(*objectRecord) error) error {
+	return t.scan(bktObject, nil, nil, func(k, v []byte) (bool, error) {
+		var r objectRecord
+		if err := decodeClear(v, &r); err != nil {
+			return false, damaged("object record", string(k), err)
+		}
+		visible, err := t.visible(r.Leaf)
+		if err == nil && visible {
+			err = f(&r)
+		}
+		return err == nil, err
+	})
+}
+
 // Resolve gives the one object that an identifier names: an object's own, or that
 // of a unit with a single object.
 func (a *Archive) Resolve(id string) (object string, err error) {
 	err = a.cat.view(func(t *tx) error {
-		if v, err := t.get(bktObject, []byte(id)); err != nil || v != nil {
+		if _, _, err := t.objectRecord(id); !errors.Is(err, ErrNotFound) {
 			object = id
 			return err
 		}

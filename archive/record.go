@@ -112,6 +112,15 @@ func decodeRecord(value []byte, record any) (sealed, error) {
 	return sealed{clear, cipher}, json.Unmarshal(clear, record)
 }
 
+// decodeClear reads the clear part alone.
+func decodeClear(value []byte, record any) error {
+	clear, _, ok := bytes.Cut(value, []byte{'\n'})
+	if !ok {
+		return errors.New("record without a sealed part")
+	}
+	return json.Unmarshal(clear, record)
+}
+
 // open gives the secret part: a salt and what follows it.
 func (s sealed) open(key [32]byte) (salt [saltSize]byte, rest []byte, err error) {
 	b, err := vault.Open(recordKey(key), s.clear, s.cipher)

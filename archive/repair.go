@@ -159,14 +159,9 @@ func (a *Archive) objectOfBlob(blob string) (*objectRecord, error) {
 		if err != nil {
 			return err
 		}
-		v, err := t.get(bktObject, id)
-		if err == nil && v == nil {
-			err = fmt.Errorf("object of blob %s: %w", blob, ErrNotFound)
+		if rec, _, err = t.objectRecord(string(id)); err != nil {
+			err = fmt.Errorf("blob %s: %w", blob, err)
 		}
-		if err != nil {
-			return err
-		}
-		_, err = decodeRecord(v, &rec)
 		return err
 	})
 	return &rec, err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto"
 	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
@@ -65,7 +64,11 @@ func (a *Archive) pendingBatch() (*newBatch, error) {
 			return err
 		}
 		b.rec.First = first
-		err = t.scan(bktLeaf, be64(first), nil, func(_, row []byte) (bool, error) {
+		end, err := t.end()
+		if err != nil {
+			return err
+		}
+		err = t.scan(bktLeaf, be64(first), be64(end), func(_, row []byte) (bool, error) {
 			leaf, _, _, err := parseLeafRow(row)
 			b.leaves = append(b.leaves, leaf[:])
 			return err == nil && int64(len(b.leaves)) < a.config.Seal.MaxLeaves-1, err
@@ -221,8 +224,8 @@ func (t *tx) waiting() (n uint64, since time.Time, err error) {
 	if err != nil {
 		return 0, since, err
 	}
-	k, _, err := t.last(bktLeaf, be64(^uint64(0)))
-	if err != nil || k == nil || binary.BigEndian.Uint64(k) < first {
+	end, err := t.end()
+	if err != nil || end <= first {
 		return 0, since, err
 	}
 	row, err := t.get(bktLeaf, be64(first))
@@ -238,5 +241,5 @@ func (t *tx) waiting() (n uint64, since time.Time, err error) {
 		return 0, since, err
 	}
 	e, err := integrity.ParseEntry(b)
-	return binary.BigEndian.Uint64(k) - first + 1, e.Time, err
+	return end - first, e.Time, err
 }

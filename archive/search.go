@@ -195,7 +195,11 @@ func (a *Archive) updateSearch(index bleve.Index, an *analyser) error {
 // are passed over.
 func (a *Archive) fillBatch(batch *bleve.Batch, an *analyser, next *uint64) (more bool, err error) {
 	err = a.cat.view(func(t *tx) error {
-		return t.scan(bktLeaf, be64(*next), nil, func(k, row []byte) (bool, error) {
+		end, err := t.end()
+		if err != nil {
+			return err
+		}
+		return t.scan(bktLeaf, be64(*next), be64(end), func(k, row []byte) (bool, error) {
 			_, entry, item, err := parseLeafRow(row)
 			if err != nil {
 				return false, err

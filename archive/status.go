@@ -102,12 +102,10 @@ func (s *Status) read(a *Archive, t *tx, expires map[string]time.Time) error {
 		return err
 	}
 	s.Ledger = cp.Size
-	err = t.scan(bktObject, nil, nil, func(_, v []byte) (bool, error) {
-		var r objectRecord
-		_, err := decodeRecord(v, &r)
+	err = t.eachObject(func(r *objectRecord) error {
 		s.Objects++
 		s.Bytes += r.Size
-		return true, err
+		return nil
 	})
 	if err != nil {
 		return err
@@ -144,10 +142,13 @@ func (s *Status) read(a *Archive, t *tx, expires map[string]time.Time) error {
 
 // countUnits counts units, not their versions, nor the records of transfers.
 func (t *tx) countUnits() (n int64, err error) {
-	last := ""
-	err = t.scan(bktUnit, nil, nil, func(k, _ []byte) (bool, error) {
-		if id, _ := splitUnitKey(k); id != last && strings.HasPrefix(id, unitID) {
-			n, last = n+1, id
+	end, err := t.end()
+	if err != nil {
+		return 0, err
+	}
+	err = t.scan(bktIndex, []byte{idxTenant}, []byte{idxTenant + 1}, func(k, v []byte) (bool, error) {
+		if _, version := splitUnitKey(v); version == 1 && indexLeaf(k) < end {
+			n++
 		}
 		return true, nil
 	})
@@ -288,25 +289,19 @@ func (t *tx) countChannels(channels map[Channel]*ChannelShare, of map[string]Cha
 			}
 		}
 	}
-	err := t.scan(bktUnit, nil, nil, func(_, v []byte) (bool, error) {
-		var r unitRecord
-		_, err := decodeRecord(v, &r)
+	err := t.eachUnit(func(r *unitRecord) error {
 		if r.Unit != last.Unit {
 			count()
 		}
-		last = r
-		return true, err
+		last = *r
+		return nil
 	})
 	count()
 	return err
 }
 
 func (t *tx) countFormats(formats map[string]*FormatCount, channels map[Channel]*ChannelShare, of map[string]Channel) error {
-	return t.scan(bktObject, nil, nil, func(_, v []byte) (bool, error) {
-		var r objectRecord
-		if _, err := decodeRecord(v, &r); err != nil {
-			return false, err
-		}
+	return t.eachObject(func(r *objectRecord) error {
 		f := formats[r.Format.PUID]
 		if f == nil {
 			f = &FormatCount{PUID: r.Format.PUID, Name: strings.TrimSpace(r.Format.Name + " " + r.Format.Version)}
@@ -318,6 +313,6 @@ func (t *tx) countFormats(formats map[string]*FormatCount, channels map[Channel]
 			c.Objects++
 			c.Bytes += r.Size
 		}
-		return true, nil
+		return nil
 	})
 }

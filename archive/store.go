@@ -55,59 +55,69 @@ func (a *Archive) syncOffers(used map[int]bool) map[int]error {
 
 var errEarlierSync = errors.New("a sync of this offer failed after the copy was begun: the system may have dropped what it could not write, and a later sync does not tell")
 
-// settle takes the offers that could not be synced out of the blobs of one
+// landing is where a blob landed: indexes into Archive.offers of those that took it,
+// and why the others did not. The blobs of an operation that fared alike share one.
+type landing struct {
+	in     []int
+	failed map[int]error
+	// lostSyncs is, per offer, how many of its syncs had failed when the blob was
+	// begun: if one more has since, the blob's bytes may be gone.
+	lostSyncs []uint64
+}
+
+// settle takes the offers that could not be synced out of the landings of one
 // operation and says whether the policy still accepts them.
-func (a *Archive) settle(blobs []storedBlob, notSynced map[int]error) error {
-	for n := range blobs {
-		b := &blobs[n]
-		in := b.in[:0:0]
-		for _, i := range b.in {
+func (a *Archive) settle(landings []*landing, notSynced map[int]error) error {
+	for _, l := range landings {
+		in := l.in[:0:0]
+		for _, i := range l.in {
 			switch err := notSynced[i]; {
 			case err != nil:
-				b.fail(i, err)
-			case a.offers[i].lostSyncs.Load() != b.lostSyncs[i]:
-				b.fail(i, errEarlierSync)
+				l.fail(i, err)
+			case a.offers[i].lostSyncs.Load() != l.lostSyncs[i]:
+				l.fail(i, errEarlierSync)
 			default:
 				in = append(in, i)
 			}
 		}
-		if b.in = in; !a.enough(len(in)) {
-			return a.policyError(len(in), b.failed)
+		if l.in = in; !a.enough(len(in)) {
+			return a.policyError(len(in), l.failed)
 		}
 	}
 	return nil
 }
 
-func (b *storedBlob) fail(offer int, err error) {
-	if b.failed == nil {
-		b.failed = map[int]error{}
+func (l *landing) fail(offer int, err error) {
+	if l.failed == nil {
+		l.failed = map[int]error{}
 	}
-	b.failed[offer] = err
+	l.failed[offer] = err
 }
 
 // copies writes the same ciphertext to every offer, and its SHA-256. An offer
 // that fails is left out, as far as the policy allows.
 type copies struct {
 	a       *Archive
-	blob    storedBlob
+	number  uint64 // of the blob
+	at      *landing
 	writers []BlobWriter // per offer; nil when it failed
 	sum     hash.Hash
 }
 
 // createCopies begins a blob in every offer.
-func (a *Archive) createCopies(ctx context.Context, object string) (*copies, error) {
-	name := blobName(a.session, a.blobs.Add(1))
-	c := &copies{a: a, blob: storedBlob{name: name, object: object}, writers: make([]BlobWriter, len(a.offers)), sum: sha256.New()}
-	c.blob.lostSyncs = make([]uint64, len(a.offers))
+func (a *Archive) createCopies(ctx context.Context) (*copies, error) {
+	c := &copies{a: a, number: a.blobs.Add(1), writers: make([]BlobWriter, len(a.offers)), sum: sha256.New()}
+	c.at = &landing{lostSyncs: make([]uint64, len(a.offers))}
+	name := blobName(a.session, c.number)
 	for i, o := range a.offers {
-		c.blob.lostSyncs[i] = o.lostSyncs.Load()
+		c.at.lostSyncs[i] = o.lostSyncs.Load()
 		err := o.down
 		if err == nil {
 			c.writers[i], err = o.blobs.Create(ctx, name)
 		}
 		if err != nil {
 			c.writers[i] = nil
-			c.blob.fail(i, err)
+			c.at.fail(i, err)
 		}
 	}
 	return c, c.enough()
@@ -125,7 +135,7 @@ func (c *copies) enough() error {
 		return nil
 	}
 	c.abort()
-	return c.a.policyError(left, c.blob.failed)
+	return c.a.policyError(left, c.at.failed)
 }
 
 // Write hashes p and writes it to every offer, all at the same time when it is long.
@@ -148,7 +158,7 @@ func (c *copies) Write(p []byte) (int, error) {
 		if err != nil {
 			c.writers[i].Abort()
 			c.writers[i] = nil
-			c.blob.fail(i, err)
+			c.at.fail(i, err)
 			failed = true
 		}
 	}
@@ -161,7 +171,7 @@ func (c *copies) Write(p []byte) (int, error) {
 }
 
 // close ends the blob in every offer; it becomes durable with the next sync.
-func (c *copies) close() (storedBlob, error) {
+func (c *copies) close() error {
 	for i, w := range c.writers {
 		if w == nil {
 			continue
@@ -169,15 +179,12 @@ func (c *copies) close() (storedBlob, error) {
 		if err := w.Close(); err != nil {
 			w.Abort()
 			c.writers[i] = nil
-			c.blob.fail(i, err)
+			c.at.fail(i, err)
 			continue
 		}
-		c.blob.in = append(c.blob.in, i)
+		c.at.in = append(c.at.in, i)
 	}
-	if err := c.enough(); err != nil {
-		return storedBlob{}, err
-	}
-	return c.blob, nil
+	return c.enough()
 }
 
 func (c *copies) abort() {

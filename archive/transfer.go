@@ -31,10 +31,50 @@ type TransferOutcome struct {
 	Operation string            `json:"operation,omitempty"` // "" when it was refused
 	Header    seda.Header       `json:"header"`
 	Counts    seda.Counts       `json:"counts"`
-	Units     []DepositedUnit   `json:"units,omitempty"`
+	Attached  int               `json:"attached"` // units of the transfer that were in the archive
 	Findings  seda.Findings     `json:"-"`
-	Reply     []byte            `json:"-"` // ArchiveTransferReply
 	Receipt   integrity.Receipt `json:"-"`
+
+	reply       []byte // of a refused transfer
+	archive     *Archive
+	replyObject string // of one that was taken
+}
+
+// WriteReply writes the ArchiveTransferReply: of a transfer that was taken, the one that is
+// kept with it.
+func (o *TransferOutcome) WriteReply(ctx context.Context, w io.Writer) error {
+	if o.archive == nil {
+		_, err := w.Write(o.reply)
+		return err
+	}
+	_, _, err := o.archive.Get(ctx, o.replyObject, w)
+	return err
+}
+
+// UnitsOf calls each for the units that the operation of a ledger entry archived, in the
+// order of its items, until it returns an error.
+func (a *Archive) UnitsOf(entry int64, each func(DepositedUnit) error) error {
+	return a.cat.view(func(t *tx) error {
+		return t.unitsOf(entry, func(id string) (bool, error) {
+			u, err := a.unit(t, id, 1)
+			if err == nil {
+				err = each(depositedUnit(&u.Description))
+			}
+			return err == nil, err
+		})
+	})
+}
+
+// unitsOf calls f for the units, not the records of transfers, among the items of an entry.
+func (t *tx) unitsOf(entry int64, f func(id string) (bool, error)) error {
+	prefix := be64(uint64(entry))
+	return t.scan(bktItem, prefix, prefixEnd(prefix), func(_, v []byte) (bool, error) {
+		it, err := integrity.ParseItem(v)
+		if err != nil || it.Object != "" || !strings.HasPrefix(it.Unit, unitID) {
+			return err == nil, err
+		}
+		return f(it.Unit)
+	})
 }
 
 // DepositTransfer archives a SEDA transfer as one operation: its units, its data
@@ -50,7 +90,7 @@ func (a *Archive) DepositTransfer(ctx context.Context, agent string, in Transfer
 	if err != nil {
 		return nil, err
 	}
-	d := &transferDeposit{a: a, ctx: ctx, in: in, tenant: tenant, began: now(), op: newID(opID)}
+	d := &transferDeposit{a: a, ctx: ctx, in: in, tenant: tenant, began: now()}
 	if err := d.check(); err != nil {
 		return nil, err
 	}
@@ -60,7 +100,7 @@ func (a *Archive) DepositTransfer(ctx context.Context, agent string, in Transfer
 		}
 		return d.refused()
 	}
-	if err := d.draftUnits(); err != nil {
+	if err := d.name(); err != nil {
 		return nil, err
 	}
 	if d.t.Findings.Refused() {
@@ -78,18 +118,24 @@ type transferDeposit struct {
 	in     Transfer
 	tenant *Tenant
 	t      *seda.Transfer
-	op     string
 	began  time.Time
 
 	agreement string
-	drafts    []draft
-	units     []seda.Given // for the reply, by index of the unit
-	objects   []seda.Given // for the reply, by index of the object
-	owner     []int        // of each object: index of the unit that has it, -1 for none yet
-	system    []string     // by index of the unit: its identifier in the archive
-	groups    map[string]string
-	mu        sync.Mutex
-	mismatch  []seda.Finding // digests, found while storing
+	units     []string // by index of the unit: its identifier in the archive
+	objects   []takenObject
+	attached  int              // how many of them are in the archive already
+	groups    map[int32]string // identifiers, by Object.Group
+	binary    []int            // indexes of the binary objects, in the order of the intake's
+	taken     *intake          // its objects are these, then the manifest and the reply
+	mu        sync.Mutex       // of findings, while content is stored
+}
+
+// takenObject is what becomes of a data object of the transfer.
+type takenObject struct {
+	id      string // in the archive; "" when no unit refers to it
+	owner   int    // index of the unit that has it; others share it
+	grouped bool   // its unit refers to its group
+	number  int    // in the intake, -1 for a physical one
 }
 
 // check holds the manifest against the standard and what the tenant knows. An
@@ -164,34 +210,38 @@ func (t *Tenant) referential() seda.Referential {
 	return out
 }
 
-// draftUnits makes a draft of every unit, each with its identifier, so that parents can
-// be named whatever the order.
-func (d *transferDeposit) draftUnits() error {
-	n := d.t.Counts.Units
-	d.system, d.units, d.objects = make([]string, n), make([]seda.Given, n), make([]seda.Given, len(d.t.Objects))
-	d.owner, d.groups = make([]int, len(d.t.Objects)), map[string]string{}
-	for i := range d.system {
-		d.system[i] = newID(unitID)
-	}
-	for i := range d.owner {
-		d.owner[i] = -1
-	}
-	var parents [][]int // of each draft, by index
+// name gives every new unit, group and data object its identifier, so that they can name
+// each other whatever their order, and finds the units of the archive that others are.
+func (d *transferDeposit) name() error {
+	ids := newIDs(unitID, d.t.Counts.Units)
+	new := 0
+	d.units, d.objects, d.groups = make([]string, len(ids)), make([]takenObject, len(d.t.Objects)), map[int32]string{}
 	err := d.t.Walk(func(u *seda.Unit) error {
-		if err := d.attach(u); err != nil {
-			return err
+		if u.Update != nil {
+			return d.attach(u)
 		}
-		d.units[u.Index] = seda.Given{XMLID: u.ID, SystemID: d.system[u.Index]}
-		if u.Update == nil {
-			d.drafts, parents = append(d.drafts, d.draft(u)), append(parents, u.Parents)
+		d.units[u.Index] = ids[new]
+		new++
+		for _, o := range u.Objects {
+			if d.objects[o.Index].id == "" {
+				d.objects[o.Index] = takenObject{id: newID(objectID), owner: u.Index, grouped: o.Group != "", number: -1}
+				if !d.t.Objects[o.Index].Physical {
+					d.objects[o.Index].number = len(d.binary)
+					d.binary = append(d.binary, o.Index)
+				}
+				d.checkInline(o)
+			}
+			if g := d.t.Objects[o.Index].Group; g >= 0 && d.groups[g] == "" {
+				d.groups[g] = newID(groupID)
+			}
 		}
 		return nil
 	})
-	for i, above := range parents { // now that attached units are known
-		for _, p := range above {
-			d.drafts[i].desc.Parents = append(d.drafts[i].desc.Parents, d.system[p])
-		}
+	binary := newIDs(objectID, len(d.binary))
+	for n, i := range d.binary {
+		d.objects[i].id = binary[n]
 	}
+	d.taken = newIntake(d.tenant.ID, d.agreement, new+1, append(binary, newID(objectID), newID(objectID)))
 	return err
 }
 
@@ -210,7 +260,8 @@ func (d *transferDeposit) attach(u *seda.Unit) error {
 	case len(u.Objects) > 0:
 		d.find(seda.Finding{Code: seda.AttachmentInvalid, Severity: seda.Error, Line: u.Line, ID: u.ID, Found: "objects cannot be added to a unit that is sealed; deposit them in a unit below it"})
 	}
-	d.system[u.Index] = id
+	d.units[u.Index] = id
+	d.attached++
 	return nil
 }
 
@@ -227,8 +278,8 @@ func (a *Archive) named(tenant string, up *seda.Update) (id string, err error) {
 		}
 		found := map[string]bool{}
 		prefix := a.indexPrefix(idxField, tenant, fieldKey(seda.Field{Name: up.Field, Value: up.Value}))
-		err := t.scan(bktIndex, prefix, prefixEnd(prefix), func(_, v []byte) (bool, error) {
-			id, _ = splitUnitKey(v)
+		err := t.indexed(prefix, 0, ^uint64(0), func(unit string, _ int, _ uint64) (bool, error) {
+			id = unit
 			found[id] = true
 			return len(found) < 2, nil
 		})
@@ -243,24 +294,47 @@ func (a *Archive) named(tenant string, up *seda.Update) (id string, err error) {
 	return id, err
 }
 
-// draft makes a draft of a new unit.
-func (d *transferDeposit) draft(u *seda.Unit) draft {
+// each makes a draft of every new unit, and of the record of the transfer.
+func (d *transferDeposit) each(take func(*draft) error) error {
+	err := d.t.Walk(func(u *seda.Unit) error {
+		if u.Update != nil {
+			return nil
+		}
+		out, err := d.draft(u)
+		if err != nil {
+			return err
+		}
+		return take(out)
+	})
+	if err != nil {
+		return err
+	}
+	return take(d.record())
+}
+
+// draft describes a new unit.
+func (d *transferDeposit) draft(u *seda.Unit) (*draft, error) {
 	h := &d.t.Header
-	out := draft{where: "unit " + u.ID, desc: Description{
-		Form: descriptionForm, Unit: d.system[u.Index], Version: 1, Level: u.Level, Title: u.Title, StartDate: u.StartDate, EndDate: u.EndDate,
+	out := &draft{where: "unit " + u.ID, desc: Description{
+		Form: descriptionForm, Unit: d.units[u.Index], Version: 1, Level: u.Level, Title: u.Title, StartDate: u.StartDate, EndDate: u.EndDate,
 		Tenant: d.tenant.ID, Agreement: d.agreement, Agency: h.OriginatingAgency, Subject: d.in.Subject, Received: d.began,
 		SEDA: &Transferred{Version: h.Version.String(), XMLID: u.ID, Profile: u.Profile, Management: string(u.Management), Content: string(u.Content),
 			Rules: u.Rules, Fields: u.Fields},
 	}}
+	for _, p := range u.Parents {
+		out.desc.Parents = append(out.desc.Parents, d.units[p])
+	}
 	if len(u.Parents) == 0 {
 		out.desc.SEDA.Defaults = d.t.Rules
 	}
 	out.desc.Rule = d.appraisal(u.Rules)
 	for _, o := range u.Objects {
-		d.addObject(&out, u, o)
+		if err := d.addObject(out, u, o); err != nil {
+			return nil, err
+		}
 	}
 	out.desc.Channel = channelOf(&out.desc)
-	return out
+	return out, nil
 }
 
 // channelOf is the channel of a unit by what it has. That an image was made from paper
@@ -293,50 +367,75 @@ func (d *transferDeposit) appraisal(rules []seda.Rule) *AppliedRule {
 
 // addObject gives a data object to the first unit that refers to it; the others refer
 // to that unit's.
-func (d *transferDeposit) addObject(out *draft, u *seda.Unit, o seda.UnitObject) {
-	declared := &d.t.Objects[o.Index]
+func (d *transferDeposit) addObject(out *draft, u *seda.Unit, o seda.UnitObject) error {
+	declared, taken := &d.t.Objects[o.Index], &d.objects[o.Index]
 	group := ""
 	if o.Group != "" {
-		if d.groups[o.Group] == "" {
-			d.groups[o.Group] = newID(groupID)
-		}
-		group = d.groups[o.Group]
+		group = d.groups[declared.Group]
 	}
-	if first := d.owner[o.Index]; first >= 0 {
-		out.desc.Shared = append(out.desc.Shared, SharedObject{ID: d.objects[o.Index].SystemID, Unit: d.system[first], Usage: declared.Usage, Group: group})
-		return
-	}
-	d.owner[o.Index] = u.Index
-	given := seda.Given{XMLID: declared.ID, Group: o.Group, GroupID: group, Usage: declared.Usage, Physical: declared.Physical}
-	if declared.Physical {
-		given.SystemID = newID(objectID)
-		out.desc.Physical = append(out.desc.Physical, DescribedPhysical{ID: given.SystemID, Usage: declared.Usage, Group: group, GroupXML: o.Group, XMLID: declared.ID, SEDA: string(o.XML)})
-	} else {
-		content := d.content(o.Index)
+	switch {
+	case taken.owner != u.Index:
+		out.desc.Shared = append(out.desc.Shared, SharedObject{ID: taken.id, Unit: d.units[taken.owner], Usage: declared.Usage, Group: group})
+	case declared.Physical:
+		out.desc.Physical = append(out.desc.Physical, DescribedPhysical{ID: taken.id, Usage: declared.Usage, Group: group, GroupXML: o.Group, XMLID: declared.ID, SEDA: string(o.XML)})
+	default:
+		xml := o.XML
 		if declared.Inline {
-			if content, o.XML = d.inline(o); content == nil {
-				return
+			var err error
+			if xml, _, err = seda.SplitAttachment(o.XML); err != nil {
+				return err
 			}
 		}
-		named := out.add(declared.Usage, content)
-		named.Group, named.GroupXML, named.XMLID, named.SEDA = group, o.Group, declared.ID, string(o.XML)
-		given.SystemID = named.ID
+		out.desc.Objects = append(out.desc.Objects, DescribedObject{Usage: declared.Usage, Filename: d.t.Filename(o.Index), Group: group, GroupXML: o.Group, XMLID: declared.ID, SEDA: string(xml)})
+		d.taken.describe(out, len(out.desc.Objects)-1, taken.number)
 	}
-	d.objects[o.Index] = given
+	return nil
 }
 
-// inline is content that the manifest itself carries, and the declaration without it.
-func (d *transferDeposit) inline(o seda.UnitObject) (*Content, []byte) {
+// checkInline verifies content that the manifest itself carries.
+func (d *transferDeposit) checkInline(o seda.UnitObject) {
 	declared := &d.t.Objects[o.Index]
-	xml, content, err := seda.SplitAttachment(o.XML)
+	if !declared.Inline {
+		return
+	}
+	_, content, err := seda.SplitAttachment(o.XML)
 	if err != nil {
 		d.find(seda.Finding{Code: seda.ValueInvalid, Severity: seda.Error, Line: declared.Line, ID: declared.ID, Expected: "base64Binary", Found: err.Error()})
-		return nil, nil
+		return
 	}
 	for _, f := range seda.VerifyContent(declared, content) {
 		d.find(f)
 	}
-	return &Content{Filename: d.t.Filename(o.Index), Size: int64(len(content)), Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil }}, xml
+}
+
+// storeInline stores content that the manifest itself carries.
+func (d *transferDeposit) storeInline() error {
+	if !slices.ContainsFunc(d.t.Objects, func(o seda.Object) bool { return o.Inline }) {
+		return nil
+	}
+	return d.t.Walk(func(u *seda.Unit) error {
+		for _, o := range u.Objects {
+			taken := &d.objects[o.Index]
+			if u.Update != nil || taken.owner != u.Index || !d.t.Objects[o.Index].Inline {
+				continue
+			}
+			_, content, err := seda.SplitAttachment(o.XML)
+			if err != nil {
+				return err
+			}
+			err = d.a.storeContents(d.ctx, d.taken, []int{taken.number}, 1, nil, func(int) (*Content, string) {
+				return inMemoryContent(d.t.Filename(o.Index), content), "unit " + u.ID
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func inMemoryContent(name string, b []byte) *Content {
+	return &Content{Filename: name, Size: int64(len(b)), Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b)), nil }}
 }
 
 // content is the file of a data object; its digest is held against the declared one as
@@ -344,8 +443,7 @@ func (d *transferDeposit) inline(o seda.UnitObject) (*Content, []byte) {
 func (d *transferDeposit) content(object int) *Content {
 	file := d.t.FileOf(object)
 	f, _ := d.in.Package.File(file)
-	name := d.t.Filename(object)
-	return &Content{Filename: name, Size: f.Size, Place: d.t.Place(object), Open: func() (io.ReadCloser, error) {
+	return &Content{Filename: d.t.Filename(object), Size: f.Size, Open: func() (io.ReadCloser, error) {
 		r, err := d.in.Package.Open(file)
 		if err != nil {
 			return nil, err
@@ -353,7 +451,9 @@ func (d *transferDeposit) content(object int) *Content {
 		return &digested{r, seda.NewDigester(&d.t.Objects[object]), func(found []seda.Finding) {
 			d.mu.Lock()
 			defer d.mu.Unlock()
-			d.mismatch = append(d.mismatch, found...)
+			for _, f := range found {
+				d.find(f)
+			}
 		}, file, false}, nil
 	}}
 }
@@ -383,127 +483,174 @@ func (r *digested) Close() error { return r.r.Close() }
 func (d *transferDeposit) deposit(agent string) (*TransferOutcome, error) {
 	a := d.a
 	a.storing.Add(1)
-	fail := func(err error) (*TransferOutcome, error) {
-		a.storing.Add(-1)
-		a.discard(d.drafts)
+	if err := d.store(); err != nil {
+		a.giveUp(d.taken)
 		return nil, err
-	}
-	if err := a.storeContents(d.ctx, d.drafts, d.workers(), d.in.Progress); err != nil {
-		return fail(err)
-	}
-	for _, f := range d.mismatch {
-		d.find(f)
 	}
 	d.compareFormats()
 	if d.t.Findings.Refused() {
-		fail(nil)
+		a.giveUp(d.taken)
 		return d.refused()
 	}
-	reply, err := d.reply(now())
-	if err != nil {
-		return fail(err)
-	}
-	record := d.record(reply)
-	d.drafts = append(d.drafts, record)
-	if err := a.storeContents(d.ctx, d.drafts[len(d.drafts)-1:], 1, nil); err != nil {
-		return fail(err)
-	}
-	op, err := a.depositOperation(agent, &Deposit{Tenant: d.tenant.ID, Agreement: d.agreement, operation: d.op}, d.drafts)
-	if err != nil {
-		return fail(err)
-	}
-	op.stored = true
-	_, op.receipt, err = a.commit(d.ctx, &op.operation)
-	if err != nil {
-		if !errors.Is(err, errUncertain) {
-			a.discard(d.drafts)
+	manifest := len(d.taken.objects) - 2 // and the reply behind it
+	err := a.storeContents(d.ctx, d.taken, []int{manifest, manifest + 1}, 1, nil, func(o int) (*Content, string) {
+		if o == manifest {
+			return d.manifest(), "the manifest"
 		}
-		return nil, fmt.Errorf("depositing: %w", err)
+		return d.replyContent(now()), "the reply"
+	})
+	if err != nil {
+		a.giveUp(d.taken)
+		return nil, err
 	}
-	out := d.outcome(reply)
-	done := deposited(op, d.drafts[:len(d.drafts)-1])
-	out.Operation, out.Units, out.Receipt = done.Operation, done.Units, done.Receipt
+	d.taken.units = d.each
+	out := d.outcome()
+	out.Attached = d.attached
+	if out.Receipt, err = a.commitIntake(d.ctx, agent, d.taken); err != nil {
+		return nil, err
+	}
+	out.Operation, out.archive, out.replyObject = d.taken.op, a, d.taken.objects[manifest+1]
 	return out, nil
 }
 
-func (d *transferDeposit) workers() int {
-	if d.in.Package.Sequential {
-		return 1
+// store stores the content of data objects, in the order in which it lies in the package.
+func (d *transferDeposit) store() error {
+	var order []int
+	for n, i := range d.binary {
+		if !d.t.Objects[i].Inline {
+			order = append(order, n)
+		}
 	}
-	return runtime.GOMAXPROCS(0)
+	slices.SortStableFunc(order, func(x, y int) int { return cmp.Compare(d.t.Place(d.binary[x]), d.t.Place(d.binary[y])) })
+	workers := runtime.GOMAXPROCS(0)
+	if d.in.Package.Sequential {
+		workers = 1
+	}
+	err := d.a.storeContents(d.ctx, d.taken, order, workers, d.in.Progress, func(o int) (*Content, string) {
+		object := d.binary[o]
+		return d.content(object), "object " + d.t.Objects[object].ID
+	})
+	if err != nil {
+		return err
+	}
+	return d.storeInline()
 }
 
 // compareFormats holds the formats found against those declared.
 func (d *transferDeposit) compareFormats() {
-	for i := range d.drafts {
-		for _, o := range d.drafts[i].desc.Objects {
-			declared := d.t.Declared(o.XMLID)
-			if declared != nil && declared.Format != "" && o.Format.PUID != "" && declared.Format != o.Format.PUID {
-				d.find(seda.Finding{Code: seda.FormatMismatch, Severity: seda.Warning, Line: declared.Line, ID: o.XMLID, Expected: declared.Format, Found: o.Format.PUID})
-			}
+	for n, i := range d.binary {
+		declared, found := &d.t.Objects[i], d.taken.stored[n].format.PUID
+		if declared.Format != "" && found != "" && declared.Format != found {
+			d.find(seda.Finding{Code: seda.FormatMismatch, Severity: seda.Warning, Line: declared.Line, ID: declared.ID, Expected: declared.Format, Found: found})
 		}
 	}
 }
 
 // record is the transfer's own record, under the identifier of the operation: what it
 // said of itself, its manifest, and the reply.
-func (d *transferDeposit) record(reply []byte) draft {
+func (d *transferDeposit) record() *draft {
 	h := &d.t.Header
-	out := draft{where: "the manifest", desc: Description{
-		Form: descriptionForm, Unit: d.op, Version: 1, Level: "OtherLevel", Title: h.Message + " " + h.Identifier, Tenant: d.tenant.ID,
+	out := &draft{where: "the manifest", desc: Description{
+		Form: descriptionForm, Unit: d.taken.op, Version: 1, Level: "OtherLevel", Title: h.Message + " " + h.Identifier, Tenant: d.tenant.ID,
 		Agreement: d.agreement, Agency: h.OriginatingAgency, Subject: d.in.Subject, Received: d.began,
-		SEDA: &Transferred{Version: h.Version.String(), Header: h, Metadata: string(d.t.Metadata), Rules: d.t.Rules},
+		SEDA:    &Transferred{Version: h.Version.String(), Header: h, Metadata: string(d.t.Metadata), Rules: d.t.Rules},
+		Objects: []DescribedObject{{Usage: "ArchiveTransfer", Filename: "manifest.xml"}, {Usage: "ArchiveTransferReply", Filename: "reply.xml"}},
 	}}
+	for i := range out.desc.Objects {
+		d.taken.describe(out, i, len(d.taken.objects)-2+i)
+	}
+	return out
+}
+
+func (d *transferDeposit) manifest() *Content {
 	p := d.in.Package
 	f, _ := p.File(p.Manifest)
-	out.add("ArchiveTransfer", &Content{Filename: "manifest.xml", Size: f.Size, Open: func() (io.ReadCloser, error) { return p.Open(p.Manifest) }})
-	out.add("ArchiveTransferReply", &Content{Filename: "reply.xml", Size: int64(len(reply)), Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(reply)), nil }})
-	return out
+	return &Content{Filename: "manifest.xml", Size: f.Size, Open: func() (io.ReadCloser, error) { return p.Open(p.Manifest) }}
+}
+
+// replyContent is the reply, written while it is read: it names every unit.
+func (d *transferDeposit) replyContent(granted time.Time) *Content {
+	return &Content{Filename: "reply.xml", Size: -1, Open: func() (io.ReadCloser, error) {
+		r, w := io.Pipe()
+		go func() { w.CloseWithError(d.reply(granted).Write(w)) }()
+		return r, nil
+	}}
 }
 
 // refused is the outcome of a transfer that was not taken.
 func (d *transferDeposit) refused() (*TransferOutcome, error) {
-	d.units, d.objects = nil, nil
-	reply, err := d.reply(time.Time{})
-	if err != nil {
+	var reply bytes.Buffer
+	if err := d.reply(time.Time{}).Write(&reply); err != nil {
 		return nil, err
 	}
-	return d.outcome(reply), fmt.Errorf("the transfer is %w: %d errors", ErrRefused, d.t.Findings.Errors)
+	out := d.outcome()
+	out.reply = reply.Bytes()
+	return out, fmt.Errorf("the transfer is %w: %d errors", ErrRefused, d.t.Findings.Errors)
 }
 
-func (d *transferDeposit) outcome(reply []byte) *TransferOutcome {
-	return &TransferOutcome{Header: d.t.Header, Counts: d.t.Counts, Findings: d.t.Findings, Reply: reply}
+func (d *transferDeposit) outcome() *TransferOutcome {
+	return &TransferOutcome{Header: d.t.Header, Counts: d.t.Counts, Findings: d.t.Findings}
 }
 
-// reply writes the ArchiveTransferReply.
-func (d *transferDeposit) reply(granted time.Time) ([]byte, error) {
-	outcome := d.t.Findings.Outcome()
+// reply is the ArchiveTransferReply; granted is zero when the transfer was refused.
+func (d *transferDeposit) reply(granted time.Time) *seda.Reply {
+	outcome, id := d.t.Findings.Outcome(), newID(opID)
+	if d.taken != nil {
+		id = d.taken.op
+	}
 	events := []seda.Event{
 		{Code: "CHECK", Type: "Check of the transfer", Time: now(), Outcome: outcome, Detail: "CHECK." + outcome, Message: "Contrôle du versement"},
 	}
 	events = append(events, seda.EventsOf(&d.t.Findings, now())...)
-	if !granted.IsZero() {
-		events = append(events, seda.Event{Code: "ARCHIVE", Type: "Archiving", Time: granted, Outcome: seda.OutcomeOK, Detail: "ARCHIVE.OK",
-			Message: "Prise en charge des archives", Data: d.op})
-	}
 	to := d.t.Header
 	to.Agreement = d.agreement
 	if to.ArchivalAgency == "" {
 		to.ArchivalAgency = d.tenant.ID
 	}
-	r := seda.Reply{Version: d.t.Header.Version, Identifier: d.op, Date: now(), Granted: granted, To: to, Units: d.units, Events: events, Code: outcome}
-	for _, o := range d.objects {
-		if o.SystemID != "" {
-			r.Objects = append(r.Objects, o)
-		}
+	r := &seda.Reply{Version: d.t.Header.Version, Identifier: id, Date: now(), Granted: granted, To: to, Code: outcome}
+	if !granted.IsZero() {
+		events = append(events, seda.Event{Code: "ARCHIVE", Type: "Archiving", Time: granted, Outcome: seda.OutcomeOK, Detail: "ARCHIVE.OK",
+			Message: "Prise en charge des archives", Data: id})
+		r.Units, r.Objects = d.givenUnits, d.givenObjects
 	}
-	sortByGroup(r.Objects)
-	var b bytes.Buffer
-	err := r.Write(&b)
-	return b.Bytes(), err
+	r.Events = events
+	return r
 }
 
-// sortByGroup puts the objects of a group one behind the other.
-func sortByGroup(objects []seda.Given) {
-	slices.SortStableFunc(objects, func(x, y seda.Given) int { return cmp.Compare(x.Group, y.Group) })
+// givenUnits are the units with their identifiers, as they stand in the transfer.
+func (d *transferDeposit) givenUnits(yield func(seda.Given) bool) {
+	for i, id := range d.units {
+		if !yield(seda.Given{XMLID: d.t.UnitID(i), SystemID: id}) {
+			return
+		}
+	}
+}
+
+// givenObjects are the objects with their identifiers, those of a group one behind the
+// other.
+func (d *transferDeposit) givenObjects(yield func(seda.Given) bool) {
+	group := func(i int) int32 {
+		if d.objects[i].grouped {
+			return d.t.Objects[i].Group
+		}
+		return -1
+	}
+	var order []int32
+	for i := range d.objects {
+		if d.objects[i].id != "" {
+			order = append(order, int32(i))
+		}
+	}
+	slices.SortStableFunc(order, func(x, y int32) int { return cmp.Compare(group(int(x)), group(int(y))) })
+	for _, n := range order {
+		i := int(n)
+		o := &d.t.Objects[i]
+		g := seda.Given{XMLID: o.ID, SystemID: d.objects[i].id, Usage: o.Usage, Physical: o.Physical}
+		if d.objects[i].grouped {
+			g.Group, g.GroupID = d.t.GroupOf(i), d.groups[o.Group]
+		}
+		if !yield(g) {
+			return
+		}
+	}
 }

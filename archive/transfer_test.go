@@ -68,6 +68,29 @@ func exportTo(t testing.TB, a *Archive, r ExportRequest) (string, *ExportOutcome
 	return path, out
 }
 
+// reply gives the ArchiveTransferReply of an outcome.
+func reply(t testing.TB, out *TransferOutcome) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := out.WriteReply(context.Background(), &b); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// unitsOf gives the units that a transfer brought.
+func unitsOf(t testing.TB, a *Archive, out *TransferOutcome) (units []DepositedUnit) {
+	t.Helper()
+	err := a.UnitsOf(out.Receipt.Index, func(u DepositedUnit) error {
+		units = append(units, u)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return units
+}
+
 func manifest(t testing.TB, p *seda.Package) []byte {
 	t.Helper()
 	r, err := p.Open(p.Manifest)
@@ -173,7 +196,7 @@ func TestTransfersComeBack(t *testing.T) {
 			t.Errorf("%s: %v", path, err)
 			continue
 		}
-		if _, err := lint(t, in.Reply, "--noout", "--schema", schemaOf(max(in.Header.Version, seda.V21))); err != nil {
+		if _, err := lint(t, reply(t, in), "--noout", "--schema", schemaOf(max(in.Header.Version, seda.V21))); err != nil {
 			t.Errorf("%s: reply: %v", path, err)
 		}
 		want := elements(t, manifest(t, p))
@@ -240,7 +263,7 @@ func TestInlineContent(t *testing.T) {
 		t.Fatal(err, in)
 	}
 	var b bytes.Buffer
-	if _, _, err := a.Get(context.Background(), in.Units[0].Objects[0].ID, &b); err != nil || b.String() != "abc" {
+	if _, _, err := a.Get(context.Background(), unitsOf(t, a, in)[0].Objects[0].ID, &b); err != nil || b.String() != "abc" {
 		t.Errorf("%q, %v", b.String(), err)
 	}
 	if in.Findings.List[0].Code != seda.DigestWeak && in.Findings.List[len(in.Findings.List)-1].Code != seda.DigestWeak {
@@ -260,7 +283,7 @@ func TestRefusedTransferLeavesNothing(t *testing.T) {
 	}
 	for name, doc := range map[string]string{"digest": simple("", "abd"), "structure": simple("<Foo/><Bar", "abc"), "attachment": simple("<Management><UpdateOperation><SystemId>unobody</SystemId></UpdateOperation></Management>", "abc")} {
 		out, err := a.DepositTransfer(context.Background(), "test", Transfer{Package: packageOf(t, doc)})
-		if !errors.Is(err, ErrRefused) || out == nil || !strings.Contains(string(out.Reply), "<ReplyCode>KO</ReplyCode>") || out.Operation != "" {
+		if !errors.Is(err, ErrRefused) || out == nil || !strings.Contains(string(reply(t, out)), "<ReplyCode>KO</ReplyCode>") || out.Operation != "" {
 			t.Errorf("%s: %v, %+v", name, err, out)
 		}
 	}
@@ -290,7 +313,7 @@ func TestAttachment(t *testing.T) {
 	key := func(value string) string {
 		return "<ArchiveUnitIdentifierKey><MetadataName>OriginatingAgencyArchiveUnitIdentifier</MetadataName><MetadataValue>" + value + "</MetadataValue></ArchiveUnitIdentifierKey>"
 	}
-	for i, by := range []string{"<SystemId>" + first.Units[0].ID + "</SystemId>", key("N-1")} {
+	for i, by := range []string{"<SystemId>" + unitsOf(t, a, first)[0].ID + "</SystemId>", key("N-1")} {
 		if i == 1 { // by now there are two
 			if _, err := a.DepositTransfer(context.Background(), "test", Transfer{Package: packageOf(t, update(by))}); !errors.Is(err, ErrRefused) {
 				t.Errorf("several units have the field: %v", err)
@@ -298,11 +321,11 @@ func TestAttachment(t *testing.T) {
 			continue
 		}
 		in, err := a.DepositTransfer(context.Background(), "test", Transfer{Package: packageOf(t, update(by))})
-		if err != nil || len(in.Units) != 1 {
+		if err != nil || len(unitsOf(t, a, in)) != 1 {
 			t.Fatalf("%v, %+v", err, in)
 		}
-		u, err := a.Unit(in.Units[0].ID)
-		if err != nil || len(u.Parents) != 1 || u.Parents[0] != first.Units[0].ID {
+		u, err := a.Unit(unitsOf(t, a, in)[0].ID)
+		if err != nil || len(u.Parents) != 1 || u.Parents[0] != unitsOf(t, a, first)[0].ID {
 			t.Errorf("%v, parents %v", err, u.Parents)
 		}
 	}
@@ -324,7 +347,7 @@ func TestTransferRecord(t *testing.T) {
 	if err != nil || len(u.Objects) != 2 {
 		t.Fatal(err, u)
 	}
-	for i, want := range []string{doc, string(in.Reply)} {
+	for i, want := range []string{doc, string(reply(t, in))} {
 		var b bytes.Buffer
 		if _, _, err := a.Get(context.Background(), u.Objects[i].ID, &b); err != nil || b.String() != want {
 			t.Errorf("%s: %v", u.Objects[i].Filename, err)

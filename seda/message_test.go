@@ -86,9 +86,9 @@ func TestReplyIsValid(t *testing.T) {
 		docs := map[string][]byte{}
 		for name, r := range map[string]*Reply{
 			"taken": {Version: v, Identifier: "p1", Date: when, Granted: when, Code: OutcomeOK, To: Header{Identifier: "m", Agreement: "a", ArchivalAgency: "AD", TransferringAgency: "T"},
-				Objects: []Given{{XMLID: "ID1", SystemID: "o1", Group: "G1", GroupID: "g1", Usage: "BinaryMaster"}, {XMLID: "ID2", SystemID: "o2", Group: "G1", GroupID: "g1", Usage: "PhysicalMaster", Physical: true},
-					{XMLID: "ID3", SystemID: "o3"}},
-				Units: []Given{{XMLID: "U1", SystemID: "u1"}}, Events: []Event{{Code: "ARCHIVE", Time: when, Outcome: OutcomeOK}}},
+				Objects: slices.Values([]Given{{XMLID: "ID1", SystemID: "o1", Group: "G1", GroupID: "g1", Usage: "BinaryMaster"}, {XMLID: "ID2", SystemID: "o2", Group: "G1", GroupID: "g1", Usage: "PhysicalMaster", Physical: true},
+					{XMLID: "ID3", SystemID: "o3"}}),
+				Units: slices.Values([]Given{{XMLID: "U1", SystemID: "u1"}}), Events: []Event{{Code: "ARCHIVE", Time: when, Outcome: OutcomeOK}}},
 			"refused": {Version: v, Identifier: "p2", Date: when, Code: OutcomeKO, Events: EventsOf(&fs, when)},
 		} {
 			var b bytes.Buffer

@@ -3,6 +3,7 @@ package seda
 import (
 	"fmt"
 	"io"
+	"iter"
 	"time"
 )
 
@@ -35,8 +36,8 @@ type Reply struct {
 	Granted    time.Time // when the archive took charge; zero when it refused
 	To         Header    // the transfer that it answers
 	Comment    string
-	Objects    []Given // those of a group one behind the other
-	Units      []Given
+	Objects    iter.Seq[Given] // those of a group one behind the other; nil when nothing was taken
+	Units      iter.Seq[Given]
 	Events     []Event
 	Code       string // OK, WARNING, KO
 }
@@ -88,7 +89,7 @@ func lineOf(n int) string {
 func (r *Reply) Write(w io.Writer) error {
 	x := newWriter(w)
 	x.message("ArchiveTransferReply", r.Version, r.Comment, r.Date, r.Identifier, r.To.Agreement)
-	if len(r.Units) > 0 || len(r.Objects) > 0 {
+	if r.Units != nil {
 		r.writePackage(x)
 	}
 	x.optional("ReplyCode", r.Code)
@@ -133,21 +134,22 @@ func (x *writer) message(name string, v Version, comment string, date time.Time,
 // identifier it has now.
 func (r *Reply) writePackage(x *writer) {
 	x.start("DataObjectPackage")
-	for i := 0; i < len(r.Objects); {
-		group := r.Objects[i].Group
-		if group != "" {
-			x.start("DataObjectGroup", "id", group)
-		}
-		for first := true; i < len(r.Objects) && (first || group != "" && r.Objects[i].Group == group); i++ {
-			first = false
-			r.Objects[i].write(x)
-		}
-		if group != "" {
+	group := "" // that is open
+	for o := range r.Objects {
+		if group != "" && o.Group != group {
 			x.end()
 		}
+		if o.Group != "" && o.Group != group {
+			x.start("DataObjectGroup", "id", o.Group)
+		}
+		group = o.Group
+		o.write(x)
+	}
+	if group != "" {
+		x.end()
 	}
 	x.start("DescriptiveMetadata")
-	for _, u := range r.Units {
+	for u := range r.Units {
 		x.start("ArchiveUnit", "id", u.XMLID)
 		x.start("Content")
 		x.element("SystemId", u.SystemID)

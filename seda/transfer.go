@@ -184,6 +184,9 @@ func (t *Transfer) GroupOf(object int) string {
 	return ""
 }
 
+// UnitID gives the XML id of a unit.
+func (t *Transfer) UnitID(unit int) string { return t.c.graph.names[t.c.graph.units[unit]] }
+
 // Declared gives the data object with an XML id, nil when there is none.
 func (t *Transfer) Declared(id string) *Object {
 	n, ok := t.c.graph.ids[id]

@@ -1,9 +1,13 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"reflect"
 	"time"
 
@@ -85,11 +89,11 @@ func (c *cli) depositTransfer(ctx context.Context, a *archive.Archive, d *deposi
 		}
 	}
 	if d.reply != "" {
-		if err2 := writeFile(d.reply, out.Reply); err2 != nil {
+		if err2 := writeNew(d.reply, func(w io.Writer) error { return out.WriteReply(ctx, w) }); err2 != nil {
 			return errors.Join(err, fmt.Errorf("writing the reply: %w", err2))
 		}
 	}
-	if err2 := c.printTransfer(path, d, out); err2 != nil || err == nil {
+	if err2 := c.printTransfer(a, path, d, out); err2 != nil || err == nil {
 		return err2
 	}
 	return errSaid // the findings have said it
@@ -122,7 +126,7 @@ type ledgerPlace struct {
 	Size  int64 `json:"size"`
 }
 
-func (c *cli) printTransfer(path string, d *depositFlags, out *archive.TransferOutcome) error {
+func (c *cli) printTransfer(a *archive.Archive, path string, d *depositFlags, out *archive.TransferOutcome) error {
 	accepted := out.Operation != ""
 	if accepted && d.receipt != "" {
 		if err := writeFile(d.receipt, out.Receipt.Marshal()); err != nil {
@@ -134,6 +138,7 @@ func (c *cli) printTransfer(path string, d *depositFlags, out *archive.TransferO
 		if accepted {
 			j.Ledger = &ledgerPlace{out.Receipt.Index, checkpointSize(out.Receipt.Checkpoint)}
 			j.Receipt = string(out.Receipt.Marshal())
+			return c.printTransferJSON(a, j)
 		}
 		return c.printJSON(j)
 	}
@@ -146,17 +151,51 @@ func (c *cli) printTransfer(path string, d *depositFlags, out *archive.TransferO
 		return nil
 	}
 	const most = 50
-	for i, u := range out.Units {
-		if i == most {
-			c.printf("... %d more units: sae list\n", len(out.Units)-most)
-			break
+	units := 0
+	err := a.UnitsOf(out.Receipt.Index, func(u archive.DepositedUnit) error {
+		if units++; units > most {
+			return errEnough
 		}
 		c.printf("unit   %s  %s\n", u.ID, u.Title)
 		for _, o := range u.Objects {
 			c.printf("object %s  sha256 %s  %s  %s\n", o.ID, o.SHA256, bytesText(o.Size), orText(o.Format, "unknown format"))
 		}
+		return nil
+	})
+	if err == errEnough {
+		c.printf("... more units, %d in the transfer: --json or the reply name them all\n", out.Counts.Units)
+	} else if err != nil {
+		return err
 	}
-	c.printf("archived: %s as operation %s, %d units, entry %d of a ledger of %d, %d warnings\n", out.Header.Identifier, out.Operation, len(out.Units),
+	c.printf("archived: %s as operation %s, %d units, entry %d of a ledger of %d, %d warnings\n", out.Header.Identifier, out.Operation, out.Counts.Units-out.Attached,
 		out.Receipt.Index, checkpointSize(out.Receipt.Checkpoint), warnings)
 	return nil
+}
+
+var errEnough = errors.New("enough were shown")
+
+// printTransferJSON prints j and, as they are read, the units archived: there may be a
+// million.
+func (c *cli) printTransferJSON(a *archive.Archive, j transferJSON) error {
+	b, err := json.Marshal(j)
+	if err != nil {
+		return err
+	}
+	w := bufio.NewWriter(c.out)
+	fmt.Fprintf(w, `%s,"units":[`, bytes.TrimSuffix(b, []byte("}")))
+	comma := ""
+	err = a.UnitsOf(j.TransferOutcome.Receipt.Index, func(u archive.DepositedUnit) error {
+		b, err := json.Marshal(u)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(w, "%s%s", comma, b)
+		comma = ","
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	w.WriteString("]}\n")
+	return w.Flush()
 }
