@@ -80,6 +80,9 @@ func (a *Archive) Deposit(ctx context.Context, agent string, d Deposit) (*Deposi
 	in := newIntake(d.Tenant, d.Agreement, len(d.Units), units.objects)
 	in.units = func(each func(*draft) error) error {
 		for i := range d.Units {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
 			draft := units.draft(i)
 			if o := units.object[i]; o >= 0 {
 				in.describe(draft, 0, o)

@@ -22,10 +22,10 @@ import (
 
 // stageItems is about how many items one stage has; a deposit of fewer is committed in one
 // transaction.
-const stageItems = maxGroupItems
+const stageItems = maxGroupItems / 2
 
-// lateRows is about how many index rows are held back.
-const lateRows = 4 << 20
+// lateRows is about how many index rows are held back: 56 MiB.
+const lateRows = 1 << 20
 
 // staged is where the units of a deposit stand in the catalogue, once they are all there.
 type staged struct {
@@ -165,7 +165,7 @@ func (s *stager) flush() error {
 // flushLate hands over the rows that were held back.
 func (s *stager) flushLate() error {
 	slices.SortFunc(s.late, func(x, y lateRow) int { return bytes.Compare(x.key[:], y.key[:]) })
-	for rows := range slices.Chunk(s.late, 4*stageItems) {
+	for rows := range slices.Chunk(s.late, 8*stageItems) {
 		r := stageRecords{at: s.next}
 		for i := range rows {
 			r.records = append(r.records, record{bktIndex, rows[i].key[:], rows[i].value[:]})

@@ -297,8 +297,8 @@ func (a *Archive) named(tenant string, up *seda.Update) (id string, err error) {
 // each makes a draft of every new unit, and of the record of the transfer.
 func (d *transferDeposit) each(take func(*draft) error) error {
 	err := d.t.Walk(func(u *seda.Unit) error {
-		if u.Update != nil {
-			return nil
+		if err := d.ctx.Err(); u.Update != nil || err != nil {
+			return err
 		}
 		out, err := d.draft(u)
 		if err != nil {

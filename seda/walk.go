@@ -64,7 +64,7 @@ func (t *Transfer) Walk(each func(*Unit) error) error {
 		return fmt.Errorf("reading the manifest: %w", err)
 	}
 	defer r.Close()
-	w := &walker{t: t, each: each, xml: make([][]byte, len(t.Objects)), object: -1}
+	w := &walker{t: t, each: each, object: -1}
 	w.prepare()
 	var again Findings
 	_, err = validate(r, t.c.o.Mode, w, &again, w.token)
@@ -87,15 +87,37 @@ type walker struct {
 
 	stack  []*Unit
 	object int // index of the data object that is open, or was last
-	xml    [][]byte
-	arena  []byte // what xml is cut from
+	xml    packed
 	rule   ruleReader
 	rec    recorder
 	record func(xml []byte) // takes what is recorded; nil when nothing is
 
-	index   []int32   // by thing: of a unit, its index; else -1
-	parents [][]int32 // by index
-	groups  map[int32][]int32
+	index   []int32 // by thing: of a unit, its index; else -1
+	parents lists   // of units, by index
+	groups  lists   // of objects, by thing
+}
+
+// lists are many short lists of numbers in little memory.
+type lists struct {
+	start []int32 // of list i; the next one's is its end
+	items []int32
+}
+
+func (l *lists) of(i int32) []int32 { return l.items[l.start[i]:l.start[i+1]] }
+
+// newLists makes n lists of pairs, each a list and an item of it. pairs is called twice.
+func newLists(n int, pairs func(add func(list, item int32))) lists {
+	l := lists{start: make([]int32, n+2)}
+	pairs(func(list, _ int32) { l.start[list+2]++ })
+	for i := 2; i < len(l.start); i++ {
+		l.start[i] += l.start[i-1]
+	}
+	l.items = make([]int32, l.start[n+1])
+	pairs(func(list, item int32) {
+		l.items[l.start[list+1]] = item
+		l.start[list+1]++
+	})
+	return l
 }
 
 // prepare turns the graph round: parents of each unit, objects of each group.
@@ -105,19 +127,20 @@ func (w *walker) prepare() {
 	for i, n := range g.units {
 		w.index[n] = int32(i)
 	}
-	w.parents = make([][]int32, len(g.units))
-	for _, e := range g.edges {
-		child, parent := w.index[g.target(e.child)], w.index[e.parent]
-		if child >= 0 && parent >= 0 && !slices.Contains(w.parents[child], parent) {
-			w.parents[child] = append(w.parents[child], parent)
+	w.parents = newLists(len(g.units), func(add func(list, item int32)) {
+		for _, e := range g.edges {
+			if child, parent := w.index[g.target(e.child)], w.index[e.parent]; child >= 0 && parent >= 0 {
+				add(child, parent)
+			}
 		}
-	}
-	w.groups = map[int32][]int32{}
-	for i := range w.t.Objects {
-		if o := &w.t.Objects[i]; o.Group >= 0 {
-			w.groups[o.Group] = append(w.groups[o.Group], int32(i))
+	})
+	w.groups = newLists(len(g.things), func(add func(list, item int32)) {
+		for i := range w.t.Objects {
+			if o := &w.t.Objects[i]; o.Group >= 0 {
+				add(o.Group, int32(i))
+			}
 		}
-	}
+	})
 }
 
 // token goes on recording.
@@ -151,25 +174,13 @@ func (w *walker) open(v *validator, f *frame) {
 	case actUpdate:
 		w.top().Update = &Update{}
 	case actBinary, actPhysical:
-		if w.object++; w.object < len(w.xml) {
-			i := w.object
-			w.keep(v, func(xml []byte) { w.xml[i] = w.store(xml) })
+		if w.object++; w.object < len(w.t.Objects) {
+			w.keep(v, w.xml.add)
 		}
 	}
 }
 
 func (w *walker) top() *Unit { return w.stack[len(w.stack)-1] }
-
-// store puts xml into the arena.
-func (w *walker) store(xml []byte) []byte {
-	const chunk = 1 << 20
-	if cap(w.arena)-len(w.arena) < len(xml) {
-		w.arena = make([]byte, 0, max(chunk, len(xml)))
-	}
-	n := len(w.arena)
-	w.arena = append(w.arena, xml...)
-	return w.arena[n:len(w.arena):len(w.arena)]
-}
 
 func (w *walker) value(v *validator, f *frame, value []byte) {
 	if f.decl == nil || len(w.stack) == 0 {
@@ -219,14 +230,14 @@ func (w *walker) refer(u *Unit, id []byte) {
 	} else if t.kind == groupThing && t.ref >= 0 {
 		n = t.ref // a second name
 	}
-	for _, i := range w.groups[n] {
+	for _, i := range w.groups.of(n) {
 		w.give(u, int(i), g.names[n])
 	}
 }
 
 func (w *walker) give(u *Unit, object int, group string) {
 	if !slices.ContainsFunc(u.Objects, func(o UnitObject) bool { return o.Index == object }) {
-		u.Objects = append(u.Objects, UnitObject{object, group, w.xml[object]})
+		u.Objects = append(u.Objects, UnitObject{object, group, w.xml.get(object)})
 	}
 }
 
@@ -251,8 +262,10 @@ func (w *walker) close(v *validator, f *frame) {
 		w.err = errors.New("reading the manifest: it has changed since it was checked")
 		return
 	}
-	for _, p := range w.parents[u.Index] {
-		u.Parents = append(u.Parents, int(p))
+	for _, p := range w.parents.of(int32(u.Index)) {
+		if !slices.Contains(u.Parents, int(p)) {
+			u.Parents = append(u.Parents, int(p))
+		}
 	}
 	w.units++
 	w.err = w.each(u)

@@ -273,3 +273,51 @@ func (k *killer) finish() {
 		k.t.Errorf("audit: %+v, %v; %d units seen", report, err, len(k.seen))
 	}
 }
+
+// TestKillStages kills the program in large deposits, which take several transactions:
+// each is there whole, or not at all.
+func TestKillStages(t *testing.T) {
+	const units = 20_001
+	rounds := max(*killRounds/10, 3)
+	k := &killer{t: t, program: buildProgram(t), dir: filepath.Join(t.TempDir(), "archive"), work: t.TempDir(), seen: map[string]bool{}}
+	k.run(0, nil, "init", "--accept-unknown", "agreements,agencies")
+	manifest := filepath.Join(k.work, "manifest.xml")
+	f, err := os.Create(manifest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprint(f, `<ArchiveTransfer xmlns="fr:gouv:culture:archivesdefrance:seda:v2.2"><Date>2026-03-01T12:00:00Z</Date><MessageIdentifier>large</MessageIdentifier><ArchivalAgreement>a</ArchivalAgreement><CodeListVersions/><DataObjectPackage><DescriptiveMetadata><ArchiveUnit id="U0"><Content><DescriptionLevel>RecordGrp</DescriptionLevel><Title>Dossiers</Title></Content>`)
+	for i := range units - 1 {
+		fmt.Fprintf(f, `<ArchiveUnit id="U%d"><Content><DescriptionLevel>Item</DescriptionLevel><Title>Dossier %d</Title></Content></ArchiveUnit>`, i+1, i)
+	}
+	fmt.Fprint(f, `</ArchiveUnit></DescriptiveMetadata><ManagementMetadata/></DataObjectPackage><ArchivalAgency><Identifier>A</Identifier></ArchivalAgency><TransferringAgency><Identifier>T</Identifier></TransferringAgency></ArchiveTransfer>`)
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	k.run(0, nil, "deposit", manifest)
+	whole := time.Since(start)
+	var last int64 = units
+	for round := range rounds {
+		k.run(time.Duration(float64(whole)*(0.3+0.8*rand.Float64())), nil, "deposit", manifest)
+		a, err := archive.Open(k.dir, archive.Options{Command: "check"})
+		if err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+		s, err := a.Status()
+		if err != nil || s.Units != last && s.Units != last+units {
+			t.Errorf("round %d: %d units behind %d: %v", round, s.Units, last, err)
+		}
+		last = s.Units
+		k.noOrphans(a)
+		r, err := a.Audit(context.Background(), "test", archive.AuditOptions{Sample: 1})
+		if err != nil || !r.Sound() || r.Units != last+last/units {
+			t.Errorf("round %d: audit %+v, %v", round, r, err)
+		}
+		a.Close()
+		if t.Failed() {
+			return
+		}
+	}
+	t.Logf("%d rounds: %d deposits of %d", rounds, last/units, units)
+}
