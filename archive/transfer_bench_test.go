@@ -80,6 +80,9 @@ func BenchmarkTransfer(b *testing.B) {
 				b.StopTimer()
 				a := accepting(b)
 				p := openTransfer(b, path)
+				if _, err := a.Deposit(context.Background(), "bench", Deposit{Units: []NewUnit{smallUnit()}}); err != nil { // loads PRONOM
+					b.Fatal(err)
+				}
 				stop := peak(&most)
 				b.StartTimer()
 				out, err := a.DepositTransfer(context.Background(), "bench", Transfer{Package: p})
