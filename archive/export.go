@@ -2,8 +2,10 @@ package archive
 
 import (
 	"archive/zip"
+	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -106,17 +108,19 @@ type export struct {
 	units  []*Unit
 	seen   map[string]int   // index of a unit
 	shared map[string]*Unit // owners of shared objects that are not exported themselves
-	files  Files
-	out    seda.Export
-	record *Unit // of the transfer that all units came by; nil when there are several, or none
-	scopes map[string]map[string]string
-	bytes  int64
-	lost   []seda.Lost
+	// borrowed are the objects that an exported unit shares with their owners.
+	borrowed map[string]bool
+	files    Files
+	out      seda.Export
+	record   *Unit // of the transfer that all units came by; nil when there are several, or none
+	scopes   map[string]map[string]string
+	bytes    int64
+	lost     []seda.Lost
 }
 
 // gather collects the units asked for, each with what it holds.
 func (e *export) gather(t *tx) error {
-	e.shared = map[string]*Unit{}
+	e.shared, e.borrowed = map[string]*Unit{}, map[string]bool{}
 	for _, id := range e.r.IDs {
 		if err := e.gatherOne(t, id); err != nil {
 			return err
@@ -130,6 +134,7 @@ func (e *export) gather(t *tx) error {
 			return &Refusal{Problems: []string{"the units belong to several tenants: export them apart"}}
 		}
 		for _, s := range u.Shared {
+			e.borrowed[s.ID] = true
 			if _, ok := e.seen[s.Unit]; ok || e.shared[s.Unit] != nil {
 				continue
 			}
@@ -154,14 +159,38 @@ func (e *export) gatherOne(t *tx, id string) error {
 	if !strings.HasPrefix(id, opID) {
 		return e.gatherUnit(t, id)
 	}
-	rec, _, err := t.unitRecord(id, 0)
+	entry, err := t.entryOf(id)
 	if err != nil {
 		return err
 	}
-	return t.unitsOf(rec.Entry, func(id string) (bool, error) {
+	return t.unitsOf(entry, func(id string) (bool, error) {
 		err := e.add(t, id)
 		return err == nil, err
 	})
+}
+
+// entryOf gives the ledger index of a deposit: that of a transfer by its record, that of
+// any other by reading the ledger.
+func (t *tx) entryOf(operation string) (int64, error) {
+	rec, _, err := t.unitRecord(operation, 0)
+	if !errors.Is(err, ErrNotFound) {
+		return rec.Entry, err
+	}
+	found := int64(-1)
+	err = t.scan(bktEntry, nil, nil, func(k, v []byte) (bool, error) {
+		if !bytes.Contains(v, []byte(operation)) {
+			return true, nil
+		}
+		e, err := integrity.ParseEntry(v)
+		if err == nil && e.Operation == operation && e.Items != nil {
+			found = int64(binary.BigEndian.Uint64(k))
+		}
+		return found < 0, err
+	})
+	if err == nil && found < 0 {
+		err = fmt.Errorf("operation %q: %w", operation, ErrNotFound)
+	}
+	return found, err
 }
 
 // gatherUnit adds a unit and, below it, all that it holds.
@@ -405,14 +434,7 @@ func (e *export) lent(u *Unit, object string) bool {
 	if _, ok := e.seen[u.Unit]; ok {
 		return true
 	}
-	for _, v := range e.units {
-		for _, s := range v.Shared {
-			if s.ID == object {
-				return true
-			}
-		}
-	}
-	return false
+	return e.borrowed[object]
 }
 
 func (e *export) physical(u *Unit, o *DescribedPhysical) {
@@ -485,20 +507,19 @@ func (e *export) referShared(s SharedObject, refer func(group, object string)) {
 	if !e.wants(s.Usage) {
 		return
 	}
-	for _, o := range e.all() {
-		if o.Unit != s.Unit {
-			continue
+	owner := e.shared[s.Unit]
+	if i, ok := e.seen[s.Unit]; ok {
+		owner = e.units[i]
+	}
+	scope := e.scopes[owner.Operation]
+	for _, d := range owner.Objects {
+		if d.ID == s.ID {
+			refer(scope[d.GroupXML], scope[d.XMLID])
 		}
-		scope := e.scopes[o.Operation]
-		for _, d := range o.Objects {
-			if d.ID == s.ID {
-				refer(scope[d.GroupXML], scope[d.XMLID])
-			}
-		}
-		for _, d := range o.Physical {
-			if d.ID == s.ID {
-				refer(scope[d.GroupXML], scope[d.XMLID])
-			}
+	}
+	for _, d := range owner.Physical {
+		if d.ID == s.ID {
+			refer(scope[d.GroupXML], scope[d.XMLID])
 		}
 	}
 }

@@ -361,3 +361,18 @@ func TestTransferRecord(t *testing.T) {
 		t.Error(err, len(page.Units))
 	}
 }
+
+// TestExportOfAnOperation: the operation of a deposit that is no transfer names its units too.
+func TestExportOfAnOperation(t *testing.T) {
+	a := accepting(t)
+	d := deposit(t, a, digital("one", "1"), digital("two", "2"))
+	deposit(t, a, digital("three", "3"))
+	path, out := exportTo(t, a, ExportRequest{IDs: []string{d.Operation}, Message: "ArchiveDeliveryRequestReply", Version: seda.V22})
+	if out.Units != 2 || out.Objects != 2 {
+		t.Errorf("%+v", out)
+	}
+	openTransfer(t, path)
+	if _, err := a.Export(context.Background(), "test", ExportRequest{IDs: []string{newID(opID)}, Message: "ArchiveTransfer", Version: seda.V22}, nil); !errors.Is(err, ErrNotFound) {
+		t.Error(err)
+	}
+}
