@@ -7,6 +7,9 @@ STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # What the tests hold our output against: openssl, BouncyCastle, unzip, shellcheck, poppler,
 # libxml2, and the Library of Congress's BagIt reader.
 PEERS = openssl libbcpkix-java default-jdk-headless unzip shellcheck poppler-utils libxml2-utils python3-pip
+# Two S3 servers, built from source.
+MINIO = github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
+VERSITYGW = github.com/versity/versitygw/cmd/versitygw@v1.8.0
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 .PHONY: all build test check peers bench fuzz
@@ -37,6 +40,8 @@ peers:
 	fi
 	@python3 -c 'import bagit' 2>/dev/null || pip3 install --quiet bagit 2>/dev/null || pip3 install --quiet --break-system-packages bagit \
 	|| echo "bagit could not be installed; its test will be skipped"
+	@command -v minio >/dev/null || test -x "$$($(GO) env GOPATH)/bin/minio" || $(GO) install $(MINIO) || echo "minio could not be built; its tests will be skipped"
+	@command -v versitygw >/dev/null || test -x "$$($(GO) env GOPATH)/bin/versitygw" || $(GO) install $(VERSITYGW) || echo "versitygw could not be built; its tests will be skipped"
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchtime 5x ./archive ./integrity/... ./archive/stream ./seda/...

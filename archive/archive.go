@@ -371,12 +371,12 @@ func (a *Archive) storeSlot(signed []byte) (err error) {
 func (a *Archive) openOffers() {
 	for _, c := range a.config.Offers {
 		o := &offer{name: c.Name}
-		d, err := openDirOffer(a.fs, c.Path, a.config.Archive, c.Name)
+		store, err := c.open(context.Background(), a.fs, a.config.Archive)
 		if err != nil {
 			o.down = err
 			a.log.Warn("offer is down", "offer", c.Name, "error", err)
 		} else {
-			o.blobs = d
+			o.blobs = store
 		}
 		a.offers = append(a.offers, o)
 	}

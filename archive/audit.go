@@ -177,7 +177,7 @@ func (au *audit) keyFiles() {
 		a.slotHealed = false
 	}
 	for i, o := range a.offers {
-		au.findErr("offer", a.config.Offers[i].Path, o.down)
+		au.findErr("offer", a.config.Offers[i].where(), o.down)
 	}
 	dir := filepath.Join(a.dir, searchDir)
 	if err := checkSums(dir); err != nil && !errors.Is(err, errNoIndex) {

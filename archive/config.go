@@ -17,6 +17,7 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/parser"
 
+	"sae/archive/s3"
 	"sae/retention"
 	"sae/seda"
 )
@@ -65,7 +66,8 @@ type Agreement struct {
 // OfferConfig is one place where copies of every object lie.
 type OfferConfig struct {
 	Name string `yaml:"name"` // code, kept for ever: debts and ledger entries name it
-	Path string `yaml:"path"` // folder
+	Path string `yaml:"path,omitempty"` // folder
+	S3   *s3.Config `yaml:"s3,omitempty"` // or a bucket
 }
 
 // StorageConfig is the policy for copies.
@@ -135,7 +137,16 @@ func LoadConfig(dir string) (*Config, error) {
 		return nil, &DamagedError{What: "configuration", Where: path, Err: err}
 	}
 	for i := range c.Offers {
-		c.Offers[i].Path = within(dir, c.Offers[i].Path)
+		o := &c.Offers[i]
+		if o.S3 == nil {
+			o.Path = within(dir, o.Path)
+			continue
+		}
+		for _, file := range []*string{&o.S3.CA, &o.S3.Credentials} {
+			if *file != "" && *file != "env" && *file != "iam" {
+				*file = within(dir, *file)
+			}
+		}
 	}
 	c.Slots.Root, c.Slots.Checkpoint = within(dir, c.Slots.Root), within(dir, c.Slots.Checkpoint)
 	for i := range c.Tenants {
@@ -318,10 +329,21 @@ func (c *Config) checkStorage(bad *configProblems) {
 		if !codeForm.MatchString(o.Name) || seen[o.Name] {
 			bad.addf(at+".name", "%q is not a code, or is there twice", o.Name)
 		}
-		if o.Path == "" || seen["path:"+filepath.Clean(o.Path)] {
-			bad.addf(at+".path", "missing, or the same as another offer's")
+		switch {
+		case o.S3 != nil && o.Path != "":
+			bad.addf(at+".path", "want either a path or s3")
+		case o.S3 != nil:
+			for key, why := range o.S3.Problems() {
+				bad.addf(at+".s3."+key, "%s", why)
+			}
+		case o.Path == "":
+			bad.addf(at+".path", "missing")
 		}
-		seen[o.Name], seen["path:"+filepath.Clean(o.Path)] = true, true
+		place := "path:" + filepath.Clean(o.where())
+		if seen[place] {
+			bad.addf(at+".name", "it lies where another offer does")
+		}
+		seen[o.Name], seen[place] = true, true
 	}
 	if c.Storage.Copies < 1 || c.Storage.Copies > len(c.Offers) {
 		bad.addf("$.storage.copies", "want 1 to %d, the number of offers", len(c.Offers))

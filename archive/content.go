@@ -11,6 +11,7 @@ import (
 	"hash"
 	"io"
 
+	"sae/archive/blobs"
 	"sae/archive/durable"
 	"sae/archive/stream"
 )
@@ -151,10 +152,10 @@ func (c *Content) checkDeclared(size int64, digest [sha256.Size]byte) error {
 // formatOfStored names the format of streamed content by reading it back, at
 // random, from an offer that has just taken it.
 func (a *Archive) formatOfStored(ctx context.Context, s *storedContent, filename string) (Format, error) {
-	var b Blob
+	var b blobs.Blob
 	var err error
 	for _, i := range s.at.in {
-		if b, err = a.offers[i].blobs.Open(ctx, blobName(a.session, s.blob)); err == nil {
+		if b, err = a.offers[i].blobs.Open(ctx, blobs.Name(a.session, s.blob)); err == nil {
 			break
 		}
 	}

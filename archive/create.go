@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 
+	"sae/archive/blobs"
 	"sae/archive/durable"
 	"sae/archive/vault"
 	"sae/integrity"
@@ -103,7 +104,7 @@ func (c *creation) run(config *Config, text []byte) error {
 		return err
 	}
 	for _, o := range config.Offers {
-		if err := createDirOffer(c.FS, within(c.dir, o.Path), c.id, o.Name); err != nil {
+		if err := blobs.CreateDir(c.FS, within(c.dir, o.Path), o.mark(c.id)); err != nil {
 			return err
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"sae/archive/blobs"
 	"sae/integrity/bundle"
 )
 
@@ -204,25 +205,25 @@ func answers(t *testing.T, a *Archive) string {
 func TestRepair(t *testing.T) {
 	a := newArchive(t, nil)
 	d := deposit(t, a, digital("a", "1"), digital("b", strings.Repeat("b", 3<<20)), digital("c", ""))
-	var blobs []string
+	var paths []string
 	for _, u := range d.Units {
 		o, err := a.Object(u.Objects[0].ID)
 		if err != nil {
 			t.Fatal(err)
 		}
-		path, err := a.offers[0].blobs.(*dirOffer).path(o.record.Blob)
+		path, err := a.offers[0].blobs.(*blobs.Dir).Path(o.record.Blob)
 		if err != nil {
 			t.Fatal(err)
 		}
-		blobs = append(blobs, path)
+		paths = append(paths, path)
 	}
-	if err := os.Remove(blobs[0]); err != nil {
+	if err := os.Remove(paths[0]); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Truncate(blobs[1], 1<<20); err != nil {
+	if err := os.Truncate(paths[1], 1<<20); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(blobs[2], []byte("something else"), 0o600); err != nil {
+	if err := os.WriteFile(paths[2], []byte("something else"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	r, err := a.Audit(context.Background(), "test", AuditOptions{Sample: 1})
@@ -234,7 +235,7 @@ func TestRepair(t *testing.T) {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	for _, o := range a.offers { // both copies of one object
-		path, err := o.blobs.(*dirOffer).path(filepath.Base(blobs[1]))
+		path, err := o.blobs.(*blobs.Dir).Path(filepath.Base(paths[1]))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 
+	"sae/archive/blobs"
 	"sae/integrity"
 )
 
@@ -125,7 +126,7 @@ func (a *Archive) discard(in *intake) {
 		if s.blob == 0 {
 			continue
 		}
-		name := blobName(a.session, s.blob)
+		name := blobs.Name(a.session, s.blob)
 		for _, o := range a.offers { // a copy that does not count may lie there all the same
 			if o.down != nil {
 				continue
@@ -218,7 +219,7 @@ func (a *Archive) addObject(op *operation, d *draft, i int) {
 	s, o, salt := d.stored[i], &d.desc.Objects[i], newSalt()
 	item, keyN := int64(len(op.items)), uint64(len(op.keys))
 	op.keys = append(op.keys, s.key)
-	b := blobOf{blobName(a.session, s.blob), o.ID, s.at}
+	b := blobOf{blobs.Name(a.session, s.blob), o.ID, s.at}
 	op.blobs = append(op.blobs, b)
 	op.items = append(op.items, integrity.Item{Unit: d.desc.Unit, Version: d.desc.Version, Object: o.ID, Leaf: groupLeaf(s.digest, salt)})
 	op.records = append(op.records, func(p position) []record {

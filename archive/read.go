@@ -9,6 +9,7 @@ import (
 	"io"
 	"time"
 
+	"sae/archive/blobs"
 	"sae/archive/stream"
 	"sae/integrity"
 )
@@ -224,7 +225,7 @@ type Failure struct {
 type Reading struct {
 	*stream.Reader
 	object *Object
-	blobs  []Blob
+	blobs  []blobs.Blob
 	failed []Failure // copies that could not be opened
 }
 
@@ -266,7 +267,7 @@ func (a *Archive) openObject(ctx context.Context, o *Object) (*Reading, error) {
 	return r, nil
 }
 
-func (o *offer) open(ctx context.Context, name string) (Blob, error) {
+func (o *offer) open(ctx context.Context, name string) (blobs.Blob, error) {
 	if o.down != nil {
 		return nil, o.down
 	}

@@ -82,7 +82,7 @@ func (a *Archive) Status() (*Status, error) {
 		return nil, err
 	}
 	for i, o := range a.offers {
-		s.Offers = append(s.Offers, offerStatus(o, a.config.Offers[i].Path, debts))
+		s.Offers = append(s.Offers, offerStatus(o, &a.config.Offers[i], debts))
 	}
 	s.judge()
 	return s, nil
@@ -164,8 +164,8 @@ func signerEnd(der []byte) *time.Time {
 	return &token.Signer().NotAfter
 }
 
-func offerStatus(o *offer, path string, debts []debt) OfferStatus {
-	s := OfferStatus{Name: o.name, Path: path}
+func offerStatus(o *offer, c *OfferConfig, debts []debt) OfferStatus {
+	s := OfferStatus{Name: o.name, Path: c.where()}
 	if o.down != nil {
 		s.Down = o.down.Error()
 	}
@@ -178,7 +178,7 @@ func offerStatus(o *offer, path string, debts []debt) OfferStatus {
 		}
 	}
 	var st unix.Statfs_t
-	if err := unix.Statfs(path, &st); err == nil {
+	if err := unix.Statfs(c.Path, &st); c.S3 == nil && err == nil {
 		s.Free, s.Size = st.Bavail*uint64(st.Bsize), st.Blocks*uint64(st.Bsize)
 	}
 	return s

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"hash"
 	"sync"
+
+	"sae/archive/blobs"
 )
 
 // enough says whether the storage policy accepts a blob that lies durably in
@@ -100,15 +102,15 @@ type copies struct {
 	a       *Archive
 	number  uint64 // of the blob
 	at      *landing
-	writers []BlobWriter // per offer; nil when it failed
+	writers []blobs.Writer // per offer; nil when it failed
 	sum     hash.Hash
 }
 
 // createCopies begins a blob in every offer.
 func (a *Archive) createCopies(ctx context.Context) (*copies, error) {
-	c := &copies{a: a, number: a.blobs.Add(1), writers: make([]BlobWriter, len(a.offers)), sum: sha256.New()}
+	c := &copies{a: a, number: a.blobs.Add(1), writers: make([]blobs.Writer, len(a.offers)), sum: sha256.New()}
 	c.at = &landing{lostSyncs: make([]uint64, len(a.offers))}
-	name := blobName(a.session, c.number)
+	name := blobs.Name(a.session, c.number)
 	for i, o := range a.offers {
 		c.at.lostSyncs[i] = o.lostSyncs.Load()
 		err := o.down
