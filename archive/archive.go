@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -78,7 +79,7 @@ const (
 	catalogueFile = "catalogue.db"
 	ledgerKeyFile = "keys/ledger"     // note signer key (C2SP signed-note)
 	ledgerPubFile = "keys/ledger.pub" // note verifier key
-	sessionFile   = "session"         // session of a writer that did not close
+	sessionFile   = "session"         // sessions of writers that did not close
 	searchDir     = "search"
 )
 
@@ -135,11 +136,14 @@ func (a *Archive) open(o Options) error {
 	if a.readOnly {
 		return nil
 	}
-	a.cat.fault = o.CatalogueFault
-	if err := a.sweepStages(); err != nil {
+	if err := a.sweepSessions(); err != nil {
 		return err
 	}
-	return a.sweepSession()
+	if err := a.keepFiles(); err != nil {
+		return err
+	}
+	a.cat.fault = o.CatalogueFault
+	return nil
 }
 
 // Close ends the archive, when no method of it runs any more.
@@ -382,24 +386,45 @@ func (a *Archive) openOffers() {
 	}
 }
 
-// sweepSession removes the blobs of the last writing process that did not close
-// the archive, as far as nothing refers to them, and marks this process as the
-// one that writes. Only that session's blobs are listed: the cost is that of the
-// interrupted work, not of the archive.
-func (a *Archive) sweepSession() error {
+// sweepSessions removes what the last writing processes that did not close the archive
+// left, as far as nothing refers to it, and marks this process as the one that writes. Only
+// their own blobs are listed: the cost is that of the interrupted work, not of the archive.
+func (a *Archive) sweepSessions() error {
 	path := filepath.Join(a.dir, sessionFile)
 	b, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("sweeping after an interrupted process: %w", err)
 	}
-	if session := firstLine(b); idForm.MatchString(session) {
-		n, err := a.sweep(context.Background(), session+"-")
-		if err != nil {
-			return fmt.Errorf("sweeping after an interrupted process: %w", err)
+	var old []string
+	for line := range strings.Lines(string(b)) {
+		if session := strings.TrimSuffix(line, "\n"); idForm.MatchString(session) {
+			old = append(old, session)
 		}
-		a.log.Info("swept after an interrupted process", "blobs", n)
 	}
-	if err := a.fs.WriteFile(path, []byte(a.session+"\n"), 0o600); err != nil {
+	if err := a.markSessions(append(old, a.session)); err != nil {
+		return err
+	}
+	if err := a.sweepStages(); err != nil { // it writes to the journal
+		return err
+	}
+	for _, session := range old {
+		for _, of := range []string{session, journalSession(session)} {
+			n, err := a.sweep(context.Background(), of+"-")
+			if err != nil {
+				return fmt.Errorf("sweeping after an interrupted process: %w", err)
+			}
+			a.log.Info("swept after an interrupted process", "session", of, "blobs", n)
+		}
+	}
+	if len(old) == 0 {
+		return nil
+	}
+	return a.markSessions([]string{a.session})
+}
+
+// markSessions writes down the sessions of which blobs may be left.
+func (a *Archive) markSessions(sessions []string) error {
+	if err := a.fs.WriteFile(filepath.Join(a.dir, sessionFile), []byte(strings.Join(sessions, "\n")+"\n"), 0o600); err != nil {
 		return fmt.Errorf("marking the writing process: %w", err)
 	}
 	return nil

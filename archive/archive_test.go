@@ -186,7 +186,7 @@ func TestListFiltersAndPages(t *testing.T) {
 				t.Fatal(err)
 			}
 			time.Sleep(3 * time.Millisecond) // entries have the time in milliseconds
-			before = time.Now()
+			before = time.Now().Truncate(time.Millisecond)
 		}
 	}
 	deposit(t, a, NewUnit{Parent: -1, Title: "carton", Channel: Paper, Paper: &PhysicalObject{Location: "M2"}})

@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/sha256"
@@ -77,6 +78,9 @@ func (a *Archive) Audit(ctx context.Context, agent string, o AuditOptions) (*Aud
 	au.evidence()
 	if err := au.leaves(ctx); err != nil {
 		return nil, fmt.Errorf("auditing: %w", err)
+	}
+	if err := au.journals(ctx); err != nil {
+		return nil, err
 	}
 	if err := au.extra(ctx); err != nil {
 		return nil, fmt.Errorf("auditing: %w", err)
@@ -450,18 +454,7 @@ func (au *audit) object(ctx context.Context, o *Object, buf []byte) {
 		}
 	}
 	for i, why := range bad {
-		f := Finding{What: "copy", Where: o.ID + " (" + o.record.Blob + ")", Offer: au.a.offers[i].name, Why: why.Error(), Lost: good < 0}
-		if au.o.Repair && good >= 0 {
-			if err := au.a.repairCopy(ctx, good, i, &o.record); err != nil {
-				f.Why += "; repairing it failed: " + err.Error()
-			} else {
-				f.Repaired = true
-				au.mu.Lock()
-				au.repaired = append(au.repaired, repairedCopy{i, o.record.Blob})
-				au.mu.Unlock()
-			}
-		}
-		au.find(f)
+		au.badCopy(ctx, &o.record, o.ID+" ("+o.record.Blob+")", good, i, why)
 	}
 	au.mu.Lock()
 	defer au.mu.Unlock()
@@ -503,6 +496,71 @@ func (a *Archive) auditCopy(ctx context.Context, i int, o *Object, buf []byte) e
 	return nil
 }
 
+// journals reads every copy of every journal blob.
+func (au *audit) journals(ctx context.Context) error {
+	a := au.a
+	var all []*objectRecord
+	err := a.cat.view(func(t *tx) error {
+		return t.scan(bktBlob, []byte("j"), []byte("k"), func(k, v []byte) (bool, error) {
+			all = append(all, journalRecord(string(k), v))
+			return true, nil
+		})
+	})
+	au.findErr("catalogue", a.cat.path, err)
+	for _, rec := range all {
+		good := -1
+		bad := map[int]error{}
+		for i := range a.offers {
+			if err := a.cipherCopy(ctx, i, rec); err == nil {
+				good = i
+			} else if ctx.Err() != nil {
+				return ctx.Err()
+			} else {
+				bad[i] = err
+			}
+		}
+		for i, why := range bad {
+			au.badCopy(ctx, rec, "journal "+rec.Blob, good, i, why)
+		}
+	}
+	return nil
+}
+
+// cipherCopy holds the ciphertext of one copy against its SHA-256, for which no key is
+// needed.
+func (a *Archive) cipherCopy(ctx context.Context, i int, rec *objectRecord) error {
+	b, err := a.offers[i].open(ctx, rec.Blob)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, &contextReader{ctx, io.NewSectionReader(b, 0, b.Size())}); err != nil {
+		return err
+	}
+	if !bytes.Equal(sum.Sum(nil), rec.Cipher) {
+		return errors.New("it is not what was written")
+	}
+	return nil
+}
+
+// badCopy finds that the copy in offer i is bad, and makes it anew when it is to be repaired
+// and offer good has a good one.
+func (au *audit) badCopy(ctx context.Context, rec *objectRecord, where string, good, i int, why error) {
+	f := Finding{What: "copy", Where: where, Offer: au.a.offers[i].name, Why: why.Error(), Lost: good < 0}
+	if au.o.Repair && good >= 0 {
+		if err := au.a.repairCopy(ctx, good, i, rec); err != nil {
+			f.Why += "; repairing it failed: " + err.Error()
+		} else {
+			f.Repaired = true
+			au.mu.Lock()
+			au.repaired = append(au.repaired, repairedCopy{i, rec.Blob})
+			au.mu.Unlock()
+		}
+	}
+	au.find(f)
+}
+
 // extra names what lies in the offers and belongs to nothing.
 func (au *audit) extra(ctx context.Context) error {
 	for _, o := range au.a.offers {
@@ -510,7 +568,7 @@ func (au *audit) extra(ctx context.Context) error {
 			continue
 		}
 		err := o.blobs.List(ctx, "", func(name string, size int64) error {
-			if strings.HasPrefix(name, au.a.session+"-") {
+			if strings.HasPrefix(name, au.a.session+"-") || strings.HasPrefix(name, journalSession(au.a.session)+"-") {
 				return nil // being deposited right now
 			}
 			known, err := au.a.knowsBlob(name)

@@ -154,7 +154,8 @@ func (c *catalogue) close() error { return c.db.Close() }
 type tx struct {
 	bolt   *bbolt.Tx
 	path   string
-	leaves *uint64 // see tx.end; nil until it is asked for
+	leaves *uint64  // see tx.end; nil until it is asked for
+	log    *journal // takes what is written; nil when nothing does
 }
 
 // view runs f on a consistent snapshot.
@@ -232,12 +233,20 @@ func (t *tx) put(b bucket, key, value []byte) error {
 	if appendOnly[b] {
 		bk.FillPercent = 1
 	}
+	if t.log != nil {
+		t.log.put(b, key, value)
+	}
 	sealed := make([]byte, 0, len(value)+crcSize)
 	sealed = binary.BigEndian.AppendUint32(append(sealed, value...), checksum(b, key, value))
 	return bk.Put(key, sealed)
 }
 
-func (t *tx) delete(b bucket, key []byte) error { return t.bolt.Bucket([]byte(b)).Delete(key) }
+func (t *tx) delete(b bucket, key []byte) error {
+	if t.log != nil {
+		t.log.delete(b, key)
+	}
+	return t.bolt.Bucket([]byte(b)).Delete(key)
+}
 
 // scan calls f for the keys of [from, to) in order until it returns false. A nil
 // to means the end of the bucket.

@@ -170,11 +170,13 @@ func (a *Archive) gather(first pending) (group []pending, next *pending) {
 // commitGroup takes a group through blobs, transaction and slot, and only then
 // acknowledges its operations.
 func (a *Archive) commitGroup(group []pending) {
-	group = a.syncBlobs(group)
-	if len(group) == 0 {
-		return
-	}
 	g, err := a.writeGroup(group)
+	for lost := (*lostCopies)(nil); errors.As(err, &lost); {
+		if group = lost.answer(group); len(group) == 0 {
+			return
+		}
+		g, err = a.writeGroup(group)
+	}
 	if err == nil {
 		// A crash here leaves the slot behind the catalogue by a provable
 		// extension, which the next opening accepts.
@@ -202,21 +204,11 @@ type writtenGroup struct {
 // fail makes the archive refuse further writes until it is reopened.
 func (a *Archive) fail(err error) { a.failed.CompareAndSwap(nil, &err) }
 
-// syncBlobs makes the blobs of a group durable, answers those operations that the
-// storage policy now refuses, and gives the others.
-func (a *Archive) syncBlobs(group []pending) []pending {
-	used := map[int]bool{}
+// answer answers those operations of a group that the storage policy now refuses, and gives
+// the others.
+func (e *lostCopies) answer(group []pending) (rest []pending) {
 	for _, p := range group {
-		for _, l := range p.op.landed {
-			for _, i := range l.in {
-				used[i] = true
-			}
-		}
-	}
-	notSynced := a.syncOffers(used)
-	var rest []pending
-	for _, p := range group {
-		if err := a.settle(p.op.landed, notSynced); err != nil {
+		if err := e.refused[p.op]; err != nil {
 			p.done <- committed{err: err}
 			continue
 		}
@@ -238,7 +230,11 @@ func (a *Archive) writeGroup(group []pending) (writtenGroup, error) {
 		err = a.stage(group[0].op)
 	}
 	if err == nil {
-		err = a.cat.update(func(t *tx) error { return a.writeIn(t, &g) })
+		ops := make([]*operation, len(group))
+		for i, p := range group {
+			ops[i] = p.op
+		}
+		err = a.update(ops, func(t *tx) error { return a.writeIn(t, &g) })
 	}
 	if err == nil {
 		return g, nil
@@ -340,9 +336,8 @@ func (a *Archive) apply(t *tx, w *ledgerWriter, op *operation) (position, error)
 // middle would each move all behind them.
 func (a *Archive) recordsOf(op *operation, pos position) []record {
 	var all []record
-	for i, build := range op.records {
+	for _, build := range op.records {
 		all = append(all, build(pos)...)
-		op.records[i] = nil // what it was made of can go
 	}
 	for _, b := range op.blobs {
 		all = append(all, record{bktBlob, []byte(b.name), []byte(b.object)})

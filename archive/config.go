@@ -65,9 +65,9 @@ type Agreement struct {
 
 // OfferConfig is one place where copies of every object lie.
 type OfferConfig struct {
-	Name string `yaml:"name"` // code, kept for ever: debts and ledger entries name it
-	Path string `yaml:"path,omitempty"` // folder
-	S3   *s3.Config `yaml:"s3,omitempty"` // or a bucket
+	Name string     `yaml:"name"`           // code, kept for ever: debts and ledger entries name it
+	Path string     `yaml:"path,omitempty"` // folder
+	S3   *s3.Config `yaml:"s3,omitempty"`   // or a bucket
 }
 
 // StorageConfig is the policy for copies.
@@ -341,7 +341,11 @@ func (c *Config) checkStorage(bad *configProblems) {
 		}
 		place := "path:" + filepath.Clean(o.where())
 		if seen[place] {
-			bad.addf(at+".name", "it lies where another offer does")
+			key := ".path"
+			if o.S3 != nil {
+				key = ".s3"
+			}
+			bad.addf(at+key, "the same as another offer's")
 		}
 		seen[o.Name], seen[place] = true, true
 	}

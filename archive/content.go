@@ -54,7 +54,7 @@ func (a *Archive) storeContent(ctx context.Context, c *Content, progress func(in
 		return s, err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	if dst, err = a.createCopies(ctx); err != nil {
+	if dst, err = a.createCopies(ctx, a.session, false); err != nil {
 		return s, err
 	}
 	rand.Read(s.key[:])

@@ -79,6 +79,7 @@ func (a *Archive) Deposit(ctx context.Context, agent string, d Deposit) (*Deposi
 	out := &Deposited{}
 	in := newIntake(d.Tenant, d.Agreement, len(d.Units), units.objects)
 	in.units = func(each func(*draft) error) error {
+		out.Units = nil
 		for i := range d.Units {
 			if err := ctx.Err(); err != nil {
 				return err

@@ -265,7 +265,7 @@ func TestFailedSyncIsNotForgotten(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer a.Close()
-	c, err := a.createCopies(context.Background())
+	c, err := a.createCopies(context.Background(), a.session, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -279,7 +279,7 @@ func TestFailedSyncIsNotForgotten(t *testing.T) {
 	if failed := a.syncOffers(map[int]bool{0: true, 1: true}); len(failed) != 0 {
 		t.Fatal(failed)
 	}
-	if err := a.settle([]*landing{c.at}, nil); !errors.Is(err, errEarlierSync) {
+	if _, err := a.settle([]*landing{c.at}, nil); !errors.Is(err, errEarlierSync) {
 		t.Errorf("%v", err)
 	}
 	if _, err := a.sweep(context.Background(), a.session); err != nil {

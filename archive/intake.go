@@ -126,14 +126,18 @@ func (a *Archive) discard(in *intake) {
 		if s.blob == 0 {
 			continue
 		}
-		name := blobs.Name(a.session, s.blob)
-		for _, o := range a.offers { // a copy that does not count may lie there all the same
-			if o.down != nil {
-				continue
-			}
-			if err := o.blobs.Delete(context.Background(), name); err != nil {
-				a.log.Warn("removing an unacknowledged blob", "offer", o.name, "blob", name, "error", err)
-			}
+		a.removeBlob(blobs.Name(a.session, s.blob))
+	}
+}
+
+// removeBlob removes a blob that the catalogue does not know.
+func (a *Archive) removeBlob(name string) {
+	for _, o := range a.offers { // a copy that does not count may lie there all the same
+		if o.down != nil {
+			continue
+		}
+		if err := o.blobs.Delete(context.Background(), name); err != nil {
+			a.log.Warn("removing an unacknowledged blob", "offer", o.name, "blob", name, "error", err)
 		}
 	}
 }

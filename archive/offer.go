@@ -20,7 +20,9 @@ type offer struct {
 }
 
 // mark is what the offer's place says of itself.
-func (c *OfferConfig) mark(archive string) blobs.Mark { return blobs.Mark{Format: 1, Archive: archive, Offer: c.Name} }
+func (c *OfferConfig) mark(archive string) blobs.Mark {
+	return blobs.Mark{Format: 1, Archive: archive, Offer: c.Name}
+}
 
 // create makes and marks the place of a new offer.
 func (c *OfferConfig) create(ctx context.Context, fs durable.FS, archive string) error {

@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -152,12 +153,21 @@ func (a *Archive) settleDebt(ctx context.Context, d debt) (offer int, err error)
 	return 0, errors.Join(errs...)
 }
 
+// journalRecord is what copies of a journal blob are held against.
+func journalRecord(name string, registered []byte) *objectRecord {
+	return &objectRecord{Blob: name, Cipher: bytes.Clone(bytes.TrimPrefix(registered, []byte(journalBlob)))}
+}
+
 func (a *Archive) objectOfBlob(blob string) (*objectRecord, error) {
 	var rec objectRecord
 	err := a.cat.view(func(t *tx) error {
 		id, err := t.get(bktBlob, []byte(blob))
 		if err != nil {
 			return err
+		}
+		if bytes.HasPrefix(id, []byte(journalBlob)) {
+			rec = *journalRecord(blob, id)
+			return nil
 		}
 		if rec, _, err = t.objectRecord(string(id)); err != nil {
 			err = fmt.Errorf("blob %s: %w", blob, err)

@@ -75,6 +75,9 @@ var errStopped = errors.New("the stage before failed")
 
 // stage writes the units of an operation. When it fails, what it wrote is still there.
 func (a *Archive) stage(op *operation) error {
+	if err := a.syncContent(op); err != nil {
+		return err
+	}
 	first, err := a.edgePosition()
 	if err != nil {
 		return err
@@ -86,7 +89,7 @@ func (a *Archive) stage(op *operation) error {
 		failed = s.prepare(op)
 	}()
 	for r := range s.out {
-		if err = a.cat.update(func(t *tx) error { return a.writeStage(t, r) }); err != nil {
+		if err = a.update(nil, func(t *tx) error { return a.writeStage(t, r) }); err != nil {
 			close(s.stop)
 			for range s.out {
 			}
@@ -97,6 +100,21 @@ func (a *Archive) stage(op *operation) error {
 		return failed
 	}
 	op.staged = &staged{pos: first, items: integrity.Items{Count: s.next.item, Root: s.tree.Root()}, leaves: s.next.leaf, keys: s.next.key}
+	return nil
+}
+
+// syncContent makes the content of an operation durable; what was lost then is known before
+// the stages are written.
+func (a *Archive) syncContent(op *operation) error {
+	used := map[int]bool{}
+	for _, l := range op.landed {
+		for _, i := range l.in {
+			used[i] = true
+		}
+	}
+	if _, err := a.settle(op.landed, a.syncOffers(used)); err != nil {
+		return &lostCopies{refused: map[*operation]error{op: err}}
+	}
 	return nil
 }
 
@@ -234,7 +252,7 @@ func (a *Archive) sweepStages() error {
 		err = a.sweepBucket(bktKey, wrappedKey(0, key), wrappedKey(1, 0), func([]byte) bool { return true })
 	}
 	for more := true; more && err == nil; {
-		err = a.cat.update(func(t *tx) (err error) {
+		err = a.update(nil, func(t *tx) (err error) {
 			more, err = a.sweepLeaves(t, leaf)
 			return err
 		})
@@ -265,7 +283,7 @@ func (a *Archive) sweepBucket(b bucket, from, to []byte, choose func(key []byte)
 			return err
 		}
 		from = keys[len(keys)-1]
-		err = a.cat.update(func(t *tx) error {
+		err = a.update(nil, func(t *tx) error {
 			for _, k := range keys {
 				if err := t.delete(b, k); err != nil {
 					return err

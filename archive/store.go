@@ -68,9 +68,10 @@ type landing struct {
 }
 
 // settle takes the offers that could not be synced out of the landings of one
-// operation and says whether the policy still accepts them.
-func (a *Archive) settle(landings []*landing, notSynced map[int]error) error {
+// operation and says whether it has changed any, and whether the policy still accepts them.
+func (a *Archive) settle(landings []*landing, notSynced map[int]error) (changed bool, err error) {
 	for _, l := range landings {
+		before := len(l.in)
 		in := l.in[:0:0]
 		for _, i := range l.in {
 			switch err := notSynced[i]; {
@@ -82,11 +83,12 @@ func (a *Archive) settle(landings []*landing, notSynced map[int]error) error {
 				in = append(in, i)
 			}
 		}
+		changed = changed || len(in) < before
 		if l.in = in; !a.enough(len(in)) {
-			return a.policyError(len(in), l.failed)
+			return true, a.policyError(len(in), l.failed)
 		}
 	}
-	return nil
+	return changed, nil
 }
 
 func (l *landing) fail(offer int, err error) {
@@ -100,17 +102,23 @@ func (l *landing) fail(offer int, err error) {
 // that fails is left out, as far as the policy allows.
 type copies struct {
 	a       *Archive
-	number  uint64 // of the blob
+	session string // of the blob, and its number in it
+	number  uint64
+	size    int64
+	any     bool // one copy is enough, whatever the policy says
 	at      *landing
 	writers []blobs.Writer // per offer; nil when it failed
 	sum     hash.Hash
 }
 
-// createCopies begins a blob in every offer.
-func (a *Archive) createCopies(ctx context.Context) (*copies, error) {
-	c := &copies{a: a, number: a.blobs.Add(1), writers: make([]blobs.Writer, len(a.offers)), sum: sha256.New()}
+// name is the blob's.
+func (c *copies) name() string { return blobs.Name(c.session, c.number) }
+
+// createCopies begins a blob in every offer. With any, one copy is enough.
+func (a *Archive) createCopies(ctx context.Context, session string, any bool) (*copies, error) {
+	c := &copies{a: a, session: session, number: a.blobs.Add(1), any: any, writers: make([]blobs.Writer, len(a.offers)), sum: sha256.New()}
 	c.at = &landing{lostSyncs: make([]uint64, len(a.offers))}
-	name := blobs.Name(a.session, c.number)
+	name := c.name()
 	for i, o := range a.offers {
 		c.at.lostSyncs[i] = o.lostSyncs.Load()
 		err := o.down
@@ -133,7 +141,7 @@ func (c *copies) enough() error {
 			left++
 		}
 	}
-	if c.a.enough(left) {
+	if c.a.enough(left) || c.any && left > 0 {
 		return nil
 	}
 	c.abort()
@@ -154,6 +162,7 @@ func (c *copies) Write(p []byte) (int, error) {
 		}
 	}
 	c.sum.Write(p)
+	c.size += int64(len(p))
 	wg.Wait()
 	failed := false
 	for i, err := range errs {

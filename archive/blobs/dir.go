@@ -141,6 +141,8 @@ func (o *Dir) List(ctx context.Context, prefix string, f func(string, int64) err
 			return err
 		case ctx.Err() != nil:
 			return ctx.Err()
+		case d.IsDir() && filepath.Dir(path) == filepath.Join(o.root, "blobs") && !strings.HasPrefix(d.Name(), prefix[:min(len(prefix), len(d.Name()))]):
+			return fs.SkipDir // another session's
 		case d.IsDir() || !strings.HasPrefix(d.Name(), prefix):
 			return nil
 		}
