@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -317,6 +318,20 @@ func (a *Agreement) mode() (seda.Mode, error) {
 		return seda.Tolerant, nil
 	}
 	return seda.ParseMode(a.SEDA)
+}
+
+// ParseBucket reads how to reach a bucket, as it stands under "s3:" of an offer.
+func ParseBucket(text []byte) (*s3.Config, error) {
+	c := &s3.Config{}
+	if err := yaml.UnmarshalWithOptions(text, c, yaml.Strict()); err != nil {
+		return nil, err
+	}
+	bad := &Refusal{}
+	problems := c.Problems()
+	for _, key := range slices.Sorted(maps.Keys(problems)) {
+		bad.addf("%s: %s", key, problems[key])
+	}
+	return c, bad.orNil()
 }
 
 func (c *Config) checkStorage(bad *configProblems) {

@@ -152,6 +152,9 @@ func (k *killer) killDeposits(round int) {
 // check opens the archive, which sweeps, and holds it against what was
 // acknowledged in this round.
 func (k *killer) check(round int) {
+	if round%6 == 5 { // the catalogue is lost too
+		k.lose(round)
+	}
 	a, err := archive.Open(k.dir, archive.Options{Command: "check"})
 	if err != nil {
 		k.t.Fatalf("round %d: %v", round, err)
@@ -167,6 +170,22 @@ func (k *killer) check(round int) {
 	}
 	k.consistent(a)
 	k.noOrphans(a)
+}
+
+// lose loses the catalogue and makes it again from one of the offers, chosen by the round. The
+// first opening sweeps what the killed process left.
+func (k *killer) lose(round int) {
+	if err := os.Remove(filepath.Join(k.dir, "catalogue.db")); err != nil {
+		k.t.Fatal(err)
+	}
+	offer := []string{"first", "second"}[round/6%2]
+	r, err := archive.Rebuild(context.Background(), archive.RebuildFrom{Dir: k.dir, Path: filepath.Join(k.dir, "offers", offer)})
+	if err != nil {
+		k.t.Fatalf("round %d: rebuilding from %s: %v", round, offer, err)
+	}
+	if len(r.Files) > 0 {
+		k.t.Errorf("round %d: %v was put back, and was there", round, r.Files)
+	}
 }
 
 // readNew reads every unit that was not seen before: whether acknowledged or not,
@@ -247,7 +266,7 @@ func (k *killer) noOrphans(a *archive.Archive) {
 	for _, o := range status.Offers {
 		n := int64(0)
 		err := filepath.WalkDir(filepath.Join(o.Path, "blobs"), func(_ string, d fs.DirEntry, err error) error {
-			if err == nil && !d.IsDir() {
+			if err == nil && !d.IsDir() && strings.HasPrefix(d.Name(), "s") { // the others are the journal's
 				n++
 			}
 			return err
