@@ -25,6 +25,7 @@ type Archive struct {
 	// Set at opening, never changed.
 	dir         string
 	config      *Config
+	policies    map[string]*policy
 	fs          durable.FS
 	log         *slog.Logger
 	readOnly    bool
@@ -93,7 +94,7 @@ func Open(dir string, o Options) (*Archive, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Archive{dir: dir, config: config, fs: o.FS, log: o.Log, readOnly: o.ReadOnly, session: newID("s"),
+	a := &Archive{dir: dir, config: config, policies: config.policies(), fs: o.FS, log: o.Log, readOnly: o.ReadOnly, session: newID("s"),
 		queue: make(chan pending, maxGroup), stopped: make(chan struct{}), ended: make(chan struct{})}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)

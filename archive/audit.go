@@ -443,9 +443,13 @@ func (a *Archive) auditUnit(t *tx, it integrity.Item, number uint64) error {
 
 // object reads every copy of an object.
 func (au *audit) object(ctx context.Context, o *Object, buf []byte) {
-	good := -1
+	good, copies := -1, int64(0)
 	bad := map[int]error{}
 	for i := range au.a.offers {
+		if !au.a.policy(o.record.Policy).wants(i) {
+			continue
+		}
+		copies++
 		err := au.a.auditCopy(ctx, i, o, buf)
 		if err == nil {
 			good = i
@@ -459,7 +463,7 @@ func (au *audit) object(ctx context.Context, o *Object, buf []byte) {
 	au.mu.Lock()
 	defer au.mu.Unlock()
 	au.report.Objects++
-	au.report.Copies += int64(len(au.a.offers))
+	au.report.Copies += copies
 	au.report.Bytes += o.Size
 	if au.done += o.Size; au.o.Progress != nil {
 		au.o.Progress(au.done, au.total)
@@ -507,10 +511,14 @@ func (au *audit) journals(ctx context.Context) error {
 		})
 	})
 	au.findErr("catalogue", a.cat.path, err)
+	anew := false // a blob has no good copy left: what is in it is in the catalogue too
 	for _, rec := range all {
 		good := -1
 		bad := map[int]error{}
 		for i := range a.offers {
+			if !a.policy("").wants(i) {
+				continue
+			}
 			if err := a.cipherCopy(ctx, i, rec); err == nil {
 				good = i
 			} else if ctx.Err() != nil {
@@ -520,8 +528,18 @@ func (au *audit) journals(ctx context.Context) error {
 			}
 		}
 		for i, why := range bad {
-			au.badCopy(ctx, rec, "journal "+rec.Blob, good, i, why)
+			if good >= 0 {
+				au.badCopy(ctx, rec, "journal "+rec.Blob, good, i, why)
+				continue
+			}
+			if anew = au.o.Repair; anew {
+				why = fmt.Errorf("%w; the catalogue is written to the offers anew", why)
+			}
+			au.find(Finding{What: "copy", Where: "journal " + rec.Blob, Offer: a.offers[i].name, Why: why.Error(), Repaired: anew})
 		}
+	}
+	if anew {
+		return a.renewJournal()
 	}
 	return nil
 }

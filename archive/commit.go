@@ -341,10 +341,7 @@ func (a *Archive) recordsOf(op *operation, pos position) []record {
 	}
 	for _, b := range op.blobs {
 		all = append(all, record{bktBlob, []byte(b.name), []byte(b.object)})
-		for i, why := range b.at.failed {
-			d := debtRecord{Since: pos.time, Why: why.Error()}
-			all = append(all, record{bktDebt, debtKey(a.offers[i].name, b.name), mustJSON(d)})
-		}
+		all = append(all, a.debtsOf(b.at, b.name, pos.time)...)
 	}
 	slices.SortStableFunc(all, func(x, y record) int {
 		return cmp.Or(cmp.Compare(x.bucket, y.bucket), bytes.Compare(x.key, y.key))

@@ -47,6 +47,7 @@ type Tenant struct {
 	Agreements []Agreement      `yaml:"agreements"`         // archival agreements deposits may name; the first is the default
 	Agencies   []string         `yaml:"agencies,omitempty"` // originating agencies; empty: any
 	Rules      []retention.Rule `yaml:"rules"`              // appraisal rules deposits may name
+	Storage    string           `yaml:"storage,omitempty"`  // storage policy; the archive's own when absent
 	// AcceptUnknown says what a SEDA transfer may name that is not listed here:
 	// "agreements", "agencies", "rules". It is kept as named.
 	AcceptUnknown []string `yaml:"accept-unknown,omitempty"`
@@ -57,8 +58,9 @@ type Tenant struct {
 
 // Agreement is an ArchivalAgreement (SEDA).
 type Agreement struct {
-	ID   string `yaml:"id"`
-	Name string `yaml:"name"`
+	ID      string `yaml:"id"`
+	Name    string `yaml:"name"`
+	Storage string `yaml:"storage,omitempty"` // storage policy; the tenant's when absent
 	// SEDA is how its transfers are held against the standard: "strict" or "tolerant",
 	// which is what "" means.
 	SEDA string `yaml:"seda,omitempty"`
@@ -69,12 +71,26 @@ type OfferConfig struct {
 	Name string     `yaml:"name"`           // code, kept for ever: debts and ledger entries name it
 	Path string     `yaml:"path,omitempty"` // folder
 	S3   *s3.Config `yaml:"s3,omitempty"`   // or a bucket
+	// Drain ends writing to the offer: it is read until its copies lie elsewhere and it is
+	// removed.
+	Drain bool `yaml:"drain,omitempty"`
 }
 
 // StorageConfig is the policy for copies.
 type StorageConfig struct {
-	Copies int    `yaml:"copies"`     // copies that are durable before a deposit is acknowledged
-	Down   string `yaml:"offer-down"` // "refuse" deposits, or "queue" the missing copy for repair
+	Copies   int            `yaml:"copies"`             // copies that are durable before a deposit is acknowledged
+	Down     string         `yaml:"offer-down"`         // "refuse" deposits, or "queue" the missing copy for repair
+	Later    []string       `yaml:"later,omitempty"`    // offers to which copies are made afterwards: slow ones, cold ones
+	Policies []PolicyConfig `yaml:"policies,omitempty"` // other policies, for agreements and tenants that name them
+}
+
+// PolicyConfig is a storage policy that a tenant, an agreement or a SEDA StorageRule names.
+type PolicyConfig struct {
+	ID     string   `yaml:"id"` // code
+	Copies int      `yaml:"copies"`
+	Down   string   `yaml:"offer-down,omitempty"` // as the archive's when absent
+	Offers []string `yaml:"offers,omitempty"`     // where copies go at once; all others than later when absent
+	Later  []string `yaml:"later,omitempty"`      // where they go afterwards
 }
 
 // SlotConfig says where the two small values lie that no backup of the
@@ -364,12 +380,10 @@ func (c *Config) checkStorage(bad *configProblems) {
 		}
 		seen[o.Name], seen[place] = true, true
 	}
-	if c.Storage.Copies < 1 || c.Storage.Copies > len(c.Offers) {
-		bad.addf("$.storage.copies", "want 1 to %d, the number of offers", len(c.Offers))
-	}
 	if c.Storage.Down != "refuse" && c.Storage.Down != "queue" {
 		bad.addf("$.storage.offer-down", "want refuse or queue")
 	}
+	c.checkPolicies(bad)
 }
 
 func (c *Config) checkAuthorities(bad *configProblems) {

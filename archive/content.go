@@ -42,7 +42,7 @@ const inMemory = 1 << 20
 
 // storeContent reads content once: declared size and digest held against it,
 // SHA-256, format, encipherment under a new key, a copy in every offer.
-func (a *Archive) storeContent(ctx context.Context, c *Content, progress func(int64)) (s storedContent, err error) {
+func (a *Archive) storeContent(ctx context.Context, c *Content, p *policy, progress func(int64)) (s storedContent, err error) {
 	var dst *copies
 	defer func() { // after r.Close, which may say that the file changed meanwhile
 		if err != nil && dst != nil {
@@ -54,7 +54,7 @@ func (a *Archive) storeContent(ctx context.Context, c *Content, progress func(in
 		return s, err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	if dst, err = a.createCopies(ctx, a.session, false); err != nil {
+	if dst, err = a.createCopies(ctx, a.session, p, false); err != nil {
 		return s, err
 	}
 	rand.Read(s.key[:])

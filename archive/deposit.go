@@ -99,10 +99,11 @@ func (a *Archive) Deposit(ctx context.Context, agent string, d Deposit) (*Deposi
 	for i := range in.stored {
 		order = append(order, i)
 	}
+	where := a.policyOf(units.tenant, d.Agreement)
 	a.storing.Add(1)
-	err = a.storeContents(ctx, in, order, runtime.GOMAXPROCS(0), d.Progress, func(o int) (*Content, string) {
+	err = a.storeContents(ctx, in, order, runtime.GOMAXPROCS(0), d.Progress, func(o int) (*Content, string, *policy) {
 		u := units.unit[o]
-		return d.Units[u].Content, d.where(u)
+		return d.Units[u].Content, d.where(u), where
 	})
 	if err != nil {
 		a.giveUp(in)

@@ -246,7 +246,8 @@ func TestOrderOfDurability(t *testing.T) {
 	}
 	defer a.Close()
 	a.offers = a.offers[:1] // two sync at the same time: their notes would race
-	a.config.Offers = a.config.Offers[:1]
+	a.config.Offers, a.config.Storage.Copies = a.config.Offers[:1], 1
+	a.policies = a.config.policies()
 	armed = true
 	deposit(t, a, digital("a", "1"))
 	armed = false
@@ -265,7 +266,7 @@ func TestFailedSyncIsNotForgotten(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer a.Close()
-	c, err := a.createCopies(context.Background(), a.session, false)
+	c, err := a.createCopies(context.Background(), a.session, a.policy(""), false)
 	if err != nil {
 		t.Fatal(err)
 	}

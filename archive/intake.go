@@ -46,8 +46,9 @@ func (in *intake) describe(d *draft, i, object int) {
 }
 
 // storeContents stores objects of an intake in the order given, workers at a time, and
-// stops at the first that fails. source gives the content of an object, and how to name it.
-func (a *Archive) storeContents(ctx context.Context, in *intake, order []int, workers int, progress func(int64), source func(object int) (*Content, string)) error {
+// stops at the first that fails. source gives the content of an object, how to name it, and
+// the storage policy it falls under.
+func (a *Archive) storeContents(ctx context.Context, in *intake, order []int, workers int, progress func(int64), source func(object int) (*Content, string, *policy)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var mu sync.Mutex
@@ -64,8 +65,8 @@ func (a *Archive) storeContents(ctx context.Context, in *intake, order []int, wo
 	for range min(workers, len(order)) {
 		wg.Go(func() {
 			for o := range next {
-				content, where := source(o)
-				s, err := a.storeContent(ctx, content, report)
+				content, where, p := source(o)
+				s, err := a.storeContent(ctx, content, p, report)
 				if err != nil {
 					cancel(fmt.Errorf("depositing %s: %w", where, err))
 					continue
@@ -106,7 +107,7 @@ func (s *alike) share(c *storedContent) {
 	}
 	switch l := s.landing; {
 	case len(c.at.failed) > 0:
-	case l != nil && slices.Equal(l.in, c.at.in) && slices.Equal(l.lostSyncs, c.at.lostSyncs):
+	case l != nil && l.policy == c.at.policy && slices.Equal(l.in, c.at.in) && slices.Equal(l.lostSyncs, c.at.lostSyncs):
 		c.at = l
 	default:
 		s.landing = c.at
@@ -229,7 +230,7 @@ func (a *Archive) addObject(op *operation, d *draft, i int) {
 	op.records = append(op.records, func(p position) []record {
 		r := objectRecord{
 			Object: o.ID, Unit: d.desc.Unit, Version: d.desc.Version, Usage: o.Usage,
-			Size: s.size, Format: *s.format, Blob: b.name, Cipher: s.cipher[:],
+			Size: s.size, Format: *s.format, Blob: b.name, Cipher: s.cipher[:], Policy: s.at.policy.id,
 			Entry: p.entry, Item: p.item + item, Leaf: p.leaf + uint64(item), Key: p.key + keyN,
 		}
 		return []record{{bktObject, []byte(r.Object), encodeRecord(r, s.key, append(salt[:], s.digest[:]...))}}

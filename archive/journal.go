@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"time"
 
 	"sae/archive/blobs"
 	"sae/archive/stream"
@@ -197,7 +198,7 @@ func (a *Archive) journalCopies(t *tx, ops []*operation, h journalHeader, rows f
 			}
 		}
 	}
-	c, err := a.createCopies(ctx, journalSession(a.session), !deposits)
+	c, err := a.createCopies(ctx, journalSession(a.session), a.policy(""), !deposits)
 	if err != nil {
 		if deposits {
 			return nil, err
@@ -282,13 +283,28 @@ func (a *Archive) registerJournal(t *tx, c *copies, s journalState) error {
 }
 
 func (a *Archive) putDebts(t *tx, l *landing, blob string) error {
-	for i, why := range l.failed {
-		d := debtRecord{Since: now(), Why: why.Error()}
-		if err := t.put(bktDebt, debtKey(a.offers[i].name, blob), mustJSON(d)); err != nil {
+	for _, r := range a.debtsOf(l, blob, now()) {
+		if err := t.put(r.bucket, r.key, r.value); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// debtsOf gives the rows of the copies of a blob that are still to be made.
+func (a *Archive) debtsOf(l *landing, blob string, since time.Time) (out []record) {
+	owe := func(i int, why string) {
+		out = append(out, record{bktDebt, debtKey(a.offers[i].name, blob), mustJSON(debtRecord{Since: since, Why: why})})
+	}
+	for i, why := range l.failed {
+		owe(i, why.Error())
+	}
+	for i, later := range l.policy.later {
+		if later {
+			owe(i, "the storage policy wants it copied afterwards")
+		}
+	}
+	return out
 }
 
 // journalState gives where the journal stands.
@@ -304,16 +320,24 @@ func (t *tx) journalState() (s journalState, err error) {
 // with, or it has grown long; then the blobs before are not needed any more.
 func (a *Archive) beginJournal() error {
 	var s journalState
-	var old []string
 	err := a.cat.view(func(t *tx) (err error) {
 		s, err = t.journalState()
-		if err != nil || !s.due() {
-			return err
-		}
-		old, err = t.journalBlobs()
 		return err
 	})
 	if err != nil || !s.due() {
+		return err
+	}
+	return a.renewJournal()
+}
+
+// renewJournal writes the whole catalogue to the offers, and removes the blobs before.
+func (a *Archive) renewJournal() error {
+	var old []string
+	err := a.cat.view(func(t *tx) (err error) {
+		old, err = t.journalBlobs()
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	begun, err := a.wholeJournal()

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"sae/archive/blobs"
@@ -243,7 +244,13 @@ func (a *Archive) OpenObject(ctx context.Context, id string) (*Reading, error) {
 func (a *Archive) openObject(ctx context.Context, o *Object) (*Reading, error) {
 	r := &Reading{object: o}
 	var sources []stream.Source
-	for _, of := range a.offers {
+	for i, of := range a.offers {
+		if a.config.Offers[i].S3 != nil && len(sources) > 0 && of.down == nil { // each opening is a request
+			b := &spare{ctx: ctx, of: of, name: o.record.Blob, size: stream.CiphertextSize(o.Size)}
+			r.blobs = append(r.blobs, b)
+			sources = append(sources, stream.Source{Name: of.name, ReaderAt: b, Size: b.size, Spare: true})
+			continue
+		}
 		b, err := of.open(ctx, o.record.Blob)
 		if err == nil && b.Size() != stream.CiphertextSize(o.Size) {
 			err = fmt.Errorf("%d bytes instead of %d", b.Size(), stream.CiphertextSize(o.Size))
@@ -265,6 +272,46 @@ func (a *Archive) openObject(ctx context.Context, o *Object) (*Reading, error) {
 		return nil, &DamagedError{What: "object", Where: o.ID, Why: "no good copy", Err: err}
 	}
 	return r, nil
+}
+
+// spare is a copy that is opened when it is read.
+type spare struct {
+	ctx  context.Context
+	of   *offer
+	name string
+	size int64
+
+	mu sync.Mutex
+	b  blobs.Blob
+}
+
+func (s *spare) Size() int64 { return s.size }
+
+func (s *spare) ReadAt(p []byte, off int64) (int, error) {
+	s.mu.Lock()
+	if s.b == nil {
+		b, err := s.of.open(s.ctx, s.name)
+		if err == nil && b.Size() != s.size {
+			err = fmt.Errorf("%d bytes instead of %d", b.Size(), s.size)
+			b.Close()
+		}
+		if err != nil {
+			s.mu.Unlock()
+			return 0, err
+		}
+		s.b = b
+	}
+	s.mu.Unlock()
+	return s.b.ReadAt(p, off)
+}
+
+func (s *spare) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.b == nil {
+		return nil
+	}
+	return s.b.Close()
 }
 
 func (o *offer) open(ctx context.Context, name string) (blobs.Blob, error) {

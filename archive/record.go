@@ -51,7 +51,8 @@ type objectRecord struct {
 	Size    int64  `json:"size"`    // bytes of content
 	Format  Format `json:"format"`
 	Blob    string `json:"blob"`
-	Cipher  []byte `json:"cipher"` // SHA-256 of the ciphertext: scrubbing needs no key
+	Cipher  []byte `json:"cipher"`           // SHA-256 of the ciphertext: scrubbing needs no key
+	Policy  string `json:"policy,omitempty"` // storage policy; "" is the archive's own
 	Entry   int64  `json:"entry"`
 	Item    int64  `json:"item"`
 	Leaf    uint64 `json:"leaf"`

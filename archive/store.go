@@ -4,37 +4,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"hash"
 	"sync"
 
 	"sae/archive/blobs"
 )
-
-// enough says whether the storage policy accepts a blob that lies durably in
-// copies of the offers.
-func (a *Archive) enough(copies int) bool {
-	if a.config.Storage.Down == "refuse" {
-		return copies == len(a.offers)
-	}
-	return copies >= a.config.Storage.Copies
-}
-
-// policyError explains why a blob has too few copies, offer by offer.
-func (a *Archive) policyError(copies int, failed map[int]error) error {
-	want := a.config.Storage.Copies
-	if a.config.Storage.Down == "refuse" {
-		want = len(a.offers)
-	}
-	errs := []error{fmt.Errorf("%d of %d copies could be written, the storage policy wants %d (offer-down: %s)",
-		copies, len(a.offers), want, a.config.Storage.Down)}
-	for i, o := range a.offers {
-		if err := failed[i]; err != nil {
-			errs = append(errs, fmt.Errorf("offer %s: %w", o.name, err))
-		}
-	}
-	return errors.Join(errs...)
-}
 
 // syncOffers syncs the offers used, at the same time, and gives the errors of
 // those that failed.
@@ -60,6 +34,7 @@ var errEarlierSync = errors.New("a sync of this offer failed after the copy was 
 // landing is where a blob landed: indexes into Archive.offers of those that took it,
 // and why the others did not. The blobs of an operation that fared alike share one.
 type landing struct {
+	policy *policy
 	in     []int
 	failed map[int]error
 	// lostSyncs is, per offer, how many of its syncs had failed when the blob was
@@ -84,8 +59,8 @@ func (a *Archive) settle(landings []*landing, notSynced map[int]error) (changed 
 			}
 		}
 		changed = changed || len(in) < before
-		if l.in = in; !a.enough(len(in)) {
-			return true, a.policyError(len(in), l.failed)
+		if l.in = in; !l.policy.enough(len(in)) {
+			return true, l.policy.explain(len(in), l.failed, a.offers)
 		}
 	}
 	return changed, nil
@@ -114,13 +89,17 @@ type copies struct {
 // name is the blob's.
 func (c *copies) name() string { return blobs.Name(c.session, c.number) }
 
-// createCopies begins a blob in every offer. With any, one copy is enough.
-func (a *Archive) createCopies(ctx context.Context, session string, any bool) (*copies, error) {
+// createCopies begins a blob in every offer that a policy wants written at once. With any,
+// one copy is enough.
+func (a *Archive) createCopies(ctx context.Context, session string, p *policy, any bool) (*copies, error) {
 	c := &copies{a: a, session: session, number: a.blobs.Add(1), any: any, writers: make([]blobs.Writer, len(a.offers)), sum: sha256.New()}
-	c.at = &landing{lostSyncs: make([]uint64, len(a.offers))}
+	c.at = &landing{policy: p, lostSyncs: make([]uint64, len(a.offers))}
 	name := c.name()
 	for i, o := range a.offers {
 		c.at.lostSyncs[i] = o.lostSyncs.Load()
+		if !p.now[i] {
+			continue
+		}
 		err := o.down
 		if err == nil {
 			c.writers[i], err = o.blobs.Create(ctx, name)
@@ -141,11 +120,11 @@ func (c *copies) enough() error {
 			left++
 		}
 	}
-	if c.a.enough(left) || c.any && left > 0 {
+	if c.at.policy.enough(left) || c.any && left > 0 {
 		return nil
 	}
 	c.abort()
-	return c.a.policyError(left, c.at.failed)
+	return c.at.policy.explain(left, c.at.failed, c.a.offers)
 }
 
 // Write hashes p and writes it to every offer, all at the same time when it is long.

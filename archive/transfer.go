@@ -136,6 +136,7 @@ type takenObject struct {
 	owner   int    // index of the unit that has it; others share it
 	grouped bool   // its unit refers to its group
 	number  int    // in the intake, -1 for a physical one
+	policy  *policy
 }
 
 // check holds the manifest against the standard and what the tenant knows. An
@@ -224,7 +225,7 @@ func (d *transferDeposit) name() error {
 		new++
 		for _, o := range u.Objects {
 			if d.objects[o.Index].id == "" {
-				d.objects[o.Index] = takenObject{id: newID(objectID), owner: u.Index, grouped: o.Group != "", number: -1}
+				d.objects[o.Index] = takenObject{id: newID(objectID), owner: u.Index, grouped: o.Group != "", number: -1, policy: d.storage(u)}
 				if !d.t.Objects[o.Index].Physical {
 					d.objects[o.Index].number = len(d.binary)
 					d.binary = append(d.binary, o.Index)
@@ -243,6 +244,17 @@ func (d *transferDeposit) name() error {
 	}
 	d.taken = newIntake(d.tenant.ID, d.agreement, new+1, append(binary, newID(objectID), newID(objectID)))
 	return err
+}
+
+// storage is the policy for a unit's objects: the one that a StorageRule of its own names, when
+// the archive has it, else the agreement's.
+func (d *transferDeposit) storage(u *seda.Unit) *policy {
+	for _, r := range u.Rules {
+		if p := d.a.policies[r.ID]; r.Category == "StorageRule" && r.ID != "" && p != nil {
+			return p
+		}
+	}
+	return d.a.policyOf(d.tenant, d.agreement)
 }
 
 // attach finds the unit of the archive that a unit of the transfer says it is.
@@ -423,8 +435,8 @@ func (d *transferDeposit) storeInline() error {
 			if err != nil {
 				return err
 			}
-			err = d.a.storeContents(d.ctx, d.taken, []int{taken.number}, 1, nil, func(int) (*Content, string) {
-				return inMemoryContent(d.t.Filename(o.Index), content), "unit " + u.ID
+			err = d.a.storeContents(d.ctx, d.taken, []int{taken.number}, 1, nil, func(int) (*Content, string, *policy) {
+				return inMemoryContent(d.t.Filename(o.Index), content), "unit " + u.ID, taken.policy
 			})
 			if err != nil {
 				return err
@@ -493,11 +505,12 @@ func (d *transferDeposit) deposit(agent string) (*TransferOutcome, error) {
 		return d.refused()
 	}
 	manifest := len(d.taken.objects) - 2 // and the reply behind it
-	err := a.storeContents(d.ctx, d.taken, []int{manifest, manifest + 1}, 1, nil, func(o int) (*Content, string) {
+	own := a.policyOf(d.tenant, d.agreement)
+	err := a.storeContents(d.ctx, d.taken, []int{manifest, manifest + 1}, 1, nil, func(o int) (*Content, string, *policy) {
 		if o == manifest {
-			return d.manifest(), "the manifest"
+			return d.manifest(), "the manifest", own
 		}
-		return d.replyContent(now()), "the reply"
+		return d.replyContent(now()), "the reply", own
 	})
 	if err != nil {
 		a.giveUp(d.taken)
@@ -526,9 +539,9 @@ func (d *transferDeposit) store() error {
 	if d.in.Package.Sequential {
 		workers = 1
 	}
-	err := d.a.storeContents(d.ctx, d.taken, order, workers, d.in.Progress, func(o int) (*Content, string) {
+	err := d.a.storeContents(d.ctx, d.taken, order, workers, d.in.Progress, func(o int) (*Content, string, *policy) {
 		object := d.binary[o]
-		return d.content(object), "object " + d.t.Objects[object].ID
+		return d.content(object), "object " + d.t.Objects[object].ID, d.objects[object].policy
 	})
 	if err != nil {
 		return err

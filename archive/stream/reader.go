@@ -14,6 +14,8 @@ type Source struct {
 	Name     string // for failures
 	ReaderAt io.ReaderAt
 	Size     int64
+	// Spare is a copy that is dear to open: it is not touched before the others fail.
+	Spare bool
 }
 
 // Failure is a source that could not be used, or gave a bad segment.
@@ -56,6 +58,8 @@ type Reader struct {
 type source struct {
 	Source
 	plain  int64 // length of the content, if its own length is right
+	key    [32]byte
+	ad     []byte
 	aead   cipher.AEAD
 	nonce  nonce
 	failed bool
@@ -71,7 +75,10 @@ func NewReader(key [32]byte, ad []byte, sources ...Source) (*Reader, error) {
 	var errs []error
 	largest := int64(0)
 	for _, s := range sources {
-		c, err := open(key, ad, s)
+		c, err := prepare(key, ad, s)
+		if err == nil && !s.Spare {
+			err = c.open()
+		}
 		if err != nil {
 			r.failures = append(r.failures, Failure{s.Name, -1, err})
 			errs = append(errs, fmt.Errorf("%s: %w", s.Name, err))
@@ -87,23 +94,27 @@ func NewReader(key [32]byte, ad []byte, sources ...Source) (*Reader, error) {
 	return r, nil
 }
 
-// open reads the header of a source.
-func open(key [32]byte, ad []byte, s Source) (*source, error) {
+func prepare(key [32]byte, ad []byte, s Source) (*source, error) {
 	plain, err := PlaintextSize(s.Size)
-	if err != nil {
-		return nil, err
+	return &source{Source: s, plain: plain, key: key, ad: ad}, err
+}
+
+// open reads the header of a source.
+func (c *source) open() error {
+	if c.aead != nil {
+		return nil
 	}
 	header := make([]byte, headerSize)
-	if _, err := readFullAt(s.ReaderAt, header, 0); err != nil {
-		return nil, err
+	if _, err := readFullAt(c.ReaderAt, header, 0); err != nil {
+		return err
 	}
 	if header[0] != headerSize {
-		return nil, errors.New("not a header")
+		return errors.New("not a header")
 	}
-	c := &source{Source: s, plain: plain}
 	copy(c.nonce[:], header[1+saltSize:])
-	c.aead, err = aead(key, header[1:1+saltSize], ad)
-	return c, err
+	var err error
+	c.aead, err = aead(c.key, header[1:1+saltSize], c.ad)
+	return err
 }
 
 // agree settles the length of the content. Where copies differ in it, the first
@@ -265,6 +276,9 @@ var errTag = errors.New("it was changed: its tag does not match")
 
 // loadFrom opens a segment of one copy into plain.
 func (r *Reader) loadFrom(c *source, segment int64) error {
+	if err := c.open(); err != nil {
+		return err
+	}
 	start, end := segment*segmentSize, min((segment+1)*segmentSize, c.Size)
 	if segment == 0 {
 		start = headerSize

@@ -98,7 +98,7 @@ func TestReadConcurrently(t *testing.T) {
 	good := seal(t, testHeader, plain)
 	bad := bytes.Clone(good)
 	bad[segmentSize+5] ^= 1
-	r := newReader(t, source1(bad), Source{"two", bytes.NewReader(good), int64(len(good))})
+	r := newReader(t, source1(bad), Source{"two", bytes.NewReader(good), int64(len(good)), false})
 	var wg sync.WaitGroup
 	for i := range 4 {
 		wg.Go(func() {
@@ -139,7 +139,7 @@ func TestEveryFlip(t *testing.T) {
 	f := &flipped{b: seal(t, testHeader, plain)}
 	size := int64(len(f.b))
 	for f.pos = range int64(headerSize) {
-		r, err := NewReader(testKey, testAD, Source{"one", f, size})
+		r, err := NewReader(testKey, testAD, Source{"one", f, size, false})
 		if err == nil {
 			_, err = r.ReadAt(make([]byte, 1), r.Size()-1)
 		}
@@ -149,7 +149,7 @@ func TestEveryFlip(t *testing.T) {
 		}
 	}
 	f.pos = -1
-	r := newReader(t, Source{"one", f, size})
+	r := newReader(t, Source{"one", f, size, false})
 	step := int64(1)
 	if testing.Short() {
 		step = 101
@@ -179,7 +179,7 @@ func TestEmptyFlip(t *testing.T) {
 			"ReadAt":  func(r *Reader) error { _, err := r.ReadAt(make([]byte, 1), 0); return err },
 			"WriteTo": func(r *Reader) error { _, err := r.WriteTo(io.Discard); return err },
 		} {
-			r, err := NewReader(testKey, testAD, Source{"one", f, int64(len(f.b))})
+			r, err := NewReader(testKey, testAD, Source{"one", f, int64(len(f.b)), false})
 			if err == nil {
 				err = read(r)
 			}
@@ -291,9 +291,9 @@ func TestFailover(t *testing.T) {
 	const s = segmentSize
 	whole := int64(len(good))
 	type source = Source
-	mem := func(name string, b []byte) source { return source{name, bytes.NewReader(b), int64(len(b))} }
+	mem := func(name string, b []byte) source { return source{name, bytes.NewReader(b), int64(len(b)), false} }
 	disk := func(name string, from, to int64) source {
-		return source{name, &readerAt{b: good, from: from, to: to}, whole}
+		return source{name, &readerAt{b: good, from: from, to: to}, whole, false}
 	}
 	for name, c := range map[string]struct {
 		sources  []source
@@ -312,11 +312,11 @@ func TestFailover(t *testing.T) {
 		"disk fails at once":   {[]source{disk("a", 0, whole), mem("b", good)}, "a -1"},
 		"first cut":            {[]source{mem("a", good[:whole-1]), mem("b", good)}, "a -1"},
 		"first cut to one":     {[]source{mem("a", good[:s]), mem("b", good)}, "a -1"},
-		"first two cut alike":  {[]source{mem("a", good[:s]), mem("b", good[:s]), mem("c", good)}, "a -1, b -1"},
+		"first two cut alike":  {[]source{mem("a", good[:s]), mem("b", good[:s]), mem("c", good), false}, "a -1, b -1"},
 		"second cut":           {[]source{mem("a", good), mem("b", good[:s])}, "b -1"},
 		"first longer":         {[]source{mem("a", append(bytes.Clone(good), 1)), mem("b", good)}, "a -1"},
 		"first empty":          {[]source{mem("a", nil), mem("b", good)}, "a -1"},
-		"cut, bad and good":    {[]source{mem("a", good[:100]), mem("b", bad(2*s)), mem("c", good)}, "a -1, b 2"},
+		"cut, bad and good":    {[]source{mem("a", good[:100]), mem("b", bad(2*s)), mem("c", good), false}, "a -1, b 2"},
 	} {
 		r, err := NewReader(testKey, testAD, c.sources...)
 		if err != nil {
@@ -349,7 +349,7 @@ func TestFailedSourceIsLast(t *testing.T) {
 	plain := content(plainFirst + 20*plainSegment)
 	good := seal(t, testHeader, plain)
 	bad := &readerAt{b: good, from: segmentSize, to: 1 << 60}
-	r := newReader(t, Source{"bad", bad, int64(len(good))}, Source{"good", bytes.NewReader(good), int64(len(good))})
+	r := newReader(t, Source{"bad", bad, int64(len(good)), false}, Source{"good", bytes.NewReader(good), int64(len(good)), false})
 	if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, plain) {
 		t.Fatal(err)
 	}
@@ -364,7 +364,7 @@ func TestNoGoodCopy(t *testing.T) {
 	bad := bytes.Clone(good)
 	bad[segmentSize] ^= 1
 	whole := int64(len(good))
-	r := newReader(t, Source{"a", &readerAt{b: good, from: segmentSize, to: segmentSize + 1}, whole}, Source{"b", bytes.NewReader(bad), whole})
+	r := newReader(t, Source{"a", &readerAt{b: good, from: segmentSize, to: segmentSize + 1}, whole, false}, Source{"b", bytes.NewReader(bad), whole, false})
 	got, err := io.ReadAll(r)
 	var c *CorruptError
 	if !errors.As(err, &c) || c.Segment != 1 || c.Offset != plainFirst || !errors.Is(err, errDisk) || !errors.Is(err, errTag) {

@@ -57,7 +57,7 @@ func seal(t testing.TB, header, plain []byte) []byte {
 	return b.Bytes()
 }
 
-func source1(b []byte) Source { return Source{"one", bytes.NewReader(b), int64(len(b))} }
+func source1(b []byte) Source { return Source{"one", bytes.NewReader(b), int64(len(b)), false} }
 
 // open reads all of a ciphertext.
 func openAll(key [32]byte, ad, b []byte) ([]byte, error) {
