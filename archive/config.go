@@ -154,16 +154,7 @@ func LoadConfig(dir string) (*Config, error) {
 		return nil, &DamagedError{What: "configuration", Where: path, Err: err}
 	}
 	for i := range c.Offers {
-		o := &c.Offers[i]
-		if o.S3 == nil {
-			o.Path = within(dir, o.Path)
-			continue
-		}
-		for _, file := range []*string{&o.S3.CA, &o.S3.Credentials} {
-			if *file != "" && *file != "env" && *file != "iam" {
-				*file = within(dir, *file)
-			}
-		}
+		c.Offers[i].within(dir)
 	}
 	c.Slots.Root, c.Slots.Checkpoint = within(dir, c.Slots.Root), within(dir, c.Slots.Checkpoint)
 	for i := range c.Tenants {
@@ -176,6 +167,21 @@ func LoadConfig(dir string) (*Config, error) {
 		a.Roots, a.Password = within(dir, a.Roots), within(dir, a.Password)
 	}
 	return c, nil
+}
+
+// within makes the paths of an offer begin at the archive's folder.
+func (o *OfferConfig) within(dir string) {
+	if o.S3 == nil {
+		o.Path = within(dir, o.Path)
+		return
+	}
+	bucket := *o.S3
+	for _, file := range []*string{&bucket.CA, &bucket.Credentials} {
+		if *file != "" && *file != "env" && *file != "iam" {
+			*file = within(dir, *file)
+		}
+	}
+	o.S3 = &bucket
 }
 
 func within(dir, path string) string {

@@ -17,6 +17,11 @@ import (
 // whose ciphertext is hashed on the way. It is durable after the next sync of the
 // offer; a crash before leaves a copy that the next audit finds.
 func (a *Archive) repairCopy(ctx context.Context, from, to int, o *objectRecord) error {
+	return a.copyBlob(ctx, from, to, o, nil)
+}
+
+// copyBlob is repairCopy at a pace.
+func (a *Archive) copyBlob(ctx context.Context, from, to int, o *objectRecord, p *pace) error {
 	if a.offers[to].down != nil {
 		return a.offers[to].down
 	}
@@ -34,7 +39,7 @@ func (a *Archive) repairCopy(ctx context.Context, from, to int, o *objectRecord)
 		return err
 	}
 	sum := sha256.New()
-	_, err = io.Copy(io.MultiWriter(w, sum), io.NewSectionReader(src, 0, src.Size()))
+	_, err = io.CopyBuffer(io.MultiWriter(w, sum), onlyReader{p.reader(ctx, io.NewSectionReader(src, 0, src.Size()))}, make([]byte, 256<<10))
 	if err == nil && string(sum.Sum(nil)) != string(o.Cipher) {
 		err = fmt.Errorf("the copy in %s is not good either", a.offers[from].name)
 	}

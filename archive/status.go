@@ -50,8 +50,9 @@ type AuthorityStatus struct {
 type OfferStatus struct {
 	Name    string     `json:"name"`
 	Path    string     `json:"path"`
-	Down    string     `json:"down,omitempty"` // why it cannot be used
-	Missing int64      `json:"missing"`        // copies in the repair queue
+	Down    string     `json:"down,omitempty"`  // why it cannot be used
+	Drain   bool       `json:"drain,omitempty"` // nothing is written to it any more
+	Missing int64      `json:"missing"`         // copies in the repair queue
 	Since   *time.Time `json:"missingSince,omitempty"`
 	Free    uint64     `json:"freeBytes"`
 	Size    uint64     `json:"sizeBytes"`
@@ -165,7 +166,7 @@ func signerEnd(der []byte) *time.Time {
 }
 
 func offerStatus(o *offer, c *OfferConfig, debts []debt) OfferStatus {
-	s := OfferStatus{Name: o.name, Path: c.where()}
+	s := OfferStatus{Name: o.name, Path: c.where(), Drain: c.Drain}
 	if o.down != nil {
 		s.Down = o.down.Error()
 	}

@@ -21,6 +21,7 @@ const (
 	Repair           Kind = "repair"            // bad or missing copies were replaced by good ones
 	RollbackAccepted Kind = "rollback-accepted" // an older catalogue was knowingly put back
 	Export           Kind = "export"            // units were handed out as a package
+	Offer            Kind = "offer"             // a place for copies was added, drained or removed
 )
 
 // MaxEntry is the longest entry, in bytes: the entry bundles of C2SP tlog-tiles
@@ -90,6 +91,12 @@ type ExportDetail struct {
 type RepairDetail struct {
 	Offer  string `json:"offer"`  // the offer whose copies were replaced
 	Copies int64  `json:"copies"` // how many
+}
+
+// OfferDetail is the detail of an Offer entry.
+type OfferDetail struct {
+	Offer string `json:"offer"` // its name
+	Act   string `json:"act"`   // added, drained, resumed, removed
 }
 
 // RollbackDetail is the detail of a RollbackAccepted entry: the last checkpoint

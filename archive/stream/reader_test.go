@@ -312,11 +312,11 @@ func TestFailover(t *testing.T) {
 		"disk fails at once":   {[]source{disk("a", 0, whole), mem("b", good)}, "a -1"},
 		"first cut":            {[]source{mem("a", good[:whole-1]), mem("b", good)}, "a -1"},
 		"first cut to one":     {[]source{mem("a", good[:s]), mem("b", good)}, "a -1"},
-		"first two cut alike":  {[]source{mem("a", good[:s]), mem("b", good[:s]), mem("c", good), false}, "a -1, b -1"},
+		"first two cut alike":  {[]source{mem("a", good[:s]), mem("b", good[:s]), mem("c", good)}, "a -1, b -1"},
 		"second cut":           {[]source{mem("a", good), mem("b", good[:s])}, "b -1"},
 		"first longer":         {[]source{mem("a", append(bytes.Clone(good), 1)), mem("b", good)}, "a -1"},
 		"first empty":          {[]source{mem("a", nil), mem("b", good)}, "a -1"},
-		"cut, bad and good":    {[]source{mem("a", good[:100]), mem("b", bad(2*s)), mem("c", good), false}, "a -1, b 2"},
+		"cut, bad and good":    {[]source{mem("a", good[:100]), mem("b", bad(2*s)), mem("c", good)}, "a -1, b 2"},
 	} {
 		r, err := NewReader(testKey, testAD, c.sources...)
 		if err != nil {

@@ -1,0 +1,165 @@
+package archive
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+
+	"sae/archive/durable"
+)
+
+// configEditor changes the list of offers in a configuration file, line by line: comments and
+// all else stay as they were written.
+type configEditor struct {
+	path   string
+	lines  []string
+	offers [][2]int // lines [from, to) of each offer
+	names  []string
+}
+
+// changeConfig reads the configuration file and lets edit change it. The outcome must be a
+// configuration that can be used; nothing is written yet.
+func changeConfig(dir string, edit func(*configEditor) error) (*configEditor, error) {
+	e := &configEditor{path: filepath.Join(dir, ConfigName)}
+	text, err := os.ReadFile(e.path)
+	if err != nil {
+		return nil, fmt.Errorf("changing the configuration: %w", err)
+	}
+	e.lines = strings.SplitAfter(string(text), "\n")
+	if err := e.locate(text); err != nil {
+		return nil, fmt.Errorf("changing %s: %w", e.path, err)
+	}
+	if err := edit(e); err != nil {
+		return nil, err
+	}
+	if _, err := parseConfig([]byte(strings.Join(e.lines, ""))); err != nil {
+		return nil, &Refusal{Problems: []string{fmt.Sprintf("the configuration would not be right: %v", err)}}
+	}
+	return e, nil
+}
+
+func (e *configEditor) store(fs durable.FS) error {
+	if err := fs.WriteFile(e.path, []byte(strings.Join(e.lines, "")), 0o600); err != nil {
+		return fmt.Errorf("changing the configuration: %w", err)
+	}
+	return nil
+}
+
+// locate finds the lines of the offers.
+func (e *configEditor) locate(text []byte) error {
+	file, err := parser.ParseBytes(text, 0)
+	if err != nil {
+		return err
+	}
+	path, err := yaml.PathString("$.offers")
+	if err != nil {
+		return err
+	}
+	node, err := path.FilterFile(file)
+	if err != nil {
+		return err
+	}
+	list, ok := node.(*ast.SequenceNode)
+	if !ok || list.IsFlowStyle || len(list.Values) == 0 {
+		return fmt.Errorf("its offers are not a list with a line for each: edit them by hand")
+	}
+	for _, v := range list.Values {
+		line := v.GetToken().Position.Line - 1
+		for line > 0 && !strings.HasPrefix(strings.TrimSpace(e.lines[line]), "-") {
+			line--
+		}
+		var c OfferConfig
+		if err := yaml.NodeToValue(v, &c); err != nil {
+			return err
+		}
+		e.offers, e.names = append(e.offers, [2]int{line, e.end(line)}), append(e.names, c.Name)
+	}
+	return nil
+}
+
+// end is the line behind the offer that begins at a line: the first that is indented no more
+// than its dash. Blank lines and comments before that are not the offer's.
+func (e *configEditor) end(from int) int {
+	indent := indentOf(e.lines[from])
+	last := from
+	for i := from + 1; i < len(e.lines); i++ {
+		text := strings.TrimSpace(e.lines[i])
+		if text == "" || strings.HasPrefix(text, "#") {
+			continue
+		}
+		if indentOf(e.lines[i]) <= indent {
+			break
+		}
+		last = i
+	}
+	return last + 1
+}
+
+func indentOf(line string) int { return len(line) - len(strings.TrimLeft(line, " ")) }
+
+func (e *configEditor) find(name string) (int, error) {
+	if i := slices.Index(e.names, name); i >= 0 {
+		return i, nil
+	}
+	return 0, fmt.Errorf("offer %q: %w", name, ErrNotFound)
+}
+
+// addOffer puts an offer behind the last.
+func (e *configEditor) addOffer(c OfferConfig) error {
+	text, err := yaml.Marshal(c)
+	if err != nil {
+		return err
+	}
+	last := e.offers[len(e.offers)-1]
+	indent := strings.Repeat(" ", indentOf(e.lines[last[0]]))
+	var out []string
+	for i, line := range strings.SplitAfter(strings.TrimSuffix(string(text), "\n")+"\n", "\n") {
+		switch {
+		case line == "":
+		case i == 0:
+			out = append(out, indent+"- "+line)
+		default:
+			out = append(out, indent+"  "+line)
+		}
+	}
+	if prev := e.lines[last[1]-1]; !strings.HasSuffix(prev, "\n") {
+		e.lines[last[1]-1] = prev + "\n"
+	}
+	e.lines = slices.Insert(e.lines, last[1], out...)
+	return nil
+}
+
+// drainOffer sets, or takes away, drain.
+func (e *configEditor) drainOffer(name string, drain bool) error {
+	i, err := e.find(name)
+	if err != nil {
+		return err
+	}
+	from, to := e.offers[i][0], e.offers[i][1]
+	for n := to - 1; n > from; n-- {
+		if strings.HasPrefix(strings.TrimSpace(e.lines[n]), "drain:") {
+			e.lines = slices.Delete(e.lines, n, n+1)
+			to--
+		}
+	}
+	if drain {
+		e.lines = slices.Insert(e.lines, to, strings.Repeat(" ", indentOf(e.lines[from]))+"  drain: true\n")
+	}
+	return nil
+}
+
+// removeOffer takes an offer out.
+func (e *configEditor) removeOffer(name string) error {
+	i, err := e.find(name)
+	if err != nil {
+		return err
+	}
+	e.lines = slices.Delete(e.lines, e.offers[i][0], e.offers[i][1])
+	return nil
+}

@@ -1,0 +1,252 @@
+package archive
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/minio/minio-go/v7"
+
+	"sae/archive/s3"
+	"sae/archive/s3/s3test"
+)
+
+// inCloud makes an archive with two folders and a bucket as offers.
+func inCloud(t *testing.T, lock, policy string) (dir string, r *s3test.Running, bucket s3.Config) {
+	t.Helper()
+	r = s3test.Start(t, s3test.MinIO)
+	bucket = r.Bucket(t, lock)
+	dir = createEdited(t, func(c string) string { return strings.Replace(c, "offer-down: refuse", policy, 1) })
+	if err := AddOffer(context.Background(), dir, OfferConfig{Name: "cloud", S3: &bucket}, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	return dir, r, bucket
+}
+
+func reopened(t *testing.T, dir string) *Archive {
+	t.Helper()
+	a, err := Open(dir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// TestBucketIsEnough: with the folders and the catalogue lost, the bucket and the root key
+// bring all back.
+func TestBucketIsEnough(t *testing.T) {
+	dir, _, bucket := inCloud(t, "", "offer-down: refuse")
+	a := reopened(t, dir)
+	big := strings.Repeat("b", 20<<20) // several parts
+	d := deposit(t, a, digital("small", "s"), digital("big", big), digital("empty", ""))
+	if _, err := a.Seal(context.Background(), "test"); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := a.Audit(context.Background(), "test", AuditOptions{Sample: 1}); err != nil || !r.Sound() || r.Copies != 9 {
+		t.Fatalf("%+v %v", r, err)
+	}
+	before := rows(t, a)
+	a.Close()
+	from := RebuildFrom{Dir: filepath.Join(t.TempDir(), "new"), S3: &bucket, Root: filepath.Join(dir, "keys/root")}
+	if _, err := Rebuild(context.Background(), from); err != nil {
+		t.Fatal(err)
+	}
+	b := reopened(t, from.Dir)
+	defer b.Close()
+	sameRows(t, "rebuilt", before, rows(t, b))
+	for i, want := range []string{"s", big, ""} {
+		var out bytes.Buffer
+		if _, _, err := b.Get(context.Background(), d.Units[i].Objects[0].ID, &out); err != nil || out.String() != want {
+			t.Errorf("%d bytes, %v", out.Len(), err)
+		}
+	}
+}
+
+// TestBucketDamaged: what somebody did to the bucket is found and repaired from the folders,
+// and the other way round; copies that were missing while the server was down are made.
+func TestBucketDamaged(t *testing.T) {
+	dir, r, bucket := inCloud(t, "", "offer-down: queue")
+	editConfig(t, dir, func(c string) string { return strings.Replace(c, "copies: 2", "copies: 1", 1) })
+	a := reopened(t, dir)
+	d := deposit(t, a, digital("one", "1"), digital("two", "2"), digital("three", "3"))
+	object := func(i int) string {
+		o, err := a.Object(d.Units[i].Objects[0].ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return o.record.Blob
+	}
+	ctx := context.Background()
+	if err := r.Client.RemoveObject(ctx, bucket.Bucket, "sae/blobs/"+object(0), minio.RemoveObjectOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Client.PutObject(ctx, bucket.Bucket, "sae/blobs/"+object(1), strings.NewReader("other"), 5, minio.PutObjectOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Client.PutObject(ctx, bucket.Bucket, "sae/blobs/extra", strings.NewReader("other"), 5, minio.PutObjectOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, offer := range []string{"first", "second"} {
+		if err := os.RemoveAll(filepath.Join(dir, "offers", offer, "blobs")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Mkdir(filepath.Join(dir, "offers", offer, "blobs"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	report, err := a.Audit(ctx, "test", AuditOptions{Sample: 1, Repair: true})
+	if err != nil || report.Lost != 2*3 || report.Objects != 3 {
+		t.Errorf("%+v %v", report, err)
+	}
+	var out bytes.Buffer
+	if _, _, err := a.Get(ctx, d.Units[2].Objects[0].ID, &out); err != nil || out.String() != "3" { // from the bucket
+		t.Error(out.String(), err)
+	}
+	r.Stop()
+	e := deposit(t, a, digital("while down", "4"))
+	r.Restart()
+	if s, err := a.Status(); err != nil || s.Offers[2].Missing < 1 {
+		t.Errorf("%+v %v", s.Offers, err)
+	}
+	if q, err := a.RepairQueue(ctx, "test"); err != nil || len(q.Left) > 0 || q.Copies < 2 {
+		t.Errorf("%+v %v", q, err)
+	}
+	if err := os.RemoveAll(filepath.Join(dir, "offers/first/blobs")); err != nil {
+		t.Fatal(err)
+	}
+	out.Reset()
+	if _, _, err := a.Get(ctx, e.Units[0].Objects[0].ID, &out); err != nil || out.String() != "4" {
+		t.Error(out.String(), err)
+	}
+	a.Close()
+}
+
+// TestBucketDown: where the policy refuses, a deposit is refused by name, and nothing of it
+// stays in the folders.
+func TestBucketDown(t *testing.T) {
+	dir, r, _ := inCloud(t, "", "offer-down: refuse")
+	a := reopened(t, dir)
+	defer a.Close()
+	deposit(t, a, digital("before", "1"))
+	r.Stop()
+	_, err := a.Deposit(context.Background(), "test", Deposit{Units: []NewUnit{digital("while down", "2")}})
+	if err == nil || !strings.Contains(err.Error(), "offer cloud") {
+		t.Fatal(err)
+	}
+	r.Restart()
+	deposit(t, a, digital("after", "3"))
+	if report, err := a.Audit(context.Background(), "test", AuditOptions{Sample: 1}); err != nil || !report.Sound() || report.Objects != 2 {
+		t.Errorf("%+v %v", report, err)
+	}
+}
+
+// TestOffers adds a folder, drains another and removes it; the configuration keeps its comments.
+func TestOffers(t *testing.T) {
+	dir := createEdited(t, nil)
+	a := reopened(t, dir)
+	var many []NewUnit
+	for range 30 {
+		many = append(many, digital("one", strings.Repeat("1", 100_000)))
+	}
+	d := deposit(t, a, many...)
+	a.Close()
+	ctx := context.Background()
+	third := filepath.Join(t.TempDir(), "third")
+	if err := AddOffer(ctx, dir, OfferConfig{Name: "third", Path: third}, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	var refused *Refusal
+	if err := AddOffer(ctx, dir, OfferConfig{Name: "third", Path: third + "x"}, Options{}); !errors.As(err, &refused) {
+		t.Error(err)
+	}
+	a = reopened(t, dir)
+	if err := a.RemoveOffer(ctx, "test", "first"); err == nil || !strings.Contains(err.Error(), "drain") {
+		t.Error(err)
+	}
+	a.Close()
+	if err := DrainOffer(dir, "first", true, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	a = reopened(t, dir)
+	if err := a.RemoveOffer(ctx, "test", "first"); err == nil || !strings.Contains(err.Error(), "too few copies") {
+		t.Error(err)
+	}
+	stopped, cancel := context.WithCancel(ctx)
+	begun, err := a.SyncOffer(stopped, "test", "third", SyncOptions{Bandwidth: 10 << 20, Progress: func(int64, int64, int64, int64) { cancel() }})
+	if !errors.Is(err, context.Canceled) || begun.Made == 0 {
+		t.Errorf("%+v %v", begun, err)
+	}
+	s, err := a.SyncOffer(ctx, "test", "third", SyncOptions{})
+	if err != nil || len(s.Left) > 0 || s.Made == 0 || s.Made+begun.Made > s.Wanted {
+		t.Errorf("%+v %v", s, err)
+	}
+	if err := a.RemoveOffer(ctx, "test", "first"); err != nil {
+		t.Fatal(err)
+	}
+	a.Close()
+	text := string(readFile(t, filepath.Join(dir, ConfigName)))
+	if strings.Contains(text, "offers/first") || strings.Contains(text, "drain") || !strings.Contains(text, "path: "+third) || !strings.Contains(text, "# Where the copies lie") {
+		t.Error(text)
+	}
+	if err := os.RemoveAll(filepath.Join(dir, "offers")); err != nil { // the second is lost too
+		t.Fatal(err)
+	}
+	a = reopened(t, dir)
+	defer a.Close()
+	for _, u := range d.Units {
+		var out bytes.Buffer
+		if _, _, err := a.Get(ctx, u.Objects[0].ID, &out); err != nil || out.Len() == 0 {
+			t.Error(err)
+		}
+	}
+}
+
+// TestPolicies: copies go where the agreement's policy, or the StorageRule, wants them.
+func TestPolicies(t *testing.T) {
+	dir := createEdited(t, func(c string) string {
+		c = strings.Replace(c, "  offer-down: refuse\n", "  offer-down: refuse\n  policies:\n    - id: light\n      copies: 1\n      offers: [first]\n    - id: cold\n      copies: 1\n      offers: [first]\n      later: [second]\n", 1)
+		return strings.Replace(c, "      - id: general\n", "      - id: small\n        storage: light\n      - id: old\n        storage: cold\n      - id: general\n", 1)
+	})
+	a := reopened(t, dir)
+	defer a.Close()
+	where := func(agreement string) (in []string, owed int64) {
+		t.Helper()
+		d, err := a.Deposit(context.Background(), "test", Deposit{Agreement: agreement, Units: []NewUnit{digital("x", agreement)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		o, err := a.Object(d.Units[0].Objects[0].ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, of := range a.offers {
+			if b, err := of.blobs.Open(context.Background(), o.record.Blob); err == nil {
+				in = append(in, of.name)
+				b.Close()
+			}
+		}
+		s, err := a.Status()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return in, s.Offers[1].Missing
+	}
+	for agreement, want := range map[string]string{"small": "first", "general": "first second"} {
+		if in, owed := where(agreement); strings.Join(in, " ") != want || owed != 0 {
+			t.Errorf("%s: in %v, %d owed", agreement, in, owed)
+		}
+	}
+	if in, owed := where("old"); strings.Join(in, " ") != "first" || owed != 1 {
+		t.Errorf("in %v, %d owed", in, owed)
+	}
+	if q, err := a.RepairQueue(context.Background(), "test"); err != nil || q.Copies != 1 || len(q.Left) > 0 {
+		t.Errorf("%+v %v", q, err)
+	}
+	if r, err := a.Audit(context.Background(), "test", AuditOptions{Sample: 1}); err != nil || !r.Sound() || r.Copies != 5 {
+		t.Errorf("%+v %v", r, err)
+	}
+}
