@@ -45,10 +45,11 @@ const (
 	bktOp     bucket = "op"     // operation -> operationRecord
 	bktDebt   bucket = "debt"   // offer, blob name -> when and why
 	bktAgent  bucket = "agent"  // agent pseudonym -> sealed name
+	bktLock   bucket = "lock"   // offer, blob name -> until when it is to be locked
 )
 
 var allBuckets = []bucket{bktMeta, bktEntry, bktHash, bktItem, bktLeaf, bktBatch, bktTile, bktUnit,
-	bktObject, bktBlob, bktKey, bktIndex, bktHist, bktOp, bktDebt, bktAgent}
+	bktObject, bktBlob, bktKey, bktIndex, bktHist, bktOp, bktDebt, bktAgent, bktLock}
 
 // appendOnly buckets grow at their right edge: their pages are filled whole.
 var appendOnly = map[bucket]bool{bktEntry: true, bktHash: true, bktItem: true, bktLeaf: true}

@@ -159,6 +159,9 @@ func (a *Archive) commitIntake(ctx context.Context, agent string, in *intake) (i
 		}
 		return integrity.Receipt{}, fmt.Errorf("depositing: %w", err)
 	}
+	if _, _, err := a.SetLocks(context.WithoutCancel(ctx)); err != nil { // the deposit stands; they are set later
+		a.log.Warn("locking copies", "error", err)
+	}
 	return receipt, nil
 }
 
@@ -226,6 +229,7 @@ func (a *Archive) addObject(op *operation, d *draft, i int) {
 	op.keys = append(op.keys, s.key)
 	b := blobOf{blobs.Name(a.session, s.blob), o.ID, s.at}
 	op.blobs = append(op.blobs, b)
+	until := lockEnd(d.desc.Rule)
 	op.items = append(op.items, integrity.Item{Unit: d.desc.Unit, Version: d.desc.Version, Object: o.ID, Leaf: groupLeaf(s.digest, salt)})
 	op.records = append(op.records, func(p position) []record {
 		r := objectRecord{
@@ -233,7 +237,7 @@ func (a *Archive) addObject(op *operation, d *draft, i int) {
 			Size: s.size, Format: *s.format, Blob: b.name, Cipher: s.cipher[:], Policy: s.at.policy.id,
 			Entry: p.entry, Item: p.item + item, Leaf: p.leaf + uint64(item), Key: p.key + keyN,
 		}
-		return []record{{bktObject, []byte(r.Object), encodeRecord(r, s.key, append(salt[:], s.digest[:]...))}}
+		return append(a.lockRows(s.at.policy, b.name, until), record{bktObject, []byte(r.Object), encodeRecord(r, s.key, append(salt[:], s.digest[:]...))})
 	})
 }
 

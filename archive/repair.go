@@ -62,6 +62,17 @@ func (a *Archive) recordRepairs(agent string, repaired []repairedCopy) error {
 	for _, err := range a.syncOffers(used) {
 		return err
 	}
+	for i := range byOffer {
+		var made []repairedCopy
+		for _, r := range repaired {
+			if r.offer == i {
+				made = append(made, r)
+			}
+		}
+		if err := a.oweLocks(i, made); err != nil {
+			return err
+		}
+	}
 	for i, blobs := range byOffer {
 		op := &operation{
 			id:     newID(opID),
@@ -75,7 +86,8 @@ func (a *Archive) recordRepairs(agent string, repaired []repairedCopy) error {
 			return err
 		}
 	}
-	return nil
+	_, _, err := a.SetLocks(context.Background())
+	return err
 }
 
 // Repaired is the outcome of working off the queue of missing copies.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/minio/minio-go/v7"
 
@@ -248,5 +249,72 @@ func TestPolicies(t *testing.T) {
 	}
 	if r, err := a.Audit(context.Background(), "test", AuditOptions{Sample: 1}); err != nil || !r.Sound() || r.Copies != 5 {
 		t.Errorf("%+v %v", r, err)
+	}
+}
+
+// TestLocksFollowTheRule: copies are locked until the end of the rule, not longer; those of
+// units without a known end, and of a deposit that failed, are not; copies made afterwards are
+// locked too, and what could not be locked is locked later.
+func TestLocksFollowTheRule(t *testing.T) {
+	dir, r, bucket := inCloud(t, "compliance", "offer-down: queue")
+	editConfig(t, dir, func(c string) string { return strings.Replace(c, "copies: 2", "copies: 1", 1) })
+	a := reopened(t, dir)
+	defer func() { a.Close() }()
+	ruled := func(title, start string) NewUnit {
+		u := digital(title, title)
+		u.Rule, u.RuleStart = "EXAMPLE-5Y", start
+		return u
+	}
+	today := time.Now().UTC().Truncate(24 * time.Hour)
+	start := today.AddDate(-4, 0, 0)
+	lockOf := func(object string) time.Time {
+		t.Helper()
+		o, err := a.Object(object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, until, err := r.Client.GetObjectRetention(context.Background(), bucket.Bucket, "sae/blobs/"+o.record.Blob, "")
+		if err != nil || until == nil {
+			return time.Time{}
+		}
+		return *until
+	}
+	end := start.AddDate(5, 0, 0)
+	d := deposit(t, a, ruled("runs", start.Format(time.DateOnly)), digital("no rule", "x"), ruled("no start", ""), ruled("is over", "2001-01-01"))
+	for i, want := range []bool{true, false, false, false} {
+		if until := lockOf(d.Units[i].Objects[0].ID); !until.IsZero() != want || want && (until.After(end.Add(24*time.Hour)) || until.Before(end)) {
+			t.Errorf("%s: locked until %v, the rule ends %v", d.Units[i].Title, until, end)
+		}
+	}
+	r.Stop()
+	e := deposit(t, a, ruled("while down", start.Format(time.DateOnly)))
+	if s, err := a.Status(); err != nil || s.Offers[2].Unlocked != 1 {
+		t.Errorf("%+v %v", s.Offers, err)
+	}
+	r.Restart()
+	if _, err := a.SyncOffer(context.Background(), "test", "cloud", SyncOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if until := lockOf(e.Units[0].Objects[0].ID); until.IsZero() {
+		t.Error("a copy made afterwards is not locked")
+	}
+	if s, err := a.Status(); err != nil || s.Offers[2].Unlocked != 0 || s.Offers[2].Missing != 0 {
+		t.Errorf("%+v %v", s.Offers, err)
+	}
+	second := r.Bucket(t, "governance") // added later: what is there is locked with its copy
+	a.Close()
+	if err := AddOffer(context.Background(), dir, OfferConfig{Name: "cloud2", S3: &second}, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	a = reopened(t, dir)
+	if _, err := a.SyncOffer(context.Background(), "test", "cloud2", SyncOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	bucket = second
+	if until := lockOf(d.Units[0].Objects[0].ID); until.IsZero() {
+		t.Error("a copy in a new offer is not locked")
+	}
+	if report, err := a.Audit(context.Background(), "test", AuditOptions{Sample: 1}); err != nil || !report.Sound() {
+		t.Errorf("%+v %v", report, err)
 	}
 }

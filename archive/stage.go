@@ -341,7 +341,7 @@ func (a *Archive) behindItem(t *tx, it integrity.Item, entry, item int64) ([]rec
 	}
 	out = append(out, record{bucket: bktObject, key: []byte(it.Object)}, record{bucket: bktBlob, key: []byte(r.Blob)})
 	for _, o := range a.offers {
-		out = append(out, record{bucket: bktDebt, key: debtKey(o.name, r.Blob)})
+		out = append(out, record{bucket: bktDebt, key: debtKey(o.name, r.Blob)}, record{bucket: bktLock, key: debtKey(o.name, r.Blob)})
 	}
 	return out, nil
 }

@@ -3,6 +3,7 @@ package archive
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -48,14 +49,15 @@ type AuthorityStatus struct {
 
 // OfferStatus is one place for copies.
 type OfferStatus struct {
-	Name    string     `json:"name"`
-	Path    string     `json:"path"`
-	Down    string     `json:"down,omitempty"`  // why it cannot be used
-	Drain   bool       `json:"drain,omitempty"` // nothing is written to it any more
-	Missing int64      `json:"missing"`         // copies in the repair queue
-	Since   *time.Time `json:"missingSince,omitempty"`
-	Free    uint64     `json:"freeBytes"`
-	Size    uint64     `json:"sizeBytes"`
+	Name     string     `json:"name"`
+	Path     string     `json:"path"`
+	Down     string     `json:"down,omitempty"`     // why it cannot be used
+	Drain    bool       `json:"drain,omitempty"`    // nothing is written to it any more
+	Missing  int64      `json:"missing"`            // copies in the repair queue
+	Unlocked int64      `json:"unlocked,omitempty"` // copies that are still to be locked
+	Since    *time.Time `json:"missingSince,omitempty"`
+	Free     uint64     `json:"freeBytes"`
+	Size     uint64     `json:"sizeBytes"`
 }
 
 // Status gives the state of the archive.
@@ -85,8 +87,23 @@ func (a *Archive) Status() (*Status, error) {
 	for i, o := range a.offers {
 		s.Offers = append(s.Offers, offerStatus(o, &a.config.Offers[i], debts))
 	}
+	if err := a.cat.view(func(t *tx) error { return s.countUnlocked(t) }); err != nil {
+		return nil, err
+	}
 	s.judge()
 	return s, nil
+}
+
+func (s *Status) countUnlocked(t *tx) error {
+	return t.scan(bktLock, nil, nil, func(k, _ []byte) (bool, error) {
+		name, _, _ := strings.Cut(string(k), "\x00")
+		for i := range s.Offers {
+			if s.Offers[i].Name == name {
+				s.Offers[i].Unlocked++
+			}
+		}
+		return true, nil
+	})
 }
 
 func certificateEnd(path string) *time.Time {
@@ -194,6 +211,9 @@ func (s *Status) judge() {
 		}
 		if o.Missing > 0 {
 			say("offer " + o.Name + " misses copies: run sae repair")
+		}
+		if o.Unlocked > 0 {
+			say(fmt.Sprintf("offer %s has %d copies that are still to be locked: run sae offer sync %s", o.Name, o.Unlocked, o.Name))
 		}
 		if o.Size > 0 && o.Free < o.Size/20 {
 			say("offer " + o.Name + " is nearly full")

@@ -54,7 +54,11 @@ func (a *Archive) SyncOffer(ctx context.Context, agent, name string, o SyncOptio
 	if err := s.find(ctx); err != nil {
 		return nil, fmt.Errorf("syncing offer %s: %w", name, err)
 	}
-	if err := s.copyAll(ctx, agent); err != nil {
+	err := s.copyAll(ctx, agent)
+	if err == nil {
+		_, _, err = a.SetLocks(ctx)
+	}
+	if err != nil {
 		return s.out, fmt.Errorf("syncing offer %s: %w", name, err)
 	}
 	return s.out, nil

@@ -1,0 +1,191 @@
+package archive
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"sae/archive/s3"
+	"sae/retention"
+)
+
+// Copies in a bucket with Object Lock are locked until the end of the retention of their
+// unit, and no longer: what is locked is ciphertext, so that destroying its key works all the
+// same. A lock is set when the deposit is committed, not when the copy is written: a deposit
+// that fails leaves nothing that cannot be removed. What is still to be locked stands in the
+// catalogue from the same transaction on.
+
+// lockRecord is a copy that is to be locked.
+type lockRecord struct {
+	Until time.Time `json:"until"`
+}
+
+// lockEnd is until when a rule, as it applies to a unit, locks its objects; zero when it does
+// not: without start date its end is not known, and one without end locks nothing for ever.
+func lockEnd(r *AppliedRule) time.Time {
+	if r == nil || r.StartDate == "" {
+		return time.Time{}
+	}
+	start, err := time.Parse(time.DateOnly, r.StartDate)
+	if err != nil {
+		return time.Time{}
+	}
+	d, err := retention.ParseDuration(r.Duration)
+	if err != nil {
+		return time.Time{}
+	}
+	end, ok := d.End(start)
+	if !ok || !end.After(time.Now()) {
+		return time.Time{}
+	}
+	return end
+}
+
+// locks reports whether copies in offer i are locked.
+func (a *Archive) locks(i int) bool {
+	c := a.config.Offers[i].S3
+	return c != nil && c.Lock != ""
+}
+
+// lockRows are the copies of a blob that are to be locked until a time.
+func (a *Archive) lockRows(p *policy, blob string, until time.Time) (out []record) {
+	if until.IsZero() {
+		return nil
+	}
+	for i, o := range a.offers {
+		if a.locks(i) && p.wants(i) {
+			out = append(out, record{bktLock, debtKey(o.name, blob), mustJSON(lockRecord{until})})
+		}
+	}
+	return out
+}
+
+// lockWorkers is how many locks are set at the same time.
+const lockWorkers = 16
+
+// SetLocks locks all copies that are still to be locked, and gives how many are left: those
+// that are not made yet, and those in offers that do not answer.
+func (a *Archive) SetLocks(ctx context.Context) (set, left int, err error) {
+	if a.readOnly {
+		return 0, 0, ErrReadOnly
+	}
+	type job struct {
+		key  []byte
+		name string
+		to   *s3.Store
+		lockRecord
+	}
+	var jobs []job
+	err = a.cat.view(func(t *tx) error {
+		return t.scan(bktLock, nil, nil, func(k, v []byte) (bool, error) {
+			j := job{key: append([]byte(nil), k...)}
+			offer, name, _ := strings.Cut(string(k), "\x00")
+			j.name = name
+			for _, o := range a.offers {
+				if s, ok := o.blobs.(*s3.Store); ok && o.name == offer && o.down == nil {
+					j.to = s
+				}
+			}
+			err := json.Unmarshal(v, &j.lockRecord)
+			jobs = append(jobs, j)
+			return err == nil, err
+		})
+	})
+	if err != nil || len(jobs) == 0 {
+		return 0, 0, err
+	}
+	var mu sync.Mutex
+	var done [][]byte
+	var failed error
+	work := make(chan job)
+	var wg sync.WaitGroup
+	for range lockWorkers {
+		wg.Go(func() {
+			for j := range work {
+				err := errors.New("the offer is down, or no longer in the configuration")
+				if j.to != nil {
+					err = j.to.Lock(ctx, j.name, j.Until)
+				}
+				mu.Lock()
+				if err == nil {
+					done = append(done, j.key)
+				} else {
+					failed = err
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	for _, j := range jobs {
+		if ctx.Err() != nil {
+			break
+		}
+		work <- j
+	}
+	close(work)
+	wg.Wait()
+	if failed != nil {
+		a.log.Warn("locking copies", "left", len(jobs)-len(done), "error", failed)
+	}
+	if len(done) == 0 {
+		return 0, len(jobs), ctx.Err()
+	}
+	err = a.update(nil, func(t *tx) error {
+		for _, k := range done {
+			if err := t.delete(bktLock, k); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, len(jobs), fmt.Errorf("noting locks: %w", err)
+	}
+	return len(done), len(jobs) - len(done), ctx.Err()
+}
+
+// oweLocks notes that copies just made in offer i are to be locked.
+func (a *Archive) oweLocks(i int, made []repairedCopy) error {
+	if !a.locks(i) || len(made) == 0 {
+		return nil
+	}
+	var rows []record
+	err := a.cat.view(func(t *tx) error {
+		for _, m := range made {
+			id, err := t.get(bktBlob, []byte(m.blob))
+			if err != nil {
+				return err
+			}
+			if strings.HasPrefix(string(id), journalBlob) || id == nil {
+				continue
+			}
+			rec, _, err := t.objectRecord(string(id))
+			if err != nil {
+				return err
+			}
+			u, err := a.unit(t, rec.Unit, 0)
+			if err != nil {
+				return err
+			}
+			if until := lockEnd(u.Rule); !until.IsZero() {
+				rows = append(rows, record{bktLock, debtKey(a.offers[i].name, m.blob), mustJSON(lockRecord{until})})
+			}
+		}
+		return nil
+	})
+	if err != nil || len(rows) == 0 {
+		return err
+	}
+	return a.update(nil, func(t *tx) error {
+		for _, r := range rows {
+			if err := t.put(r.bucket, r.key, r.value); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
