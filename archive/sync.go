@@ -77,23 +77,24 @@ type syncing struct {
 	copies int64
 }
 
-// present is the set of blobs that lie in an offer, by session and number: a bit each.
-type present map[string][]uint64
+// present is the set of blobs that lie in an offer, by session and number: a bit each, in
+// words of 64, since those of a session have almost all numbers from 1 on.
+type present map[string]map[uint64]uint64
 
 func (p present) add(name string) {
 	session, n, err := blobs.Split(name)
 	if err != nil {
 		return
 	}
-	for uint64(len(p[session])) <= n/64 {
-		p[session] = append(p[session], 0)
+	if p[session] == nil {
+		p[session] = map[uint64]uint64{}
 	}
 	p[session][n/64] |= 1 << (n % 64)
 }
 
 func (p present) has(name string) bool {
 	session, n, err := blobs.Split(name)
-	return err == nil && n/64 < uint64(len(p[session])) && p[session][n/64]&(1<<(n%64)) != 0
+	return err == nil && p[session][n/64]&(1<<(n%64)) != 0
 }
 
 // find lists what the offer has and what it should have.

@@ -91,6 +91,38 @@ func inOffer(name string) string {
 	return " in offer " + name
 }
 
+func (c *cli) fsckCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "fsck",
+		Short: "Hold catalogue, ledger, evidence and offers against each other, and say what to do about what does not fit",
+		Long: `Hold catalogue, ledger, evidence and offers against each other, in both
+directions: what one speaks of and another lacks, and what is there that nothing
+speaks of. Of copies it looks at names and lengths; "sae audit" reads their bytes.
+Nothing is changed. Exit status 3 when something was found.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.open(true, func(a *archive.Archive) error {
+				r, err := a.Fsck(cmd.Context())
+				if err != nil {
+					return err
+				}
+				if c.json {
+					err = c.printJSON(r)
+				} else {
+					for _, f := range r.Findings {
+						c.printf("%-10s%s %s%s: %s\n          %s\n", strings.ToUpper(f.Kind), f.What, f.Where, inOffer(f.Offer), strings.ReplaceAll(f.Why, "\n", "; "), f.Do)
+					}
+					c.printf("%d ledger entries, %d leaves, %d batches, %d blobs in %d copies; findings: %d\n", r.Entries, r.Leaves, r.Batches, r.Blobs, r.Copies, len(r.Findings))
+				}
+				if err == nil && len(r.Findings) > 0 {
+					err = errDamage
+				}
+				return err
+			})
+		},
+	}
+}
+
 func (c *cli) repairCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "repair",
