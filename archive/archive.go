@@ -409,7 +409,8 @@ func (a *Archive) sweepSessions() error {
 		return err
 	}
 	for _, session := range old {
-		for _, of := range []string{session, journalSession(session)} {
+		// The journal's first: what a journal blob speaks of must not go before it.
+		for _, of := range []string{journalSession(session), session} {
 			n, err := a.sweep(context.Background(), of+"-")
 			if err != nil {
 				return fmt.Errorf("sweeping after an interrupted process: %w", err)
