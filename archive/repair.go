@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
 
 	"sae/integrity"
@@ -20,21 +21,34 @@ func (a *Archive) repairCopy(ctx context.Context, from, to int, o *objectRecord)
 	return a.copyBlob(ctx, from, to, o, nil)
 }
 
-// copyBlob is repairCopy at a pace.
+// copyBlob is repairCopy at a pace. What stands in the way is removed only when the other copy
+// has been read and is good: the two may be bad in different places.
 func (a *Archive) copyBlob(ctx context.Context, from, to int, o *objectRecord, p *pace) error {
 	if a.offers[to].down != nil {
 		return a.offers[to].down
 	}
+	err := a.writeCopy(ctx, from, to, o, p)
+	if !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if err := a.cipherCopy(ctx, from, o); err != nil {
+		return fmt.Errorf("the copy in %s is not good either: %w", a.offers[from].name, err)
+	}
+	if err := a.offers[to].blobs.Delete(ctx, o.Blob); err != nil {
+		return err
+	}
+	return a.writeCopy(ctx, from, to, o, p)
+}
+
+// writeCopy writes the copy of one offer into another that has none; else the error matches
+// fs.ErrExist.
+func (a *Archive) writeCopy(ctx context.Context, from, to int, o *objectRecord, p *pace) error {
 	src, err := a.offers[from].open(ctx, o.Blob)
 	if err != nil {
 		return err
 	}
 	defer src.Close()
-	dst := a.offers[to].blobs
-	if err := dst.Delete(ctx, o.Blob); err != nil {
-		return err
-	}
-	w, err := dst.Create(ctx, o.Blob)
+	w, err := a.offers[to].blobs.Create(ctx, o.Blob)
 	if err != nil {
 		return err
 	}
@@ -43,11 +57,13 @@ func (a *Archive) copyBlob(ctx context.Context, from, to int, o *objectRecord, p
 	if err == nil && string(sum.Sum(nil)) != string(o.Cipher) {
 		err = fmt.Errorf("the copy in %s is not good either", a.offers[from].name)
 	}
+	if err == nil {
+		err = w.Close()
+	}
 	if err != nil {
 		w.Abort()
-		return err
 	}
-	return w.Close()
+	return err
 }
 
 // recordRepairs syncs the offers that were repaired, then writes an entry for
