@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -317,4 +319,58 @@ func TestLocksFollowTheRule(t *testing.T) {
 	if report, err := a.Audit(context.Background(), "test", AuditOptions{Sample: 1}); err != nil || !report.Sound() {
 		t.Errorf("%+v %v", report, err)
 	}
+}
+
+// BenchmarkDepositBucket: documents of 10 KB in one deposit to a bucket of a MinIO on the same
+// machine, against bare PUTs of as many bytes by as many workers.
+func BenchmarkDepositBucket(b *testing.B) {
+	const documents = 200
+	r := s3test.Start(b, s3test.MinIO)
+	bucket := r.Bucket(b, "")
+	dir := filepath.Join(b.TempDir(), "archive")
+	if _, err := Create(dir, New{}); err != nil {
+		b.Fatal(err)
+	}
+	if err := AddOffer(context.Background(), dir, OfferConfig{Name: "cloud", S3: &bucket}, Options{}); err != nil {
+		b.Fatal(err)
+	}
+	path := filepath.Join(dir, ConfigName)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	s := strings.Replace(string(text), "  - name: first\n    path: offers/first\n  - name: second\n    path: offers/second\n", "", 1)
+	if err := os.WriteFile(path, []byte(strings.Replace(s, "copies: 2", "copies: 1", 1)), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	a, err := Open(dir, Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer a.Close()
+	n := 0
+	versus(b, documents, "documents", func() {
+		names := make(chan string, documents)
+		for range documents {
+			n++
+			names <- fmt.Sprintf("bare/%d", n)
+		}
+		close(names)
+		concurrently(runtime.GOMAXPROCS(0), func(int) {
+			for name := range names {
+				content := smallContent()
+				if _, err := r.Client.PutObject(context.Background(), bucket.Bucket, name, bytes.NewReader(content), int64(len(content)), minio.PutObjectOptions{}); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	}, func() {
+		d := Deposit{}
+		for range documents {
+			d.Units = append(d.Units, smallUnit())
+		}
+		if _, err := a.Deposit(context.Background(), "bench", d); err != nil {
+			b.Fatal(err)
+		}
+	})
 }

@@ -113,3 +113,28 @@ func peak(most *uint64) (stop func()) {
 	}()
 	return func() { done.Store(true); <-ended }
 }
+
+// BenchmarkRebuild makes a catalogue again from an offer; ms/1000-units is to be flat.
+func BenchmarkRebuild(b *testing.B) {
+	for _, n := range []int{1_000, 10_000, 100_000} {
+		b.Run(fmt.Sprintf("units=%d", n), func(b *testing.B) {
+			path := filepath.Join(b.TempDir(), "sip.zip")
+			writeTransfer(b, path, n)
+			a := accepting(b)
+			if _, err := a.DepositTransfer(context.Background(), "bench", Transfer{Package: openTransfer(b, path)}); err != nil {
+				b.Fatal(err)
+			}
+			for b.Loop() {
+				from := RebuildFrom{Dir: filepath.Join(b.TempDir(), "new"), Path: a.config.Offers[0].Path, Root: a.config.Slots.Root}
+				if r, err := Rebuild(context.Background(), from); err != nil || r.Units != int64(n) {
+					b.Fatal(err)
+				}
+				b.StopTimer()
+				os.RemoveAll(from.Dir)
+				b.StartTimer()
+			}
+			b.ReportMetric(float64(b.Elapsed().Milliseconds())/float64(b.N)/float64(n)*1000, "ms/1000-units")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}

@@ -1,12 +1,12 @@
 package s3test
 
 import (
-	"bytes"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -78,7 +78,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
 		w.Header().Set("Content-Type", "application/xml")
 		w.WriteHeader(status)
-		io.WriteString(w, string(bytes.ReplaceAll([]byte(s3Error), []byte("%"), []byte(code))))
+		io.WriteString(w, strings.ReplaceAll(s3Error, "%", code))
 	}
 	switch fault {
 	case Error500:
