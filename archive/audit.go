@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"path/filepath"
 	"runtime"
@@ -27,7 +28,13 @@ import (
 // AuditOptions say how an audit is done.
 type AuditOptions struct {
 	Sample float64 // share of the objects whose copies are read: 0 < Sample <= 1
-	Repair bool    // replace a bad or missing copy by a good one
+	// Continue reads not objects drawn at random but those that follow on the last audit
+	// that continued: after 1/Sample such audits all have been read.
+	Continue bool
+	// Ciphertext holds copies against the SHA-256 of their ciphertext only, which is faster,
+	// instead of deciphering them and holding the content against what was sealed.
+	Ciphertext bool
+	Repair     bool // replace a bad or missing copy by a good one
 	// RemoveExtra removes blobs that no object refers to. Not without looking:
 	// after a rollback they are what a newer catalogue, if it is found, refers to.
 	RemoveExtra bool
@@ -72,6 +79,9 @@ func (a *Archive) Audit(ctx context.Context, agent string, o AuditOptions) (*Aud
 	start := time.Now()
 	au := &audit{a: a, o: o, report: &AuditReport{List: []Finding{}}}
 	au.report.Sample = o.Sample
+	if err := a.cat.view(func(t *tx) (err error) { au.lost, err = t.lost(); return err }); err != nil {
+		return nil, err
+	}
 	au.catalogue()
 	au.keyFiles()
 	au.tenants()
@@ -97,6 +107,10 @@ type audit struct {
 	mu       sync.Mutex // guards report, done and repairs
 	report   *AuditReport
 	repaired []repairedCopy
+	gone     []string // objects without a good copy
+	good     []string // objects with one, of those that had none
+	lost     map[string]lostState
+	cursor   uint64 // where the next audit that continues begins
 }
 
 type repairedCopy struct {
@@ -336,12 +350,12 @@ func (au *audit) leaves(ctx context.Context) error {
 		})
 	}
 	next := uint64(0)
-	var err error
+	chosen, err := au.chooser()
 	for more := true; more && err == nil; { // short transactions: an audit may take days
 		var objects []*Object
 		objects, next, more, err = au.page(next)
 		for _, o := range objects {
-			if au.o.Sample == 1 || rand.Float64() < au.o.Sample {
+			if chosen(o.record.Leaf) {
 				work <- o
 			}
 		}
@@ -353,6 +367,34 @@ func (au *audit) leaves(ctx context.Context) error {
 	wg.Wait()
 	return err
 }
+
+// chooser says of which objects, by their leaves, the copies are read.
+func (au *audit) chooser() (func(leaf uint64) bool, error) {
+	if !au.o.Continue {
+		return func(uint64) bool { return au.o.Sample == 1 || rand.Float64() < au.o.Sample }, nil
+	}
+	var end, from uint64
+	err := au.a.cat.view(func(t *tx) (err error) {
+		if end, err = t.end(); err != nil {
+			return err
+		}
+		v, err := t.get(bktMeta, metaAuditCursor)
+		if len(v) == 8 {
+			from = binary.BigEndian.Uint64(v)
+		}
+		return err
+	})
+	if err != nil || end == 0 {
+		return func(uint64) bool { return false }, err
+	}
+	from %= end
+	width := min(end, uint64(math.Ceil(float64(end)*au.o.Sample)))
+	au.cursor = (from + width) % end
+	return func(leaf uint64) bool { return leaf < end && (leaf+end-from)%end < width }, nil
+}
+
+// metaAuditCursor is the row of the leaf at which the next audit that continues begins.
+var metaAuditCursor = []byte("audit-cursor")
 
 func (au *audit) measure(t *tx) error {
 	return t.eachObject(func(r *objectRecord) error {
@@ -450,24 +492,44 @@ func (au *audit) object(ctx context.Context, o *Object, buf []byte) {
 			continue
 		}
 		copies++
-		err := au.a.auditCopy(ctx, i, o, buf)
+		err := au.copy(ctx, i, o, buf)
 		if err == nil {
 			good = i
 		} else if ctx.Err() == nil {
 			bad[i] = err
 		}
 	}
+	for i := range au.a.offers { // none where they belong: perhaps where they do not
+		if good < 0 && !au.a.policy(o.record.Policy).wants(i) && au.copy(ctx, i, o, buf) == nil {
+			good = i
+		}
+	}
+	if good < 0 && au.lost[o.ID].GivenUp {
+		bad = nil
+	}
 	for i, why := range bad {
 		au.badCopy(ctx, &o.record, o.ID+" ("+o.record.Blob+")", good, i, why)
 	}
 	au.mu.Lock()
 	defer au.mu.Unlock()
+	if _, was := au.lost[o.ID]; good >= 0 && was {
+		au.good = append(au.good, o.ID)
+	} else if good < 0 && ctx.Err() == nil {
+		au.gone = append(au.gone, o.ID)
+	}
 	au.report.Objects++
 	au.report.Copies += copies
 	au.report.Bytes += o.Size
 	if au.done += o.Size; au.o.Progress != nil {
 		au.o.Progress(au.done, au.total)
 	}
+}
+
+func (au *audit) copy(ctx context.Context, i int, o *Object, buf []byte) error {
+	if au.o.Ciphertext {
+		return au.a.cipherCopy(ctx, i, &o.record)
+	}
+	return au.a.auditCopy(ctx, i, o, buf)
 }
 
 // auditCopy deciphers one copy and holds its SHA-256 against the sealed one. The
@@ -614,7 +676,11 @@ func (au *audit) record(agent string) error {
 		entry:  integrity.Entry{Kind: integrity.Audit, Tenant: au.a.config.Tenants[0].ID, Agent: agentID(au.a.indexKey, agent)},
 		detail: func(position) any { return au.report.AuditDetail },
 		records: []func(position) []record{func(p position) []record {
-			return []record{{bktMeta, metaAudit, mustJSON(AuditState{p.time, p.entry, au.report.AuditDetail})}}
+			out := append(lostRow(au.lost, au.gone, au.good, p.time), record{bktMeta, metaAudit, mustJSON(AuditState{p.time, p.entry, au.report.AuditDetail})})
+			if au.o.Continue {
+				out = append(out, record{bktMeta, metaAuditCursor, be64(au.cursor)})
+			}
+			return out
 		}},
 	}
 	pos, _, err := au.a.commit(context.Background(), op)

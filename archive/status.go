@@ -30,7 +30,14 @@ type Status struct {
 	LastAudit   *AuditState       `json:"lastAudit,omitempty"`
 	Authorities []AuthorityStatus `json:"authorities"`
 	Offers      []OfferStatus     `json:"offers"`
-	Problems    []string          `json:"problems"` // what a person should look at
+	Lost        []LostObject      `json:"lost,omitempty"` // of which no good copy is left
+	Problems    []string          `json:"problems"`       // what a person should look at
+}
+
+// LostObject is an object of which an audit found no good copy.
+type LostObject struct {
+	Object string    `json:"object"`
+	Since  time.Time `json:"since"`
 }
 
 // AuditState is the last audit; the catalogue keeps it as it is.
@@ -143,6 +150,9 @@ func (s *Status) read(a *Archive, t *tx, expires map[string]time.Time) error {
 	if err != nil {
 		return err
 	}
+	if s.Lost, err = t.lostObjects(); err != nil {
+		return err
+	}
 	n, since, err := t.waiting()
 	if s.Pending = n; n > 0 {
 		s.PendingFrom = &since
@@ -233,8 +243,9 @@ func (s *Status) judge() {
 	if s.LastAudit != nil && s.LastAudit.Findings > s.LastAudit.Repaired {
 		say("the last audit found damage that is not repaired: run sae audit --repair")
 	}
-	if s.LastAudit != nil && s.LastAudit.Lost > 0 {
-		say("the last audit found objects with NO GOOD COPY left")
+	for _, l := range s.Lost {
+		say(fmt.Sprintf("object %s has NO GOOD COPY left since %s: bring back an offer and run sae audit --repair, or give it up with sae repair --accept-loss %s --reason TEXT",
+			l.Object, l.Since.Format(time.RFC3339), l.Object))
 	}
 }
 

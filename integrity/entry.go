@@ -21,6 +21,7 @@ const (
 	Repair           Kind = "repair"            // bad or missing copies were replaced by good ones
 	RollbackAccepted Kind = "rollback-accepted" // an older catalogue was knowingly put back
 	Export           Kind = "export"            // units were handed out as a package
+	LossAccepted     Kind = "loss-accepted"     // an object of which no good copy is left was given up
 	Offer            Kind = "offer"             // a place for copies was added, drained or removed
 )
 
@@ -97,6 +98,13 @@ type RepairDetail struct {
 type OfferDetail struct {
 	Offer string `json:"offer"` // its name
 	Act   string `json:"act"`   // added, drained, resumed, removed
+}
+
+// LossDetail is the detail of a LossAccepted entry: the object, and a salted commitment of the
+// reason, whose text is kept enciphered.
+type LossDetail struct {
+	Object string `json:"object"`
+	Reason Hash   `json:"reason"`
 }
 
 // RollbackDetail is the detail of a RollbackAccepted entry: the last checkpoint

@@ -15,14 +15,18 @@ import (
 
 func (c *cli) auditCmd() *cobra.Command {
 	var sample string
-	var repair, removeExtra bool
+	var repair, removeExtra, continued, ciphertext bool
 	cmd := &cobra.Command{
 		Use:   "audit",
 		Short: "Re-read every copy of every object, the evidence and the ledger; repair bad copies from good ones",
 		Long: `Re-read the archive: every record of the catalogue, the whole ledger, every batch and
 token, every description, and every copy of every object in every offer. The
 result goes into the ledger. With --repair a bad or missing copy is replaced by a
-good one. The exit status is 3 when damage remains.`,
+good one. The exit status is 3 when damage remains.
+
+--sample 5% reads the copies of objects drawn at random; with --continue, of those
+that follow on the last such audit: run daily with --sample 4%, every object is read
+at least once in 25 days. Catalogue, ledger and evidence are read whole each time.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			share, err := parseSample(sample)
@@ -31,7 +35,7 @@ good one. The exit status is 3 when damage remains.`,
 			}
 			return c.open(false, func(a *archive.Archive) error {
 				bar := c.newBar(-1, "auditing")
-				report, err := a.Audit(cmd.Context(), c.agent, archive.AuditOptions{Sample: share, Repair: repair, RemoveExtra: removeExtra, Progress: bar.set})
+				report, err := a.Audit(cmd.Context(), c.agent, archive.AuditOptions{Sample: share, Repair: repair, RemoveExtra: removeExtra, Continue: continued, Ciphertext: ciphertext, Progress: bar.set})
 				bar.finish()
 				if report == nil {
 					return err
@@ -42,6 +46,8 @@ good one. The exit status is 3 when damage remains.`,
 	}
 	cmd.Flags().StringVar(&sample, "sample", "100%", "share of the objects whose copies are read, such as 5%")
 	cmd.Flags().BoolVar(&repair, "repair", false, "replace bad and missing copies")
+	cmd.Flags().BoolVar(&continued, "continue", false, "with --sample: go on where the last audit that continued has ended, instead of drawing")
+	cmd.Flags().BoolVar(&ciphertext, "ciphertext", false, "hold copies against the SHA-256 of their ciphertext, without deciphering them")
 	cmd.Flags().BoolVar(&removeExtra, "remove-extra", false, "remove blobs that no object refers to (after a rollback: what a newer catalogue refers to)")
 	return cmd
 }
@@ -124,12 +130,23 @@ Nothing is changed. Exit status 3 when something was found.`,
 }
 
 func (c *cli) repairCmd() *cobra.Command {
-	return &cobra.Command{
+	var acceptLoss, reason string
+	cmd := &cobra.Command{
 		Use:   "repair",
 		Short: "Make the copies that were missing when their deposits were acknowledged",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if (acceptLoss == "") != (reason == "") {
+				return usagef("--accept-loss names an object of which no good copy is left, --reason says why it is given up: give both")
+			}
 			return c.open(false, func(a *archive.Archive) error {
+				if acceptLoss != "" {
+					entry, err := a.AcceptLoss(cmd.Context(), c.agent, acceptLoss, reason)
+					if err == nil {
+						c.printf("object %s is given up (ledger entry %d)\n", acceptLoss, entry)
+					}
+					return err
+				}
 				r, err := a.RepairQueue(cmd.Context(), c.agent)
 				if err != nil {
 					return err
@@ -149,6 +166,9 @@ func (c *cli) repairCmd() *cobra.Command {
 			})
 		},
 	}
+	cmd.Flags().StringVar(&acceptLoss, "accept-loss", "", "give up this object, of which no good copy is left: the status names it no more")
+	cmd.Flags().StringVar(&reason, "reason", "", "why it is given up; kept enciphered")
+	return cmd
 }
 
 func (c *cli) statusCmd() *cobra.Command {
