@@ -38,6 +38,7 @@ type Archive struct {
 	signer      note.Signer // nil when read-only
 	verifier    note.Verifier
 	offers      []*offer
+	pause       time.Duration // after a failure to write to a bucket: see ailment
 	slot        *durable.Slot // nil when read-only
 	slotHealed  bool          // a place of the slot was found damaged at opening, and written again
 	authorities []authority
@@ -94,7 +95,7 @@ func Open(dir string, o Options) (*Archive, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Archive{dir: dir, config: config, policies: config.policies(), fs: o.FS, log: o.Log, readOnly: o.ReadOnly, session: newID("s"),
+	a := &Archive{dir: dir, config: config, policies: config.policies(), fs: o.FS, log: o.Log, readOnly: o.ReadOnly, session: newID("s"), pause: ailingFor,
 		queue: make(chan pending, maxGroup), stopped: make(chan struct{}), ended: make(chan struct{})}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
@@ -374,17 +375,21 @@ func (a *Archive) storeSlot(signed []byte) (err error) {
 
 // openOffers opens what it can: an offer that is down is left to the policy.
 func (a *Archive) openOffers() {
+	var wg sync.WaitGroup
 	for _, c := range a.config.Offers {
 		o := &offer{name: c.Name}
-		store, err := c.open(context.Background(), a.fs, a.config.Archive)
-		if err != nil {
-			o.down = err
-			a.log.Warn("offer is down", "offer", c.Name, "error", err)
-		} else {
-			o.blobs = store
-		}
 		a.offers = append(a.offers, o)
+		wg.Go(func() {
+			store, err := c.open(context.Background(), a.fs, a.config.Archive)
+			if err != nil {
+				o.down = err
+				a.log.Warn("offer is down", "offer", c.Name, "error", err)
+			} else {
+				o.blobs = store
+			}
+		})
 	}
+	wg.Wait()
 }
 
 // sweepSessions removes what the last writing processes that did not close the archive

@@ -141,8 +141,17 @@ func (a *Archive) update(ops []*operation, f func(*tx) error) error {
 		c, err = a.writeJournal(t, ops, log)
 		return err
 	})
+	return a.settleJournal(c, err)
+}
+
+// settleJournal removes the journal blob of a transaction that did not take place. Of one
+// whose outcome is not known it is left, and nothing more is written: reopening tells.
+func (a *Archive) settleJournal(c *copies, err error) error {
 	var uncertain *commitError
-	if err != nil && c != nil && !errors.As(err, &uncertain) {
+	switch {
+	case errors.As(err, &uncertain):
+		a.fail(err)
+	case err != nil && c != nil:
 		a.removeBlob(c.name())
 	}
 	return err
@@ -402,11 +411,7 @@ func (a *Archive) wholeJournal() (done bool, err error) {
 		s.Whole, s.Since, s.Blobs = c.size, 0, 0
 		return a.registerJournal(t, c, s)
 	})
-	var uncertain *commitError
-	if err != nil && c != nil && !errors.As(err, &uncertain) {
-		a.removeBlob(c.name())
-	}
-	if err != nil {
+	if err = a.settleJournal(c, err); err != nil {
 		return false, fmt.Errorf("writing the catalogue to the offers: %w", err)
 	}
 	return c != nil, nil

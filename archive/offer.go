@@ -2,8 +2,11 @@ package archive
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"sync/atomic"
+	"time"
 
 	"sae/archive/blobs"
 	"sae/archive/durable"
@@ -17,6 +20,35 @@ type offer struct {
 	down  error // why it could not be opened; nil when it could
 
 	lostSyncs atomic.Uint64 // syncs that failed
+	ailing    atomic.Pointer[ailment]
+}
+
+// ailment is the last failure to write to a bucket. Each takes all its tries and their waits:
+// for a while after one, copies are not even begun.
+type ailment struct {
+	err   error
+	until time.Time
+}
+
+// ailingFor is for how long.
+const ailingFor = 10 * time.Second
+
+// fails notes that a copy could not be written.
+func (o *offer) fails(err error, pause time.Duration) {
+	if _, remote := o.blobs.(*s3.Store); remote && !errors.Is(err, fs.ErrExist) && !errors.Is(err, context.Canceled) {
+		o.ailing.Store(&ailment{err, time.Now().Add(pause)})
+	}
+}
+
+// writable gives why no copy is to be begun now; nil when one is.
+func (o *offer) writable() error {
+	if o.down != nil {
+		return o.down
+	}
+	if a := o.ailing.Load(); a != nil && time.Now().Before(a.until) {
+		return fmt.Errorf("it failed a moment ago, and is tried again in %s: %w", time.Until(a.until).Round(time.Second), a.err)
+	}
+	return nil
 }
 
 // mark is what the offer's place says of itself.
@@ -45,14 +77,20 @@ func (c *OfferConfig) open(ctx context.Context, fs durable.FS, archive string) (
 		return blobs.OpenDir(fs, c.Path, c.mark(archive))
 	}
 	s, err := s3.New(*c.S3)
-	if err == nil {
-		err = s.Check(ctx, c.mark(archive))
-	}
 	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	if err := s.Check(ctx, c.mark(archive)); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
+
+// openTimeout is how long a bucket may take to answer when the archive is opened; one that
+// takes longer is down.
+const openTimeout = 15 * time.Second
 
 // where is how to name the place of an offer.
 func (c *OfferConfig) where() string {

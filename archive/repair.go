@@ -62,8 +62,10 @@ func (a *Archive) writeCopy(ctx context.Context, from, to int, o *objectRecord, 
 	}
 	if err != nil {
 		w.Abort()
+		return err
 	}
-	return err
+	a.offers[to].ailing.Store(nil)
+	return nil
 }
 
 // recordRepairs syncs the offers that were repaired, then writes an entry for

@@ -136,11 +136,15 @@ func TestBucketDown(t *testing.T) {
 	defer a.Close()
 	deposit(t, a, digital("before", "1"))
 	r.Stop()
-	_, err := a.Deposit(context.Background(), "test", Deposit{Units: []NewUnit{digital("while down", "2")}})
-	if err == nil || !strings.Contains(err.Error(), "offer cloud") {
-		t.Fatal(err)
+	a.pause = time.Hour
+	for _, want := range []string{"offer cloud", "failed a moment ago"} {
+		_, err := a.Deposit(context.Background(), "test", Deposit{Units: []NewUnit{digital("while down", "2")}})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Fatal(err)
+		}
 	}
 	r.Restart()
+	a.offers[2].ailing.Store(nil)
 	deposit(t, a, digital("after", "3"))
 	if report, err := a.Audit(context.Background(), "test", AuditOptions{Sample: 1}); err != nil || !report.Sound() || report.Objects != 2 {
 		t.Errorf("%+v %v", report, err)

@@ -35,6 +35,7 @@ func faultyBucket(t *testing.T, policy string) {
 		t.Fatal(err)
 	}
 	a := reopened(t, dir)
+	a.pause = 0 // each request is tried
 	defer func() { a.Close() }()
 	p.Choose(func(*http.Request) s3test.Fault {
 		if rand.IntN(6) > 0 {

@@ -100,7 +100,7 @@ func (a *Archive) createCopies(ctx context.Context, session string, p *policy, a
 		if !p.now[i] {
 			continue
 		}
-		err := o.down
+		err := o.writable()
 		if err == nil {
 			c.writers[i], err = o.blobs.Create(ctx, name)
 		}
@@ -146,6 +146,7 @@ func (c *copies) Write(p []byte) (int, error) {
 	failed := false
 	for i, err := range errs {
 		if err != nil {
+			c.a.offers[i].fails(err, c.a.pause)
 			c.writers[i].Abort()
 			c.writers[i] = nil
 			c.at.fail(i, err)
@@ -167,6 +168,7 @@ func (c *copies) close() error {
 			continue
 		}
 		if err := w.Close(); err != nil {
+			c.a.offers[i].fails(err, c.a.pause)
 			w.Abort()
 			c.writers[i] = nil
 			c.at.fail(i, err)
