@@ -51,6 +51,9 @@ const (
 var allBuckets = []bucket{bktMeta, bktEntry, bktHash, bktItem, bktLeaf, bktBatch, bktTile, bktUnit,
 	bktObject, bktBlob, bktKey, bktIndex, bktHist, bktOp, bktDebt, bktAgent, bktLock}
 
+// laterBuckets were not in the first catalogues: they are made when one is opened for writing.
+var laterBuckets = map[bucket]bool{bktLock: true}
+
 // appendOnly buckets grow at their right edge: their pages are filled whole.
 var appendOnly = map[bucket]bool{bktEntry: true, bktHash: true, bktItem: true, bktLeaf: true}
 
@@ -111,18 +114,43 @@ func openCatalogue(path string, readOnly bool) (*catalogue, error) {
 				return fmt.Errorf("the file has %d bytes, its header says %d", fi.Size(), tx.Size())
 			}
 			for _, b := range allBuckets {
-				if tx.Bucket([]byte(b)) == nil {
+				if tx.Bucket([]byte(b)) == nil && !laterBuckets[b] {
 					return fmt.Errorf("bucket %q is missing", b)
 				}
 			}
 			return nil
 		})
 	})
+	if err == nil && !readOnly {
+		err = c.makeBuckets()
+	}
 	if err != nil {
 		c.close()
 		return nil, damaged("catalogue", path, err)
 	}
 	return c, nil
+}
+
+// makeBuckets makes the buckets that a catalogue of an earlier program lacks.
+func (c *catalogue) makeBuckets() error {
+	lacks := false
+	err := c.db.View(func(tx *bbolt.Tx) error {
+		for b := range laterBuckets {
+			lacks = lacks || tx.Bucket([]byte(b)) == nil
+		}
+		return nil
+	})
+	if err != nil || !lacks {
+		return err
+	}
+	return c.db.Update(func(tx *bbolt.Tx) error {
+		for b := range laterBuckets {
+			if _, err := tx.CreateBucketIfNotExists([]byte(b)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // addressSpace is mapped for the file from the start. Beyond it bbolt maps anew while a
@@ -221,7 +249,11 @@ func guard(path string, f func() error) (err error) {
 
 // get gives the value of a key, nil when there is none.
 func (t *tx) get(b bucket, key []byte) ([]byte, error) {
-	v := t.bolt.Bucket([]byte(b)).Get(key)
+	bk := t.bolt.Bucket([]byte(b))
+	if bk == nil { // a later one
+		return nil, nil
+	}
+	v := bk.Get(key)
 	if v == nil {
 		return nil, nil
 	}
@@ -252,7 +284,11 @@ func (t *tx) delete(b bucket, key []byte) error {
 // scan calls f for the keys of [from, to) in order until it returns false. A nil
 // to means the end of the bucket.
 func (t *tx) scan(b bucket, from, to []byte, f func(key, value []byte) (bool, error)) error {
-	c := t.bolt.Bucket([]byte(b)).Cursor()
+	bk := t.bolt.Bucket([]byte(b))
+	if bk == nil { // a later one
+		return nil
+	}
+	c := bk.Cursor()
 	for k, v := c.Seek(from); k != nil; k, v = c.Next() {
 		if to != nil && bytes.Compare(k, to) >= 0 {
 			return nil
@@ -309,7 +345,11 @@ func (c *catalogue) check(found func(string)) error {
 			}
 			w := &tx{bolt: t, path: c.path}
 			for _, b := range allBuckets {
-				cur := t.Bucket([]byte(b)).Cursor()
+				bk := t.Bucket([]byte(b))
+				if bk == nil {
+					continue
+				}
+				cur := bk.Cursor()
 				for k, v := cur.First(); k != nil; k, v = cur.Next() {
 					if _, err := w.checked(b, k, v); err != nil {
 						found(err.Error())

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"go.etcd.io/bbolt"
 )
 
 // blobPath is where an object's copy lies in a folder.
@@ -105,5 +107,34 @@ func TestAuditContinues(t *testing.T) {
 	}
 	if len(found) != len(units) {
 		t.Errorf("%d of %d were read", len(found), len(units))
+	}
+}
+
+// TestEarlierCatalogue: a catalogue from before a bucket was thought of can be read, and gets
+// it when it is opened for writing.
+func TestEarlierCatalogue(t *testing.T) {
+	dir := createEdited(t, nil)
+	a := reopened(t, dir)
+	deposit(t, a, digital("one", "1"))
+	err := a.cat.db.Update(func(tx *bbolt.Tx) error { return tx.DeleteBucket([]byte(bktLock)) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Close()
+	for _, readOnly := range []bool{true, false} {
+		a, err := Open(dir, Options{ReadOnly: readOnly})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s, err := a.Status(); err != nil || s.Units != 1 {
+			t.Errorf("%+v %v", s, err)
+		}
+		if f, err := a.Fsck(context.Background()); err != nil || len(f.Findings) > 0 {
+			t.Errorf("%+v %v", f, err)
+		}
+		if !readOnly {
+			deposit(t, a, digital("two", "2"))
+		}
+		a.Close()
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ import (
 func (c *cli) auditCmd() *cobra.Command {
 	var sample string
 	var repair, removeExtra, continued, ciphertext bool
+	var watch, within time.Duration
 	cmd := &cobra.Command{
 		Use:   "audit",
 		Short: "Re-read every copy of every object, the evidence and the ledger; repair bad copies from good ones",
@@ -26,30 +28,63 @@ good one. The exit status is 3 when damage remains.
 
 --sample 5% reads the copies of objects drawn at random; with --continue, of those
 that follow on the last such audit: run daily with --sample 4%, every object is read
-at least once in 25 days. Catalogue, ledger and evidence are read whole each time.`,
+at least once in 25 days. Catalogue, ledger and evidence are read whole each time.
+
+--watch 1h --within 720h audits every hour, until interrupted, as much as it takes to
+read every object at least once in 30 days; the archive is opened only meanwhile.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			share, err := parseSample(sample)
 			if err != nil {
 				return err
 			}
-			return c.open(false, func(a *archive.Archive) error {
-				bar := c.newBar(-1, "auditing")
-				report, err := a.Audit(cmd.Context(), c.agent, archive.AuditOptions{Sample: share, Repair: repair, RemoveExtra: removeExtra, Continue: continued, Ciphertext: ciphertext, Progress: bar.set})
-				bar.finish()
-				if report == nil {
-					return err
-				}
-				return errors.Join(c.printAudit(report), err)
-			})
+			o := archive.AuditOptions{Sample: share, Repair: repair, RemoveExtra: removeExtra, Continue: continued, Ciphertext: ciphertext}
+			if watch == 0 && within == 0 {
+				return c.audit(cmd.Context(), o)
+			}
+			if watch <= 0 || within < watch {
+				return usagef("--watch %s --within %s: want how often to audit, and the longer time within which every object is read", watch, within)
+			}
+			o.Sample, o.Continue = float64(watch)/float64(within), true
+			return c.auditWatch(cmd.Context(), o, watch)
 		},
 	}
 	cmd.Flags().StringVar(&sample, "sample", "100%", "share of the objects whose copies are read, such as 5%")
 	cmd.Flags().BoolVar(&repair, "repair", false, "replace bad and missing copies")
 	cmd.Flags().BoolVar(&continued, "continue", false, "with --sample: go on where the last audit that continued has ended, instead of drawing")
+	cmd.Flags().DurationVar(&watch, "watch", 0, "audit again after this time, such as 1h, until interrupted; with --within")
+	cmd.Flags().DurationVar(&within, "within", 0, "with --watch: read every object at least once within this time, such as 720h")
 	cmd.Flags().BoolVar(&ciphertext, "ciphertext", false, "hold copies against the SHA-256 of their ciphertext, without deciphering them")
 	cmd.Flags().BoolVar(&removeExtra, "remove-extra", false, "remove blobs that no object refers to (after a rollback: what a newer catalogue refers to)")
 	return cmd
+}
+
+func (c *cli) audit(ctx context.Context, o archive.AuditOptions) error {
+	return c.open(false, func(a *archive.Archive) error {
+		bar := c.newBar(-1, "auditing")
+		o.Progress = bar.set
+		report, err := a.Audit(ctx, c.agent, o)
+		bar.finish()
+		if report == nil {
+			return err
+		}
+		return errors.Join(c.printAudit(report), err)
+	})
+}
+
+// auditWatch audits again and again; what is found is printed, and goes on standing in the
+// status.
+func (c *cli) auditWatch(ctx context.Context, o archive.AuditOptions, every time.Duration) error {
+	for {
+		if err := c.audit(ctx, o); err != nil && !errors.Is(err, errDamage) && ctx.Err() == nil {
+			c.log().Error("auditing failed, trying again", "in", every, "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(every):
+		}
+	}
 }
 
 func parseSample(s string) (float64, error) {
