@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -21,6 +22,20 @@ type configEditor struct {
 	lines  []string
 	offers [][2]int // lines [from, to) of each offer
 	names  []string
+}
+
+// locked runs f while no other process changes the archive in dir.
+func locked(dir, command string, f func() error) (err error) {
+	lock, err := durable.LockExclusive(filepath.Join(dir, lockFile), command)
+	var held *durable.HeldError
+	if errors.As(err, &held) {
+		return fmt.Errorf("%w: %s is held by %s; wait until it has finished", ErrLocked, dir, held.Holder)
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lock.Unlock()) }()
+	return f()
 }
 
 // changeConfig reads the configuration file and lets edit change it. The outcome must be a

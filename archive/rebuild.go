@@ -62,7 +62,14 @@ func Rebuild(ctx context.Context, from RebuildFrom) (*Rebuilt, error) {
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
 	}
-	if err := r.run(ctx); err != nil {
+	chain, err := r.plan(ctx)
+	if err == nil {
+		err = from.FS.MkdirAll(from.Dir, 0o700)
+	}
+	if err == nil {
+		err = locked(from.Dir, "rebuild", func() error { return r.run(ctx, chain) })
+	}
+	if err != nil {
 		return nil, fmt.Errorf("rebuilding %s: %w", from.Dir, err)
 	}
 	return r.verify()
@@ -86,24 +93,26 @@ type journalFile struct {
 	sum  string // hex; "" until it is read
 }
 
-func (r *rebuild) run(ctx context.Context) error {
+// plan finds what to apply; nothing is written before.
+func (r *rebuild) plan(ctx context.Context) ([]*journalFile, error) {
+	target := filepath.Join(r.from.Dir, catalogueFile)
+	if _, err := os.Lstat(target); !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%s is there: move it away first: %w", target, ErrExists)
+	}
 	if err := r.open(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	files, err := r.list(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	chain, err := r.chain(ctx, files)
-	if err != nil {
-		return err
-	}
+	return r.chain(ctx, files)
+}
+
+func (r *rebuild) run(ctx context.Context, chain []*journalFile) error {
 	target := filepath.Join(r.from.Dir, catalogueFile)
-	if _, err := os.Lstat(target); !errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Lstat(target); !errors.Is(err, os.ErrNotExist) { // made meanwhile
 		return fmt.Errorf("%s is there: move it away first: %w", target, ErrExists)
-	}
-	if err := r.from.FS.MkdirAll(r.from.Dir, 0o700); err != nil {
-		return err
 	}
 	made := target + ".rebuilt"
 	os.Remove(made)

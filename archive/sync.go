@@ -272,14 +272,16 @@ func AddOffer(ctx context.Context, dir string, c OfferConfig, o Options) error {
 	}
 	placed := c
 	placed.within(dir)
-	edited, err := changeConfig(dir, func(e *configEditor) error { return e.addOffer(c) })
-	if err != nil {
-		return err
-	}
-	if err := placed.create(ctx, o.FS, config.Archive); err != nil {
-		return err
-	}
-	return edited.store(o.FS)
+	return locked(dir, "offer add", func() error {
+		edited, err := changeConfig(dir, func(e *configEditor) error { return e.addOffer(c) })
+		if err != nil {
+			return err
+		}
+		if err := placed.create(ctx, o.FS, config.Archive); err != nil {
+			return err
+		}
+		return edited.store(o.FS)
+	})
 }
 
 // RecordOffer enters into the ledger what was done to an offer.
@@ -295,11 +297,13 @@ func (a *Archive) offerOperation(agent, name, act string) *operation {
 
 // DrainOffer ends, or resumes, writing to an offer.
 func DrainOffer(dir, name string, drain bool, o Options) error {
-	edited, err := changeConfig(dir, func(e *configEditor) error { return e.drainOffer(name, drain) })
-	if err != nil {
-		return err
-	}
-	return edited.store(o.FS)
+	return locked(dir, "offer drain", func() error {
+		edited, err := changeConfig(dir, func(e *configEditor) error { return e.drainOffer(name, drain) })
+		if err != nil {
+			return err
+		}
+		return edited.store(o.FS)
+	})
 }
 
 // RemoveOffer takes an offer out of the configuration, on behalf of agent, when every blob
