@@ -38,6 +38,7 @@ type Archive struct {
 	signer      note.Signer // nil when read-only
 	verifier    note.Verifier
 	offers      []*offer
+	stageItems  int           // see stage.go
 	pause       time.Duration // after a failure to write to a bucket: see ailment
 	slot        *durable.Slot // nil when read-only
 	slotHealed  bool          // a place of the slot was found damaged at opening, and written again
@@ -95,7 +96,7 @@ func Open(dir string, o Options) (*Archive, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Archive{dir: dir, config: config, policies: config.policies(), fs: o.FS, log: o.Log, readOnly: o.ReadOnly, session: newID("s"), pause: ailingFor,
+	a := &Archive{dir: dir, config: config, policies: config.policies(), fs: o.FS, log: o.Log, readOnly: o.ReadOnly, session: newID("s"), stageItems: stageItems, pause: ailingFor,
 		queue: make(chan pending, maxGroup), stopped: make(chan struct{}), ended: make(chan struct{})}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)

@@ -181,7 +181,7 @@ func (a *Archive) intakeOperation(agent string, in *intake) (*operation, error) 
 			op.landed = append(op.landed, l)
 		}
 	}
-	if in.items > stageItems {
+	if in.items > a.stageItems {
 		op.units = in.units
 		return op, nil
 	}

@@ -17,6 +17,7 @@ func lived(t *testing.T) (dir string, before map[string]string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	a.stageItems = testStage
 	deposit(t, a, digital("one", "1"), digital("two", strings.Repeat("2", inMemory+1)))
 	if _, err := a.Seal(context.Background(), "an archivist"); err != nil {
 		t.Fatal(err)
@@ -24,9 +25,9 @@ func lived(t *testing.T) (dir string, before map[string]string) {
 	if _, err := a.Deposit(context.Background(), "a large depositor", largeDeposit()); err != nil {
 		t.Fatal(err)
 	}
-	in := newIntake(a.config.Tenants[0].ID, "general", stageItems*3, nil) // one that is given up
+	in := newIntake(a.config.Tenants[0].ID, "general", testStage*3, nil) // one that is given up
 	in.units = func(each func(*draft) error) error {
-		for range stageItems + 1 {
+		for range testStage + 1 {
 			if err := each(&draft{desc: Description{Form: descriptionForm, Unit: newID(unitID), Version: 1, Title: "x", Tenant: in.tenant}}); err != nil {
 				return err
 			}
@@ -68,7 +69,7 @@ func TestRebuild(t *testing.T) {
 			if err != nil {
 				t.Fatal(name, err)
 			}
-			if r.Offer != offer || r.Units != 2*stageItems+1003 || len(r.Passed) > 0 {
+			if r.Offer != offer || r.Units != largeUnits+3 || len(r.Passed) > 0 {
 				t.Errorf("%s: %+v", name, r)
 			}
 			if place == "elsewhere" { // the offers lie where they lay

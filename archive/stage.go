@@ -141,7 +141,7 @@ func (s *stager) prepare(op *operation) error {
 		if err := s.a.addUnit(s.chunk, d); err != nil {
 			return err
 		}
-		if len(s.chunk.items) < stageItems {
+		if len(s.chunk.items) < s.a.stageItems {
 			return nil
 		}
 		return s.flush()
@@ -183,7 +183,7 @@ func (s *stager) flush() error {
 // flushLate hands over the rows that were held back.
 func (s *stager) flushLate() error {
 	slices.SortFunc(s.late, func(x, y lateRow) int { return bytes.Compare(x.key[:], y.key[:]) })
-	for rows := range slices.Chunk(s.late, 8*stageItems) {
+	for rows := range slices.Chunk(s.late, 8*s.a.stageItems) {
 		r := stageRecords{at: s.next}
 		for i := range rows {
 			r.records = append(r.records, record{bktIndex, rows[i].key[:], rows[i].value[:]})
@@ -275,7 +275,7 @@ func (a *Archive) sweepBucket(b bucket, from, to []byte, choose func(key []byte)
 				if choose(k) {
 					keys = append(keys, bytes.Clone(k))
 				}
-				more = len(keys) == stageItems
+				more = len(keys) == a.stageItems
 				return !more, nil
 			})
 		})
@@ -314,7 +314,7 @@ func (a *Archive) sweepLeaves(t *tx, first uint64) (more bool, err error) {
 		behind, err := a.behindItem(t, it, entry, item)
 		gone = append(append(gone, behind...), record{bucket: bktItem, key: itemKey(entry, item)}, record{bucket: bktLeaf, key: bytes.Clone(k)})
 		n++
-		more = n == stageItems
+		more = n == a.stageItems
 		return !more, err
 	})
 	for _, r := range gone {

@@ -11,11 +11,17 @@ import (
 	"time"
 )
 
+// Stages are small in tests.
+const (
+	testStage  = 1000
+	largeUnits = 2*testStage + 500
+)
+
 // largeDeposit has so many units that it is committed in three stages of units, and one of
 // index rows; some have content.
 func largeDeposit() Deposit {
 	d := Deposit{Agency: "MDPH"}
-	for i := range 2*stageItems + 1000 {
+	for i := range largeUnits {
 		u := NewUnit{Parent: i/100 - 1, Title: fmt.Sprint("Dossier ", i), Subject: fmt.Sprint("S-", i%10)}
 		if i%500 == 1 {
 			u.Channel, u.Content = Digital, text("a.txt", u.Title)
@@ -67,6 +73,7 @@ func sameRows(t *testing.T, what string, before, after map[string]string) {
 
 func TestStagedDeposit(t *testing.T) {
 	a := newArchive(t, nil)
+	a.stageItems = testStage
 	before := deposit(t, a, digital("before", "x"))
 	d, err := a.Deposit(context.Background(), "a new agent", largeDeposit())
 	if err != nil {
@@ -78,14 +85,14 @@ func TestStagedDeposit(t *testing.T) {
 		t.Errorf("entries %d, %d, %d", before.Receipt.Index, key.Index, after.Receipt.Index)
 	}
 	s, err := a.Status()
-	if err != nil || s.Units != int64(len(d.Units))+2 || len(d.Units) != 2*stageItems+1000 {
+	if err != nil || s.Units != int64(len(d.Units))+2 || len(d.Units) != largeUnits {
 		t.Fatalf("%d units of %d: %v", s.Units, len(d.Units), err)
 	}
 	u, err := a.Unit(d.Units[0].ID)
 	if err != nil || len(u.Children) != 100 {
 		t.Errorf("%d children: %v", len(u.Children), err)
 	}
-	if page, err := a.List(Filter{Subject: "S-3", Limit: 10_000}); err != nil || len(page.Units) != (2*stageItems+1000+6)/10 {
+	if page, err := a.List(Filter{Subject: "S-3", Limit: 10_000}); err != nil || len(page.Units) != (largeUnits)/10 {
 		t.Errorf("%d of the subject: %v", len(page.Units), err)
 	}
 	if _, err := a.Seal(context.Background(), "test"); err != nil {
@@ -142,6 +149,7 @@ func TestStagesAreUnseen(t *testing.T) {
 			if a, err = Open(dir, Options{CatalogueFault: fault}); err != nil {
 				t.Fatal(err)
 			}
+			a.stageItems = testStage
 			small = deposit(t, a, digital("before", "x"))
 			before = rows(t, a)
 			armed = true
@@ -165,7 +173,7 @@ func TestStagesAreUnseen(t *testing.T) {
 				t.Fatal(err)
 			}
 			if step == "committed" && nth == 5 {
-				if s, err := a.Status(); err != nil || s.Units != 2*stageItems+1001 {
+				if s, err := a.Status(); err != nil || s.Units != largeUnits+1 {
 					t.Errorf("%s: %+v %v", name, s, err)
 				}
 			} else {
@@ -215,14 +223,15 @@ func unseen(t *testing.T, name string, a *Archive, small *Deposited, want bool) 
 // archive goes on.
 func TestStagesGivenUp(t *testing.T) {
 	a := newArchive(t, nil)
+	a.stageItems = testStage
 	deposit(t, a, digital("before", "x"))
 	before := rows(t, a)
 	ctx, cancel := context.WithCancel(context.Background())
-	in := newIntake(a.config.Tenants[0].ID, "general", stageItems*3, nil)
+	in := newIntake(a.config.Tenants[0].ID, "general", testStage*3, nil)
 	enough := errors.New("the source has ended")
 	in.units = func(each func(*draft) error) error {
 		p := &plainUnits{d: &Deposit{Tenant: in.tenant, Units: []NewUnit{{Parent: -1, Title: "x"}}}, tenant: &a.config.Tenants[0]}
-		for range stageItems * 2 {
+		for range testStage * 2 {
 			p.ids = []string{newID(unitID)}
 			if err := each(p.draft(0)); err != nil {
 				return err
