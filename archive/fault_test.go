@@ -326,7 +326,19 @@ func TestRollbackAndFork(t *testing.T) {
 	if err != nil {
 		t.Fatalf("after accepting: %v", err)
 	}
+	want := rows(t, a)
 	a.Close()
+	// What was given up lies in the offers still; a rebuilt catalogue does not have it.
+	rebuilt := filepath.Join(t.TempDir(), "rebuilt")
+	if _, err := Rebuild(context.Background(), RebuildFrom{Dir: rebuilt, Path: filepath.Join(dir, "offers/first"), Root: filepath.Join(dir, "keys/root")}); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Open(rebuilt, Options{ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sameRows(t, "rebuilt after a rollback", want, rows(t, again))
+	again.Close()
 	// The catalogue that was given up now has a history of its own.
 	writeFileAt(t, filepath.Join(dir, catalogueFile), newer)
 	if _, err := Open(dir, Options{}); !errors.As(err, &rolledBack) || !rolledBack.Forked {

@@ -37,11 +37,12 @@ import (
 
 // journalHeader is the clear part of a journal blob: it tells nothing about what is archived.
 type journalHeader struct {
-	Archive  string   `json:"archive"`
-	Sequence uint64   `json:"sequence"`           // from 1
-	Previous string   `json:"previous,omitempty"` // SHA-256 of the blob before, hex; "" when there is none
-	Whole    bool     `json:"whole,omitempty"`    // it holds every row, and needs none before
-	Keys     [][]byte `json:"keys"`               // wrapped keys from level 3 down to data key 0, from which the journal key is derived
+	Archive  string    `json:"archive"`
+	Sequence uint64    `json:"sequence"`           // from 1
+	Made     time.Time `json:"made"`               // of two with one sequence, the later took place
+	Previous string    `json:"previous,omitempty"` // SHA-256 of the blob before, hex; "" when there is none
+	Whole    bool      `json:"whole,omitempty"`    // it holds every row, and needs none before
+	Keys     [][]byte  `json:"keys"`               // wrapped keys from level 3 down to data key 0, from which the journal key is derived
 }
 
 const journalMagic = "sae-journal 1\n"
@@ -65,6 +66,13 @@ type journalState struct {
 // stands behind the last whole blob would take longer than reading a new one.
 func (s *journalState) due() bool {
 	return s.SHA256 == "" || s.Since > 2*s.Whole && s.Since > journalSlack || s.Blobs > maxJournalBlobs && s.Since > s.Whole/8
+}
+
+// branch makes the journal begin anew, far behind whatever blobs the offers may hold of a
+// catalogue that was given up: the highest sequence is what a rebuilding goes by.
+func (s *journalState) branch() {
+	s.Sequence += 1 << 32
+	s.SHA256 = ""
 }
 
 // Behind these, a new whole blob is worth its writing.
@@ -193,7 +201,7 @@ func bringContent(ops []*operation) bool {
 // the operations. It gives nil when no offer took it and no content depends on it.
 func (a *Archive) journalCopies(t *tx, ops []*operation, h journalHeader, rows func(io.Writer) error) (*copies, error) {
 	ctx := context.Background()
-	h.Archive = a.config.Archive
+	h.Archive, h.Made = a.config.Archive, time.Now().UTC()
 	var err error
 	if h.Keys, err = vault.Path(keyStore{t}, indexKeyNumber); err != nil {
 		return nil, err
@@ -215,6 +223,9 @@ func (a *Archive) journalCopies(t *tx, ops []*operation, h journalHeader, rows f
 		return nil, nil
 	}
 	if err := writeJournalBlob(c, journalKey(a.indexKey), h, rows); err != nil {
+		if !deposits && c.left() == 0 { // it is the offers that failed
+			return nil, nil
+		}
 		c.abort()
 		return nil, err
 	}

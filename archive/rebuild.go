@@ -83,6 +83,8 @@ type rebuild struct {
 	root  [32]byte
 	index [32]byte // index key
 	out   Rebuilt
+	// highest is the highest sequence in the offer.
+	highest uint64
 }
 
 // journalFile is a journal blob as it lies in the offer.
@@ -190,7 +192,12 @@ func (r *rebuild) list(ctx context.Context) (out []*journalFile, err error) {
 	if err == nil && len(out) == 0 {
 		err = fmt.Errorf("offer %s holds no journal: %w", r.mark.Offer, ErrNotFound)
 	}
-	slices.SortStableFunc(out, func(x, y *journalFile) int { return cmp.Compare(y.Sequence, x.Sequence) })
+	slices.SortStableFunc(out, func(x, y *journalFile) int {
+		return cmp.Or(cmp.Compare(y.Sequence, x.Sequence), y.Made.Compare(x.Made))
+	})
+	if len(out) > 0 {
+		r.highest = out[0].Sequence
+	}
 	return out, err
 }
 
@@ -344,6 +351,10 @@ func (r *rebuild) build(ctx context.Context, path string, chain []*journalFile) 
 		}
 	}
 	r.out.Blobs, r.out.Sequence = len(chain), s.Sequence
+	if s.Sequence < r.highest { // what lies behind was passed over
+		s.Sequence = r.highest
+		s.branch()
+	}
 	if err := w.add(bktMeta, metaJournal, mustJSON(s)); err != nil {
 		return err
 	}

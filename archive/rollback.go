@@ -31,6 +31,17 @@ func (a *Archive) AcceptRollback(ctx context.Context, agent, reason string) (los
 	} else if !errors.As(err, &rolledBack) {
 		return 0, 0, err
 	}
+	err = a.cat.update(func(t *tx) error {
+		s, err := t.journalState()
+		if err != nil {
+			return err
+		}
+		s.branch()
+		return t.put(bktMeta, metaJournal, mustJSON(s))
+	})
+	if err != nil {
+		return 0, 0, err
+	}
 	salt, key := newSalt(), newKey()
 	op := &operation{
 		id:    newID(opID),

@@ -112,14 +112,19 @@ func (a *Archive) createCopies(ctx context.Context, session string, p *policy, a
 	return c, c.enough()
 }
 
-// enough refuses, and removes what was written, when too few offers are left.
-func (c *copies) enough() error {
-	left := 0
+// left is how many offers still take the blob.
+func (c *copies) left() (n int) {
 	for _, w := range c.writers {
 		if w != nil {
-			left++
+			n++
 		}
 	}
+	return n
+}
+
+// enough refuses, and removes what was written, when too few offers are left.
+func (c *copies) enough() error {
+	left := c.left()
 	if c.at.policy.enough(left) || c.any && left > 0 {
 		return nil
 	}
