@@ -2,8 +2,12 @@ package s3_test
 
 import (
 	"context"
+	"encoding/pem"
 	"errors"
 	"io/fs"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -120,5 +124,45 @@ func TestLock(t *testing.T) {
 		if err := s.Delete(ctx, name); err != nil {
 			t.Errorf("%s, lifted: %v", lock, err)
 		}
+	}
+}
+
+// TestCertificatesAndCredentials: a server under a private authority is trusted when its
+// certificate is given, and only then; keys come from an AWS credentials file.
+func TestCertificatesAndCredentials(t *testing.T) {
+	r := s3test.Start(t, s3test.MinIO)
+	p := s3test.NewProxy(t, r, time.Second)
+	server := httptest.NewTLSServer(p)
+	defer server.Close()
+	c := r.Bucket(t, "")
+	c.Endpoint, c.Tries = server.URL, 1
+	ctx, m := context.Background(), blobs.Mark{Format: 1, Archive: "a", Offer: "cloud"}
+	if err := open(t, c).Mark(ctx, m); err == nil || !strings.Contains(err.Error(), "certificate") {
+		t.Errorf("an unknown authority: %v", err)
+	}
+	dir := t.TempDir()
+	c.CA = filepath.Join(dir, "ca.pem")
+	write := func(path, text string) {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(c.CA, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
+	if err := open(t, c).Mark(ctx, m); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("AWS_ACCESS_KEY_ID", "")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "")
+	if err := open(t, c).Check(ctx, m); err == nil {
+		t.Error("without credentials")
+	}
+	c.Credentials, c.Profile = filepath.Join(dir, "credentials"), "archive"
+	write(c.Credentials, "[default]\naws_access_key_id = x\naws_secret_access_key = y\n[archive]\naws_access_key_id = sae-test\naws_secret_access_key = sae-test-secret\n")
+	if err := open(t, c).Check(ctx, m); err != nil {
+		t.Error(err)
+	}
+	write(c.CA, "nothing")
+	if _, err := s3.New(c); err == nil || !strings.Contains(err.Error(), "holds no certificate") {
+		t.Error(err)
 	}
 }
