@@ -212,6 +212,39 @@ func TestOffers(t *testing.T) {
 	}
 }
 
+// TestSyncLooksAtWhatIsOwed: a copy that lies in an offer and is owed to it all the same, since
+// a sync of the offer failed, is read before it counts; a bad one is replaced.
+func TestSyncLooksAtWhatIsOwed(t *testing.T) {
+	ctx := context.Background()
+	a := reopened(t, createEdited(t, nil))
+	defer a.Close()
+	d := deposit(t, a, digital("one", "1"), digital("two", "2"))
+	for i := range 2 {
+		path := blobPath(t, a, 1, d.Units[i].Objects[0].ID)
+		if i == 0 {
+			b := readFile(t, path)
+			b[len(b)-1] ^= 1
+			writeFileAt(t, path, b)
+		}
+		err := a.cat.update(func(tx *tx) error {
+			return tx.put(bktDebt, debtKey("second", filepath.Base(path)), mustJSON(debtRecord{Why: "test"}))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := a.SyncOffer(ctx, "test", "second", SyncOptions{})
+	if err != nil || s.Made != 1 || s.Settled != 1 || len(s.Left) > 0 {
+		t.Errorf("%+v %v", s, err)
+	}
+	if st, err := a.Status(); err != nil || st.Offers[1].Missing != 0 {
+		t.Errorf("%+v %v", st.Offers, err)
+	}
+	if r, err := a.Audit(ctx, "test", AuditOptions{Sample: 1}); err != nil || !r.Sound() {
+		t.Errorf("%+v %v", r, err)
+	}
+}
+
 // TestPolicies: copies go where the agreement's policy, or the StorageRule, wants them.
 func TestPolicies(t *testing.T) {
 	dir := createEdited(t, func(c string) string {

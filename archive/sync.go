@@ -50,7 +50,7 @@ func (a *Archive) SyncOffer(ctx context.Context, agent, name string, o SyncOptio
 	if a.offers[to].down != nil {
 		return nil, fmt.Errorf("offer %s is down: %w", name, a.offers[to].down)
 	}
-	s := &syncing{a: a, to: to, o: o, out: &Synced{Offer: name, Left: []Finding{}}}
+	s := &syncing{a: a, to: to, o: o, owed: map[string]bool{}, out: &Synced{Offer: name, Left: []Finding{}}}
 	if err := s.find(ctx); err != nil {
 		return nil, fmt.Errorf("syncing offer %s: %w", name, err)
 	}
@@ -70,6 +70,7 @@ type syncing struct {
 	o      SyncOptions
 	out    *Synced
 	lacks  []*objectRecord // blob, size and digest alone
+	owed   map[string]bool // those of them that lie there all the same
 	total  int64
 	pace   *pace
 	mu     sync.Mutex
@@ -113,9 +114,9 @@ func (s *syncing) find(ctx context.Context) error {
 		if !have.has(r.Blob) {
 			s.lacks = append(s.lacks, &objectRecord{Blob: r.Blob, Cipher: r.Cipher, Size: r.Size})
 			s.total += r.Size
-		} else if debts[r.Blob] {
-			s.out.Settled++
-			s.made = append(s.made, repairedCopy{s.to, r.Blob})
+		} else if debts[r.Blob] { // it lies there, whole or not: a sync may have failed
+			s.owed[r.Blob] = true
+			s.lacks = append(s.lacks, &objectRecord{Blob: r.Blob, Cipher: r.Cipher, Size: r.Size})
 		}
 	}
 	return a.cat.view(func(t *tx) error {
@@ -189,6 +190,13 @@ func (s *syncing) record(agent string) error {
 }
 
 func (s *syncing) copyOne(ctx context.Context, r *objectRecord) {
+	if s.owed[r.Blob] && s.a.cipherCopy(ctx, s.to, r) == nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.made = append(s.made, repairedCopy{s.to, r.Blob})
+		s.out.Settled++
+		return
+	}
 	errs := []error{errors.New("no other copy could be read")}
 	for from := range s.a.offers {
 		if from == s.to || ctx.Err() != nil {
@@ -331,11 +339,19 @@ func (a *Archive) RemoveOffer(ctx context.Context, agent, name string) error {
 			return fmt.Errorf("removing offer %s: %w", name, err)
 		}
 	}
+	debts, err := a.debts()
+	if err != nil {
+		return err
+	}
+	owed := map[string]bool{}
+	for _, d := range debts {
+		owed[string(debtKey(d.offer, d.blob))] = true
+	}
 	lacking := int64(0)
 	count := func(blob string, p *policy) {
 		copies := 0
 		for n := range have {
-			if p.wants(n) && have[n].has(blob) {
+			if p.wants(n) && have[n].has(blob) && !owed[string(debtKey(a.offers[n].name, blob))] {
 				copies++
 			}
 		}
@@ -343,7 +359,7 @@ func (a *Archive) RemoveOffer(ctx context.Context, agent, name string) error {
 			lacking++
 		}
 	}
-	err := a.cat.view(func(t *tx) error {
+	err = a.cat.view(func(t *tx) error {
 		names, err := t.journalBlobs()
 		for _, n := range names {
 			count(n, a.policy(""))
@@ -364,10 +380,6 @@ func (a *Archive) RemoveOffer(ctx context.Context, agent, name string) error {
 		return err
 	}
 	op := a.offerOperation(agent, name, "removed")
-	debts, err := a.debts()
-	if err != nil {
-		return err
-	}
 	for _, d := range debts {
 		if d.offer == name {
 			op.deletes = append(op.deletes, record{bucket: bktDebt, key: debtKey(name, d.blob)})
