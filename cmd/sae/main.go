@@ -156,11 +156,19 @@ func (c *cli) open(readOnly bool, f func(*archive.Archive) error) (err error) {
 }
 
 // openWaiting opens the archive, waiting a while for another process to let go of it.
-func (c *cli) openWaiting(o archive.Options) (*archive.Archive, error) {
+func (c *cli) openWaiting(o archive.Options) (a *archive.Archive, err error) {
+	err = c.waiting(func() error {
+		a, err = archive.Open(c.dir, o)
+		return err
+	})
+	return a, err
+}
+
+// waiting tries f until no other process holds the archive, or --lock-wait is over.
+func (c *cli) waiting(f func() error) error {
 	for end := time.Now().Add(c.lockWait); ; time.Sleep(50 * time.Millisecond) {
-		a, err := archive.Open(c.dir, o)
-		if !errors.Is(err, archive.ErrLocked) || !time.Now().Before(end) {
-			return a, err
+		if err := f(); !errors.Is(err, archive.ErrLocked) || !time.Now().Before(end) {
+			return err
 		}
 	}
 }

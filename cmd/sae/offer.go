@@ -127,7 +127,7 @@ goes on.`,
 			if err != nil {
 				return usageError{err}
 			}
-			if err := archive.AddOffer(cmd.Context(), c.dir, o, archive.Options{}); err != nil {
+			if err := c.waiting(func() error { return archive.AddOffer(cmd.Context(), c.dir, o, archive.Options{}) }); err != nil {
 				return err
 			}
 			return c.open(false, func(a *archive.Archive) error {
@@ -156,7 +156,7 @@ func (c *cli) offerDrainCmd() *cobra.Command {
 		Short: "End writing to an offer; its copies are still read",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := archive.DrainOffer(c.dir, args[0], !resume, archive.Options{}); err != nil {
+			if err := c.waiting(func() error { return archive.DrainOffer(c.dir, args[0], !resume, archive.Options{}) }); err != nil {
 				return err
 			}
 			act := "drained"
