@@ -183,9 +183,14 @@ func (a *Archive) takeLock(command string) (err error) {
 	} else {
 		a.lock, err = durable.LockExclusive(path, command)
 	}
+	return lockError(a.dir, err)
+}
+
+// lockError says who holds the archive in dir, when that is why its lock could not be taken.
+func lockError(dir string, err error) error {
 	var held *durable.HeldError
 	if errors.As(err, &held) {
-		return fmt.Errorf("%w: %s is held by %s; wait until it has finished", ErrLocked, a.dir, held.Holder)
+		return fmt.Errorf("%w: %s is held by %s; wait until it has finished", ErrLocked, dir, held.Holder)
 	}
 	return err
 }

@@ -18,6 +18,7 @@ import (
 	"sync"
 	"time"
 
+	"sae/archive/blobs"
 	"sae/archive/durable"
 	"sae/archive/stream"
 	"sae/integrity"
@@ -90,7 +91,7 @@ func (a *Archive) Audit(ctx context.Context, agent string, o AuditOptions) (*Aud
 		return nil, fmt.Errorf("auditing: %w", err)
 	}
 	if err := au.journals(ctx); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("auditing: %w", err)
 	}
 	if err := au.extra(ctx); err != nil {
 		return nil, fmt.Errorf("auditing: %w", err)
@@ -485,22 +486,11 @@ func (a *Archive) auditUnit(t *tx, it integrity.Item, number uint64) error {
 
 // object reads every copy of an object.
 func (au *audit) object(ctx context.Context, o *Object, buf []byte) {
-	good, copies := -1, int64(0)
-	bad := map[int]error{}
-	for i := range au.a.offers {
-		if !au.a.policy(o.record.Policy).wants(i) {
-			continue
-		}
-		copies++
-		err := au.copy(ctx, i, o, buf)
-		if err == nil {
-			good = i
-		} else if ctx.Err() == nil {
-			bad[i] = err
-		}
-	}
+	p := au.a.policy(o.record.Policy)
+	read := func(i int) error { return au.copy(ctx, i, o, buf) }
+	good, copies, bad := au.copies(ctx, p, read)
 	for i := range au.a.offers { // none where they belong: perhaps where they do not
-		if good < 0 && !au.a.policy(o.record.Policy).wants(i) && au.copy(ctx, i, o, buf) == nil {
+		if good < 0 && !p.wants(i) && read(i) == nil {
 			good = i
 		}
 	}
@@ -523,6 +513,24 @@ func (au *audit) object(ctx context.Context, o *Object, buf []byte) {
 	if au.done += o.Size; au.o.Progress != nil {
 		au.o.Progress(au.done, au.total)
 	}
+}
+
+// copies reads the copies of a blob in the offers where its policy wants them, and gives an
+// offer with a good one, -1 for none, how many there are to be, and why the bad ones are bad.
+func (au *audit) copies(ctx context.Context, p *policy, read func(offer int) error) (good int, n int64, bad map[int]error) {
+	good, bad = -1, map[int]error{}
+	for i := range au.a.offers {
+		if !p.wants(i) {
+			continue
+		}
+		n++
+		if err := read(i); err == nil {
+			good = i
+		} else if ctx.Err() == nil {
+			bad[i] = err
+		}
+	}
+	return good, n, bad
 }
 
 func (au *audit) copy(ctx context.Context, i int, o *Object, buf []byte) error {
@@ -567,27 +575,14 @@ func (au *audit) journals(ctx context.Context) error {
 	a := au.a
 	var all []*objectRecord
 	err := a.cat.view(func(t *tx) error {
-		return t.scan(bktBlob, []byte("j"), []byte("k"), func(k, v []byte) (bool, error) {
-			all = append(all, journalRecord(string(k), v))
-			return true, nil
-		})
+		return t.eachJournal(func(r *objectRecord) { all = append(all, r) })
 	})
 	au.findErr("catalogue", a.cat.path, err)
 	anew := false // a blob has no good copy left: what is in it is in the catalogue too
 	for _, rec := range all {
-		good := -1
-		bad := map[int]error{}
-		for i := range a.offers {
-			if !a.policy("").wants(i) {
-				continue
-			}
-			if err := a.cipherCopy(ctx, i, rec); err == nil {
-				good = i
-			} else if ctx.Err() != nil {
-				return ctx.Err()
-			} else {
-				bad[i] = err
-			}
+		good, _, bad := au.copies(ctx, a.policy(""), func(i int) error { return a.cipherCopy(ctx, i, rec) })
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
 		for i, why := range bad {
 			if good >= 0 {
@@ -614,14 +609,18 @@ func (a *Archive) cipherCopy(ctx context.Context, i int, rec *objectRecord) erro
 		return err
 	}
 	defer b.Close()
+	sum, err := sumOf(ctx, b)
+	if err == nil && !bytes.Equal(sum, rec.Cipher) {
+		err = errors.New("it is not what was written")
+	}
+	return err
+}
+
+// sumOf is the SHA-256 of a blob as it lies in an offer.
+func sumOf(ctx context.Context, b blobs.Blob) ([]byte, error) {
 	sum := sha256.New()
-	if _, err := io.Copy(sum, &contextReader{ctx, io.NewSectionReader(b, 0, b.Size())}); err != nil {
-		return err
-	}
-	if !bytes.Equal(sum.Sum(nil), rec.Cipher) {
-		return errors.New("it is not what was written")
-	}
-	return nil
+	_, err := io.Copy(sum, &contextReader{ctx, io.NewSectionReader(b, 0, b.Size())})
+	return sum.Sum(nil), err
 }
 
 // badCopy finds that the copy in offer i is bad, and makes it anew when it is to be repaired

@@ -108,20 +108,25 @@ func openCatalogue(path string, readOnly bool) (*catalogue, error) {
 	if err != nil {
 		return nil, err
 	}
+	lacks := false // a later bucket
 	err = guard(path, func() error {
 		return c.db.View(func(tx *bbolt.Tx) error {
 			if tx.Size() > fi.Size() {
 				return fmt.Errorf("the file has %d bytes, its header says %d", fi.Size(), tx.Size())
 			}
 			for _, b := range allBuckets {
-				if tx.Bucket([]byte(b)) == nil && !laterBuckets[b] {
+				if tx.Bucket([]byte(b)) != nil {
+					continue
+				}
+				if !laterBuckets[b] {
 					return fmt.Errorf("bucket %q is missing", b)
 				}
+				lacks = true
 			}
 			return nil
 		})
 	})
-	if err == nil && !readOnly {
+	if err == nil && lacks && !readOnly {
 		err = c.makeBuckets()
 	}
 	if err != nil {
@@ -133,16 +138,6 @@ func openCatalogue(path string, readOnly bool) (*catalogue, error) {
 
 // makeBuckets makes the buckets that a catalogue of an earlier program lacks.
 func (c *catalogue) makeBuckets() error {
-	lacks := false
-	err := c.db.View(func(tx *bbolt.Tx) error {
-		for b := range laterBuckets {
-			lacks = lacks || tx.Bucket([]byte(b)) == nil
-		}
-		return nil
-	})
-	if err != nil || !lacks {
-		return err
-	}
 	return c.db.Update(func(tx *bbolt.Tx) error {
 		for b := range laterBuckets {
 			if _, err := tx.CreateBucketIfNotExists([]byte(b)); err != nil {

@@ -87,9 +87,7 @@ func (a *Archive) commit(ctx context.Context, op *operation) (position, integrit
 	select {
 	case a.queue <- p:
 	case <-ctx.Done():
-		if op.stored {
-			a.storing.Add(-1)
-		}
+		a.taken(op)
 		return position{}, integrity.Receipt{}, ctx.Err()
 	case <-a.stopped:
 		return position{}, integrity.Receipt{}, errors.New("the archive is closed")
@@ -127,10 +125,7 @@ const gatherWait = 3 * time.Millisecond
 // under way bring soon. A deposit that is committed in stages is a group of its own: met
 // in the queue, it is given back as next.
 func (a *Archive) gather(first pending) (group []pending, next *pending) {
-	if first.op.stored {
-		a.storing.Add(-1)
-		first.op.stored = false
-	}
+	a.taken(first.op)
 	group = []pending{first}
 	if first.op.units != nil {
 		return group, nil
@@ -154,10 +149,7 @@ func (a *Archive) gather(first pending) (group []pending, next *pending) {
 				return group, nil
 			}
 		}
-		if p.op.stored {
-			a.storing.Add(-1)
-			p.op.stored = false
-		}
+		a.taken(p.op)
 		if p.op.units != nil {
 			return group, &p
 		}
@@ -165,6 +157,14 @@ func (a *Archive) gather(first pending) (group []pending, next *pending) {
 		items += len(p.op.items)
 	}
 	return group, nil
+}
+
+// taken counts an operation no more among those that are storing their content.
+func (a *Archive) taken(op *operation) {
+	if op.stored {
+		a.storing.Add(-1)
+		op.stored = false
+	}
 }
 
 // commitGroup takes a group through blobs, transaction and slot, and only then
@@ -242,8 +242,7 @@ func (a *Archive) writeGroup(group []pending) (writtenGroup, error) {
 	a.vault.Forget()
 	a.edge = nil
 	var c *commitError
-	if errors.As(err, &c) {
-		a.fail(err)
+	if errors.As(err, &c) { // update has seen to it that nothing more is written
 		err = fmt.Errorf("%w: %w", errUncertain, err)
 	} else if staged {
 		if swept := a.sweepStages(); swept != nil {
@@ -294,10 +293,7 @@ func (a *Archive) apply(t *tx, w *ledgerWriter, op *operation) (position, error)
 		for i, it := range op.items {
 			b := it.Marshal()
 			tree.Add(b)
-			if err := t.put(bktItem, itemKey(pos.entry, int64(i)), b); err != nil {
-				return pos, err
-			}
-			if err := w.addLeaf(it.Leaf, pos.entry, int64(i)); err != nil {
+			if err := w.addItem(b, it.Leaf, pos.entry, int64(i)); err != nil {
 				return pos, err
 			}
 		}
@@ -318,10 +314,8 @@ func (a *Archive) apply(t *tx, w *ledgerWriter, op *operation) (position, error)
 			return pos, err
 		}
 	}
-	for _, r := range a.recordsOf(op, pos) {
-		if err := t.put(r.bucket, r.key, r.value); err != nil {
-			return pos, err
-		}
+	if err := t.putAll(a.recordsOf(op, pos)); err != nil {
+		return pos, err
 	}
 	for _, r := range op.deletes {
 		if err := t.delete(r.bucket, r.key); err != nil {
@@ -329,6 +323,16 @@ func (a *Archive) apply(t *tx, w *ledgerWriter, op *operation) (position, error)
 		}
 	}
 	return pos, nil
+}
+
+// putAll stores records.
+func (t *tx) putAll(records []record) error {
+	for _, r := range records {
+		if err := t.put(r.bucket, r.key, r.value); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // recordsOf gives all that an operation stores at its position, in the order of buckets

@@ -27,12 +27,8 @@ type configEditor struct {
 // locked runs f while no other process changes the archive in dir.
 func locked(dir, command string, f func() error) (err error) {
 	lock, err := durable.LockExclusive(filepath.Join(dir, lockFile), command)
-	var held *durable.HeldError
-	if errors.As(err, &held) {
-		return fmt.Errorf("%w: %s is held by %s; wait until it has finished", ErrLocked, dir, held.Holder)
-	}
 	if err != nil {
-		return err
+		return lockError(dir, err)
 	}
 	defer func() { err = errors.Join(err, lock.Unlock()) }()
 	return f()

@@ -207,14 +207,6 @@ func (a *Archive) journalCopies(t *tx, ops []*operation, h journalHeader, rows f
 		return nil, err
 	}
 	deposits := bringContent(ops)
-	used := map[int]bool{}
-	for _, op := range ops {
-		for _, l := range op.landed {
-			for _, i := range l.in {
-				used[i] = true
-			}
-		}
-	}
 	c, err := a.createCopies(ctx, journalSession(a.session), a.policy(""), !deposits)
 	if err != nil {
 		if deposits {
@@ -235,10 +227,11 @@ func (a *Archive) journalCopies(t *tx, ops []*operation, h journalHeader, rows f
 		}
 		return nil, nil
 	}
-	for _, i := range c.at.in {
-		used[i] = true
+	landed := []*landing{c.at}
+	for _, op := range ops {
+		landed = append(landed, op.landed...)
 	}
-	notSynced := a.syncOffers(used)
+	notSynced := a.syncLanded(landed)
 	lost := &lostCopies{refused: map[*operation]error{}}
 	again := false
 	for _, op := range ops {
@@ -303,12 +296,7 @@ func (a *Archive) registerJournal(t *tx, c *copies, s journalState) error {
 }
 
 func (a *Archive) putDebts(t *tx, l *landing, blob string) error {
-	for _, r := range a.debtsOf(l, blob, now()) {
-		if err := t.put(r.bucket, r.key, r.value); err != nil {
-			return err
-		}
-	}
-	return nil
+	return t.putAll(a.debtsOf(l, blob, now()))
 }
 
 // debtsOf gives the rows of the copies of a blob that are still to be made.
@@ -386,12 +374,17 @@ func (a *Archive) renewJournal() error {
 	return nil
 }
 
-// journalBlobs gives the names of all journal blobs.
-func (t *tx) journalBlobs() (names []string, err error) {
-	err = t.scan(bktBlob, []byte("j"), []byte("k"), func(k, _ []byte) (bool, error) {
-		names = append(names, string(k))
+// eachJournal calls f for every journal blob: its name, and what copies are held against.
+func (t *tx) eachJournal(f func(*objectRecord)) error {
+	return t.scan(bktBlob, []byte("j"), []byte("k"), func(k, v []byte) (bool, error) {
+		f(journalRecord(string(k), v))
 		return true, nil
 	})
+}
+
+// journalBlobs gives the names of all journal blobs.
+func (t *tx) journalBlobs() (names []string, err error) {
+	err = t.eachJournal(func(r *objectRecord) { names = append(names, r.Blob) })
 	return names, err
 }
 

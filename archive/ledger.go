@@ -152,6 +152,14 @@ func (w *ledgerWriter) addEntry(b []byte) error {
 	return nil
 }
 
+// addItem stores an item of an entry, and its leaf.
+func (w *ledgerWriter) addItem(item []byte, leaf integrity.Hash, entry, number int64) error {
+	if err := w.t.put(bktItem, itemKey(entry, number), item); err != nil {
+		return err
+	}
+	return w.addLeaf(leaf, entry, number)
+}
+
 func (w *ledgerWriter) addLeaf(leaf integrity.Hash, entry, item int64) error {
 	err := w.t.put(bktLeaf, be64(w.leaves), leafRow(leaf, entry, item))
 	w.leaves++

@@ -2,7 +2,6 @@ package archive
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -63,20 +62,11 @@ func (a *Archive) AcceptLoss(ctx context.Context, agent, object, reason string) 
 	if l, ok := lost[object]; !ok || l.GivenUp {
 		return 0, &Refusal{Problems: []string{fmt.Sprintf("object %s is not among those of which no good copy is left: sae status names them", object)}}
 	}
-	salt, key := newSalt(), newKey()
-	op := &operation{
-		id:    newID(opID),
-		entry: integrity.Entry{Kind: integrity.LossAccepted, Tenant: a.config.Tenants[0].ID, Agent: agentID(a.indexKey, agent)},
-		keys:  [][32]byte{key},
-		detail: func(position) any {
-			return integrity.LossDetail{Object: object, Reason: groupLeaf(sha256.Sum256([]byte(reason)), salt)}
-		},
-	}
-	op.records = []func(position) []record{func(p position) []record {
-		r := operationRecord{Operation: op.id, Entry: p.entry, Key: p.key}
-		lost[object] = lostState{lost[object].Since, true}
-		return append([]record{{bktMeta, metaLost, mustJSON(lost)}}, record{bktOp, []byte(op.id), encodeRecord(r, key, append(salt[:], reason...))})
-	}}
+	lost[object] = lostState{lost[object].Since, true}
+	op := a.reasoned(integrity.LossAccepted, agent, reason, func(commitment integrity.Hash) any {
+		return integrity.LossDetail{Object: object, Reason: commitment}
+	})
+	op.records = append(op.records, func(position) []record { return []record{{bktMeta, metaLost, mustJSON(lost)}} })
 	pos, _, err := a.commit(ctx, op)
 	return pos.entry, err
 }

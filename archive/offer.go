@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -91,6 +92,11 @@ func (c *OfferConfig) open(ctx context.Context, fs durable.FS, archive string) (
 // openTimeout is how long a bucket may take to answer when the archive is opened; one that
 // takes longer is down.
 const openTimeout = 15 * time.Second
+
+// offerNamed gives the index of an offer, -1 when the configuration has none of that name.
+func (a *Archive) offerNamed(name string) int {
+	return slices.IndexFunc(a.offers, func(o *offer) bool { return o.name == name })
+}
 
 // where is how to name the place of an offer.
 func (c *OfferConfig) where() string {

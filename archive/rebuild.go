@@ -3,11 +3,9 @@ package archive
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -299,12 +297,11 @@ func (r *rebuild) read(ctx context.Context, f *journalFile) error {
 		return err
 	}
 	defer b.Close()
-	sum := sha256.New()
-	if _, err := io.Copy(sum, &contextReader{ctx, io.NewSectionReader(b, 0, b.Size())}); err != nil {
-		return err
+	sum, err := sumOf(ctx, b)
+	if err == nil {
+		f.sum = hex.EncodeToString(sum)
 	}
-	f.sum = hex.EncodeToString(sum.Sum(nil))
-	return nil
+	return err
 }
 
 // build applies the chain to a new catalogue.

@@ -162,12 +162,7 @@ func (a *Archive) debts() (out []debt, err error) {
 
 // settleDebt makes one missing copy from any other.
 func (a *Archive) settleDebt(ctx context.Context, d debt) (offer int, err error) {
-	to := -1
-	for i, o := range a.offers {
-		if o.name == d.offer {
-			to = i
-		}
-	}
+	to := a.offerNamed(d.offer)
 	if to < 0 {
 		return 0, fmt.Errorf("offer %s is no longer in the configuration", d.offer)
 	}

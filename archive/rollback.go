@@ -42,19 +42,26 @@ func (a *Archive) AcceptRollback(ctx context.Context, agent, reason string) (los
 	if err != nil {
 		return 0, 0, err
 	}
+	op := a.reasoned(integrity.RollbackAccepted, agent, reason, func(commitment integrity.Hash) any {
+		return integrity.RollbackDetail{LostSize: signed.Size, LostRoot: signed.Root, Reason: commitment}
+	})
+	pos, _, err := a.commit(ctx, op)
+	return signed.Size, pos.entry, err
+}
+
+// reasoned is an operation for which somebody gives a reason: the entry holds a salted
+// commitment of it, the catalogue its text, enciphered.
+func (a *Archive) reasoned(kind integrity.Kind, agent, reason string, detail func(commitment integrity.Hash) any) *operation {
 	salt, key := newSalt(), newKey()
 	op := &operation{
-		id:    newID(opID),
-		entry: integrity.Entry{Kind: integrity.RollbackAccepted, Tenant: a.config.Tenants[0].ID, Agent: agentID(a.indexKey, agent)},
-		keys:  [][32]byte{key},
-		detail: func(position) any {
-			return integrity.RollbackDetail{LostSize: signed.Size, LostRoot: signed.Root, Reason: groupLeaf(sha256.Sum256([]byte(reason)), salt)}
-		},
+		id:     newID(opID),
+		entry:  integrity.Entry{Kind: kind, Tenant: a.config.Tenants[0].ID, Agent: agentID(a.indexKey, agent)},
+		keys:   [][32]byte{key},
+		detail: func(position) any { return detail(groupLeaf(sha256.Sum256([]byte(reason)), salt)) },
 	}
 	op.records = []func(position) []record{func(p position) []record {
 		r := operationRecord{Operation: op.id, Entry: p.entry, Key: p.key}
 		return []record{{bktOp, []byte(op.id), encodeRecord(r, key, append(salt[:], reason...))}}
 	}}
-	pos, _, err := a.commit(ctx, op)
-	return signed.Size, pos.entry, err
+	return op
 }

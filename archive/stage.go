@@ -106,13 +106,7 @@ func (a *Archive) stage(op *operation) error {
 // syncContent makes the content of an operation durable; what was lost then is known before
 // the stages are written.
 func (a *Archive) syncContent(op *operation) error {
-	used := map[int]bool{}
-	for _, l := range op.landed {
-		for _, i := range l.in {
-			used[i] = true
-		}
-	}
-	if _, err := a.settle(op.landed, a.syncOffers(used)); err != nil {
+	if _, err := a.settle(op.landed, a.syncLanded(op.landed)); err != nil {
 		return &lostCopies{refused: map[*operation]error{op: err}}
 	}
 	return nil
@@ -209,11 +203,7 @@ func (s *stager) send(r stageRecords) error {
 func (a *Archive) writeStage(t *tx, r stageRecords) error {
 	w := &ledgerWriter{t: t, a: a, leaves: r.at.leaf, keys: r.at.key}
 	for i, b := range r.items {
-		item := r.at.item + int64(i)
-		if err := t.put(bktItem, itemKey(r.at.entry, item), b); err != nil {
-			return err
-		}
-		if err := w.addLeaf(r.leaves[i], r.at.entry, item); err != nil {
+		if err := w.addItem(b, r.leaves[i], r.at.entry, r.at.item+int64(i)); err != nil {
 			return err
 		}
 	}
@@ -222,12 +212,7 @@ func (a *Archive) writeStage(t *tx, r stageRecords) error {
 			return err
 		}
 	}
-	for _, rec := range r.records {
-		if err := t.put(rec.bucket, rec.key, rec.value); err != nil {
-			return err
-		}
-	}
-	return nil
+	return t.putAll(r.records)
 }
 
 // sweepStages removes what a deposit staged that did not take place. It may be stopped at

@@ -29,6 +29,17 @@ func (a *Archive) syncOffers(used map[int]bool) map[int]error {
 	return failed
 }
 
+// syncLanded syncs the offers in which blobs landed.
+func (a *Archive) syncLanded(landings []*landing) map[int]error {
+	used := map[int]bool{}
+	for _, l := range landings {
+		for _, i := range l.in {
+			used[i] = true
+		}
+	}
+	return a.syncOffers(used)
+}
+
 var errEarlierSync = errors.New("a sync of this offer failed after the copy was begun: the system may have dropped what it could not write, and a later sync does not tell")
 
 // landing is where a blob landed: indexes into Archive.offers of those that took it,

@@ -38,12 +38,7 @@ func (a *Archive) SyncOffer(ctx context.Context, agent, name string, o SyncOptio
 	if a.readOnly {
 		return nil, ErrReadOnly
 	}
-	to := -1
-	for i := range a.offers {
-		if a.offers[i].name == name {
-			to = i
-		}
-	}
+	to := a.offerNamed(name)
 	if to < 0 {
 		return nil, fmt.Errorf("offer %q: %w", name, ErrNotFound)
 	}
@@ -65,17 +60,16 @@ func (a *Archive) SyncOffer(ctx context.Context, agent, name string, o SyncOptio
 }
 
 type syncing struct {
-	a      *Archive
-	to     int
-	o      SyncOptions
-	out    *Synced
-	lacks  []*objectRecord // blob, size and digest alone
-	owed   map[string]bool // those of them that lie there all the same
-	total  int64
-	pace   *pace
-	mu     sync.Mutex
-	made   []repairedCopy
-	copies int64
+	a     *Archive
+	to    int
+	o     SyncOptions
+	out   *Synced
+	lacks []*objectRecord // blob, size and digest alone
+	owed  map[string]bool // those of them that lie there all the same
+	total int64
+	pace  *pace
+	mu    sync.Mutex
+	made  []repairedCopy
 }
 
 // present is the set of blobs that lie in an offer, by session and number: a bit each, in
@@ -111,13 +105,15 @@ func (s *syncing) find(ctx context.Context) error {
 			return
 		}
 		s.out.Wanted++
-		if !have.has(r.Blob) {
-			s.lacks = append(s.lacks, &objectRecord{Blob: r.Blob, Cipher: r.Cipher, Size: r.Size})
+		switch {
+		case !have.has(r.Blob):
 			s.total += r.Size
-		} else if debts[r.Blob] { // it lies there, whole or not: a sync may have failed
+		case debts[r.Blob]: // it lies there, whole or not: a sync may have failed
 			s.owed[r.Blob] = true
-			s.lacks = append(s.lacks, &objectRecord{Blob: r.Blob, Cipher: r.Cipher, Size: r.Size})
+		default:
+			return
 		}
+		s.lacks = append(s.lacks, &objectRecord{Blob: r.Blob, Cipher: r.Cipher, Size: r.Size})
 	}
 	return a.cat.view(func(t *tx) error {
 		prefix := []byte(a.offers[s.to].name + "\x00")
@@ -128,11 +124,7 @@ func (s *syncing) find(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		err = t.scan(bktBlob, []byte("j"), []byte("k"), func(k, v []byte) (bool, error) {
-			want(journalRecord(string(k), v), a.policy(""))
-			return true, nil
-		})
-		if err != nil {
+		if err := t.eachJournal(func(r *objectRecord) { want(r, a.policy("")) }); err != nil {
 			return err
 		}
 		return t.eachObject(func(r *objectRecord) error {
@@ -206,11 +198,10 @@ func (s *syncing) copyOne(ctx context.Context, r *objectRecord) {
 		s.mu.Lock()
 		if err == nil {
 			s.made = append(s.made, repairedCopy{s.to, r.Blob})
-			s.copies++
 			s.out.Made++
 			s.out.Bytes += r.Size
 			if s.o.Progress != nil {
-				s.o.Progress(s.copies, int64(len(s.lacks)), s.out.Bytes, s.total)
+				s.o.Progress(s.out.Made, int64(len(s.lacks)), s.out.Bytes, s.total)
 			}
 			s.mu.Unlock()
 			return
@@ -317,12 +308,7 @@ func DrainOffer(dir, name string, drain bool, o Options) error {
 // RemoveOffer takes an offer out of the configuration, on behalf of agent, when every blob
 // lies in as many other offers as its policy wants. What lies in the place stays there.
 func (a *Archive) RemoveOffer(ctx context.Context, agent, name string) error {
-	i := -1
-	for n := range a.config.Offers {
-		if a.config.Offers[n].Name == name {
-			i = n
-		}
-	}
+	i := a.offerNamed(name)
 	switch {
 	case i < 0:
 		return fmt.Errorf("offer %q: %w", name, ErrNotFound)

@@ -59,11 +59,11 @@ func (g *graph) thing(id []byte) int32 {
 
 // cycles finds units that contain themselves: one of each knot, with the way round.
 func (g *graph) cycles() (out [][]int32) {
-	start, next := g.adjacency()
+	children := g.children()
 	// Kahn's algorithm: what cannot be taken off in the order of containment is in a
 	// cycle, or inside one.
 	degree := make([]int32, len(g.things))
-	for _, c := range next {
+	for _, c := range children.items {
 		degree[c]++
 	}
 	var free []int32
@@ -77,7 +77,7 @@ func (g *graph) cycles() (out [][]int32) {
 		n := free[len(free)-1]
 		free = free[:len(free)-1]
 		left--
-		for _, c := range next[start[n]:start[n+1]] {
+		for _, c := range children.of(n) {
 			if degree[c]--; degree[c] == 0 {
 				free = append(free, c)
 			}
@@ -86,25 +86,16 @@ func (g *graph) cycles() (out [][]int32) {
 	if left == 0 {
 		return nil
 	}
-	return g.ways(degree, start, next)
+	return g.ways(degree, children)
 }
 
-// adjacency gives the children of each thing, links replaced by what they refer to.
-func (g *graph) adjacency() (start, next []int32) {
-	start = make([]int32, len(g.things)+1)
-	for _, e := range g.edges {
-		start[e.parent+1]++
-	}
-	for i := 1; i < len(start); i++ {
-		start[i] += start[i-1]
-	}
-	next = make([]int32, len(g.edges))
-	at := slices.Clone(start)
-	for _, e := range g.edges {
-		next[at[e.parent]] = g.target(e.child)
-		at[e.parent]++
-	}
-	return start, next
+// children gives the children of each thing, links replaced by what they refer to.
+func (g *graph) children() lists {
+	return newLists(len(g.things), func(add func(list, item int32)) {
+		for _, e := range g.edges {
+			add(e.parent, g.target(e.child))
+		}
+	})
 }
 
 // target is the unit that a child is, or refers to.
@@ -123,7 +114,8 @@ func (g *graph) target(n int32) int32 {
 const maxCycles = 20
 
 // ways follows, among what is left, children to where they come round.
-func (g *graph) ways(degree []int32, start, next []int32) (out [][]int32) {
+func (g *graph) ways(degree []int32, children lists) (out [][]int32) {
+	start, next := children.start, children.items
 	const unseen, done = -1, -2
 	place := make([]int32, len(g.things)) // on the way now: where on it
 	for i := range place {
@@ -165,4 +157,27 @@ func (g *graph) nameOf(way []int32) string {
 		names = append(names, g.names[n])
 	}
 	return strings.Join(append(names, names[0]), " > ")
+}
+
+// lists are many short lists of numbers in little memory.
+type lists struct {
+	start []int32 // of list i; the next one's is its end
+	items []int32
+}
+
+func (l *lists) of(i int32) []int32 { return l.items[l.start[i]:l.start[i+1]] }
+
+// newLists makes n lists of pairs, each a list and an item of it. pairs is called twice.
+func newLists(n int, pairs func(add func(list, item int32))) lists {
+	l := lists{start: make([]int32, n+2)}
+	pairs(func(list, _ int32) { l.start[list+2]++ })
+	for i := 2; i < len(l.start); i++ {
+		l.start[i] += l.start[i-1]
+	}
+	l.items = make([]int32, l.start[n+1])
+	pairs(func(list, item int32) {
+		l.items[l.start[list+1]] = item
+		l.start[list+1]++
+	})
+	return l
 }

@@ -97,29 +97,6 @@ type walker struct {
 	groups  lists   // of objects, by thing
 }
 
-// lists are many short lists of numbers in little memory.
-type lists struct {
-	start []int32 // of list i; the next one's is its end
-	items []int32
-}
-
-func (l *lists) of(i int32) []int32 { return l.items[l.start[i]:l.start[i+1]] }
-
-// newLists makes n lists of pairs, each a list and an item of it. pairs is called twice.
-func newLists(n int, pairs func(add func(list, item int32))) lists {
-	l := lists{start: make([]int32, n+2)}
-	pairs(func(list, _ int32) { l.start[list+2]++ })
-	for i := 2; i < len(l.start); i++ {
-		l.start[i] += l.start[i-1]
-	}
-	l.items = make([]int32, l.start[n+1])
-	pairs(func(list, item int32) {
-		l.items[l.start[list+1]] = item
-		l.start[list+1]++
-	})
-	return l
-}
-
 // prepare turns the graph round: parents of each unit, objects of each group.
 func (w *walker) prepare() {
 	g := &w.t.c.graph

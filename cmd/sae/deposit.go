@@ -295,17 +295,18 @@ func (c *cli) printDeposited(d *archive.Deposited, receiptFile string) error {
 		return c.printJSON(out)
 	}
 	for _, u := range d.Units {
-		c.printf("unit   %s  %s\n", u.ID, u.Title)
-		for _, o := range u.Objects {
-			format := o.Format
-			if format == "" {
-				format = "unknown format"
-			}
-			c.printf("object %s  sha256 %s  %s  %s\n", o.ID, o.SHA256, bytesText(o.Size), format)
-		}
+		c.printArchived(u)
 	}
 	c.printf("archived: operation %s, entry %d of a ledger of %d\n", d.Operation, d.Receipt.Index, size)
 	return nil
+}
+
+// printArchived prints a unit that was archived, and its objects.
+func (c *cli) printArchived(u archive.DepositedUnit) {
+	c.printf("unit   %s  %s\n", u.ID, u.Title)
+	for _, o := range u.Objects {
+		c.printf("object %s  sha256 %s  %s  %s\n", o.ID, o.SHA256, bytesText(o.Size), orText(o.Format, "unknown format"))
+	}
 }
 
 // checkpointSize reads the size in a checkpoint that the archive has just signed.

@@ -52,7 +52,7 @@ func (c *cli) seal(ctx context.Context, a *archive.Archive, sayNone bool) error 
 
 // watch seals again and again; a failure is told and tried again the next time.
 func (c *cli) watch(ctx context.Context, every time.Duration) error {
-	for {
+	return repeat(ctx, every, func() error {
 		err := c.open(false, func(a *archive.Archive) error {
 			_, repairErr := a.RepairQueue(ctx, c.agent)
 			return errors.Join(repairErr, c.seal(ctx, a, false))
@@ -63,6 +63,16 @@ func (c *cli) watch(ctx context.Context, every time.Duration) error {
 		}
 		if err != nil && ctx.Err() == nil {
 			c.log().Warn("sealing failed, trying again", "in", every, "error", err)
+		}
+		return nil
+	})
+}
+
+// repeat does f again and again, until it fails or ctx ends.
+func repeat(ctx context.Context, every time.Duration, f func() error) error {
+	for {
+		if err := f(); err != nil {
+			return err
 		}
 		select {
 		case <-ctx.Done():

@@ -156,10 +156,7 @@ func (c *cli) printTransfer(a *archive.Archive, path string, d *depositFlags, ou
 		if units++; units > most {
 			return errEnough
 		}
-		c.printf("unit   %s  %s\n", u.ID, u.Title)
-		for _, o := range u.Objects {
-			c.printf("object %s  sha256 %s  %s  %s\n", o.ID, o.SHA256, bytesText(o.Size), orText(o.Format, "unknown format"))
-		}
+		c.printArchived(u)
 		return nil
 	})
 	if err == errEnough {

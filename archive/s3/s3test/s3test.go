@@ -48,7 +48,7 @@ var buckets atomic.Int64
 type Running struct {
 	Endpoint string
 	Client   *minio.Client
-	Stop     func() // as a crash would; Start is called again by Restart
+	Stop     func() // as a crash would
 	Restart  func()
 }
 
@@ -65,7 +65,7 @@ func Start(t testing.TB, s Server) *Running {
 	}
 	t.Setenv("AWS_ACCESS_KEY_ID", "sae-test")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "sae-test-secret")
-	dir, addr := dataDir(t), freePort(t)
+	dir, addr := t.TempDir(), freePort(t)
 	r := &Running{Endpoint: "http://" + addr}
 	var cmd *exec.Cmd
 	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
@@ -96,13 +96,6 @@ func Start(t testing.TB, s Server) *Running {
 	r.Client = client
 	r.Restart()
 	return r
-}
-
-// dataDir lies where sparse and direct writes are allowed, which not every temporary
-// folder does.
-func dataDir(t testing.TB) string {
-	t.Helper()
-	return t.TempDir()
 }
 
 func find(name string) string {
