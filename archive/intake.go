@@ -159,7 +159,7 @@ func (a *Archive) commitIntake(ctx context.Context, agent string, in *intake) (i
 		}
 		return integrity.Receipt{}, fmt.Errorf("depositing: %w", err)
 	}
-	if _, _, err := a.SetLocks(context.WithoutCancel(ctx)); err != nil { // the deposit stands; they are set later
+	if err := a.setLocks(context.WithoutCancel(ctx)); err != nil { // the deposit stands; they are set later
 		a.log.Warn("locking copies", "error", err)
 	}
 	return receipt, nil

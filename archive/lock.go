@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -67,48 +69,56 @@ func (a *Archive) lockRows(p *policy, blob string, until time.Time) (out []recor
 // lockWorkers is how many locks are set at the same time.
 const lockWorkers = 16
 
-// SetLocks locks all copies that are still to be locked, and gives how many are left: those
-// that are not made yet, and those in offers that do not answer.
-func (a *Archive) SetLocks(ctx context.Context) (set, left int, err error) {
-	if a.readOnly {
-		return 0, 0, ErrReadOnly
-	}
-	type job struct {
-		key  []byte
-		name string
-		to   *s3.Store
-		lockRecord
-	}
-	var jobs []job
-	err = a.cat.view(func(t *tx) error {
-		return t.scan(bktLock, nil, nil, func(k, v []byte) (bool, error) {
-			j := job{key: append([]byte(nil), k...)}
-			offer, name, _ := strings.Cut(string(k), "\x00")
-			j.name = name
-			for _, o := range a.offers {
-				if s, ok := o.blobs.(*s3.Store); ok && o.name == offer && o.down == nil {
-					j.to = s
-				}
-			}
-			err := json.Unmarshal(v, &j.lockRecord)
-			jobs = append(jobs, j)
+// lockJob is a copy that is to be locked now.
+type lockJob struct {
+	key  []byte
+	name string
+	of   *offer
+	to   *s3.Store
+	lockRecord
+}
+
+// lockJobs are the copies that can be locked now: not those that are owed, and not those in
+// offers that do not answer.
+func (a *Archive) lockJobs(t *tx) (jobs []lockJob, err error) {
+	err = t.scan(bktLock, nil, nil, func(k, v []byte) (bool, error) {
+		offer, name, _ := strings.Cut(string(k), "\x00")
+		i := a.offerNamed(offer)
+		if i < 0 || a.offers[i].writable() != nil {
+			return true, nil
+		}
+		to, remote := a.offers[i].blobs.(*s3.Store)
+		owed, err := t.get(bktDebt, k)
+		if err != nil || !remote || owed != nil {
 			return err == nil, err
-		})
+		}
+		j := lockJob{key: slices.Clone(k), name: name, of: a.offers[i], to: to}
+		err = json.Unmarshal(v, &j.lockRecord)
+		jobs = append(jobs, j)
+		return err == nil, err
 	})
-	if err != nil || len(jobs) == 0 {
-		return 0, 0, err
+	return jobs, err
+}
+
+// setLocks locks the copies that are to be locked and can be now; the others stay noted.
+func (a *Archive) setLocks(ctx context.Context) error {
+	var jobs []lockJob
+	if err := a.cat.view(func(t *tx) (err error) { jobs, err = a.lockJobs(t); return err }); err != nil || len(jobs) == 0 {
+		return err
 	}
 	var mu sync.Mutex
 	var done [][]byte
 	var failed error
-	work := make(chan job)
+	work := make(chan lockJob)
 	var wg sync.WaitGroup
-	for range lockWorkers {
+	for range min(lockWorkers, len(jobs)) {
 		wg.Go(func() {
 			for j := range work {
-				err := errors.New("the offer is down, or no longer in the configuration")
-				if j.to != nil {
-					err = j.to.Lock(ctx, j.name, j.Until)
+				err := j.of.writable() // another may have failed meanwhile
+				if err == nil {
+					if err = j.to.Lock(ctx, j.name, j.Until); err != nil && !errors.Is(err, fs.ErrNotExist) {
+						j.of.fails(err, a.pause)
+					}
 				}
 				mu.Lock()
 				if err == nil {
@@ -132,9 +142,9 @@ func (a *Archive) SetLocks(ctx context.Context) (set, left int, err error) {
 		a.log.Warn("locking copies", "left", len(jobs)-len(done), "error", failed)
 	}
 	if len(done) == 0 {
-		return 0, len(jobs), ctx.Err()
+		return ctx.Err()
 	}
-	err = a.update(nil, func(t *tx) error {
+	err := a.update(nil, func(t *tx) error {
 		for _, k := range done {
 			if err := t.delete(bktLock, k); err != nil {
 				return err
@@ -143,9 +153,9 @@ func (a *Archive) SetLocks(ctx context.Context) (set, left int, err error) {
 		return nil
 	})
 	if err != nil {
-		return 0, len(jobs), fmt.Errorf("noting locks: %w", err)
+		return fmt.Errorf("noting locks: %w", err)
 	}
-	return len(done), len(jobs) - len(done), ctx.Err()
+	return ctx.Err()
 }
 
 // oweLocks notes that copies just made in offer i are to be locked.
@@ -180,12 +190,5 @@ func (a *Archive) oweLocks(i int, made []repairedCopy) error {
 	if err != nil || len(rows) == 0 {
 		return err
 	}
-	return a.update(nil, func(t *tx) error {
-		for _, r := range rows {
-			if err := t.put(r.bucket, r.key, r.value); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	return a.update(nil, func(t *tx) error { return t.putAll(rows) })
 }

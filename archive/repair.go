@@ -104,8 +104,7 @@ func (a *Archive) recordRepairs(agent string, repaired []repairedCopy) error {
 			return err
 		}
 	}
-	_, _, err := a.SetLocks(context.Background())
-	return err
+	return a.setLocks(context.Background())
 }
 
 // Repaired is the outcome of working off the queue of missing copies.

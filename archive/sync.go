@@ -51,7 +51,7 @@ func (a *Archive) SyncOffer(ctx context.Context, agent, name string, o SyncOptio
 	}
 	err := s.copyAll(ctx, agent)
 	if err == nil {
-		_, _, err = a.SetLocks(ctx)
+		err = a.setLocks(ctx)
 	}
 	if err != nil {
 		return s.out, fmt.Errorf("syncing offer %s: %w", name, err)
