@@ -39,6 +39,7 @@ type Archive struct {
 	verifier    note.Verifier
 	offers      []*offer
 	stageItems  int           // see stage.go
+	packFrom    int           // see pack.go
 	pause       time.Duration // after a failure to write to a bucket: see ailment
 	slot        *durable.Slot // nil when read-only
 	slotHealed  bool          // a place of the slot was found damaged at opening, and written again
@@ -96,7 +97,7 @@ func Open(dir string, o Options) (*Archive, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Archive{dir: dir, config: config, policies: config.policies(), fs: o.FS, log: o.Log, readOnly: o.ReadOnly, session: newID("s"), stageItems: stageItems, pause: ailingFor,
+	a := &Archive{dir: dir, config: config, policies: config.policies(), fs: o.FS, log: o.Log, readOnly: o.ReadOnly, session: newID("s"), stageItems: stageItems, packFrom: packFrom, pause: ailingFor,
 		queue: make(chan pending, maxGroup), stopped: make(chan struct{}), ended: make(chan struct{})}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)

@@ -1,7 +1,6 @@
 package archive
 
 import (
-	"bytes"
 	"context"
 	"crypto"
 	"crypto/sha256"
@@ -9,18 +8,16 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"math/rand/v2"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
-	"sae/archive/blobs"
 	"sae/archive/durable"
-	"sae/archive/stream"
 	"sae/integrity"
 	"sae/integrity/ers"
 	"sae/integrity/tsp"
@@ -108,10 +105,13 @@ type audit struct {
 	mu       sync.Mutex // guards report, done and repairs
 	report   *AuditReport
 	repaired []repairedCopy
-	gone     []string // objects without a good copy
-	good     []string // objects with one, of those that had none
-	lost     map[string]lostState
-	cursor   uint64 // where the next audit that continues begins
+	badPacks map[repairedCopy]bool
+
+	registered registrations // of the leaves that are looked at
+	gone       []string      // objects without a good copy
+	good       []string      // objects with one, of those that had none
+	lost       map[string]lostState
+	cursor     uint64 // where the next audit that continues begins
 }
 
 type repairedCopy struct {
@@ -340,13 +340,13 @@ func (au *audit) leaves(ctx context.Context) error {
 	if err := a.cat.view(au.measure); err != nil {
 		au.findErr("catalogue", a.cat.path, err)
 	}
-	work := make(chan *Object)
+	work := make(chan []*Object)
 	var wg sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
 			buf := make([]byte, 256<<10)
-			for o := range work {
-				au.object(ctx, o, buf)
+			for group := range work {
+				au.group(ctx, group, buf)
 			}
 		})
 	}
@@ -355,10 +355,9 @@ func (au *audit) leaves(ctx context.Context) error {
 	for more := true; more && err == nil; { // short transactions: an audit may take days
 		var objects []*Object
 		objects, next, more, err = au.page(next)
-		for _, o := range objects {
-			if chosen(o.record.Leaf) {
-				work <- o
-			}
+		objects = slices.DeleteFunc(objects, func(o *Object) bool { return !chosen(o.record.Leaf) })
+		for _, group := range byBlob(objects) {
+			work <- group
 		}
 		if ctx.Err() != nil {
 			err = ctx.Err()
@@ -453,10 +452,7 @@ func (au *audit) leaf(t *tx, number uint64, row []byte) (*Object, error) {
 			err = &DamagedError{What: "object record", Where: it.Object, Why: "its salt and digest are not those sealed"}
 		}
 		if err == nil {
-			var v []byte
-			if v, err = t.get(bktBlob, []byte(o.record.Blob)); err == nil && string(v) != it.Object {
-				err = &DamagedError{What: "object record", Where: it.Object, Why: "its blob is not registered"}
-			}
+			err = au.registered.check(t, &o.record)
 		}
 		return o, err
 	}
@@ -482,162 +478,6 @@ func (a *Archive) auditUnit(t *tx, it integrity.Item, number uint64) error {
 		}
 	}
 	return nil
-}
-
-// object reads every copy of an object.
-func (au *audit) object(ctx context.Context, o *Object, buf []byte) {
-	p := au.a.policy(o.record.Policy)
-	read := func(i int) error { return au.copy(ctx, i, o, buf) }
-	good, copies, bad := au.copies(ctx, p, read)
-	for i := range au.a.offers { // none where they belong: perhaps where they do not
-		if good < 0 && !p.wants(i) && read(i) == nil {
-			good = i
-		}
-	}
-	if good < 0 && au.lost[o.ID].GivenUp {
-		bad = nil
-	}
-	for i, why := range bad {
-		au.badCopy(ctx, &o.record, o.ID+" ("+o.record.Blob+")", good, i, why)
-	}
-	au.mu.Lock()
-	defer au.mu.Unlock()
-	if _, was := au.lost[o.ID]; good >= 0 && was {
-		au.good = append(au.good, o.ID)
-	} else if good < 0 && ctx.Err() == nil {
-		au.gone = append(au.gone, o.ID)
-	}
-	au.report.Objects++
-	au.report.Copies += copies
-	au.report.Bytes += o.Size
-	if au.done += o.Size; au.o.Progress != nil {
-		au.o.Progress(au.done, au.total)
-	}
-}
-
-// copies reads the copies of a blob in the offers where its policy wants them, and gives an
-// offer with a good one, -1 for none, how many there are to be, and why the bad ones are bad.
-func (au *audit) copies(ctx context.Context, p *policy, read func(offer int) error) (good int, n int64, bad map[int]error) {
-	good, bad = -1, map[int]error{}
-	for i := range au.a.offers {
-		if !p.wants(i) {
-			continue
-		}
-		n++
-		if err := read(i); err == nil {
-			good = i
-		} else if ctx.Err() == nil {
-			bad[i] = err
-		}
-	}
-	return good, n, bad
-}
-
-func (au *audit) copy(ctx context.Context, i int, o *Object, buf []byte) error {
-	if au.o.Ciphertext {
-		return au.a.cipherCopy(ctx, i, &o.record)
-	}
-	return au.a.auditCopy(ctx, i, o, buf)
-}
-
-// auditCopy deciphers one copy and holds its SHA-256 against the sealed one. The
-// authentication of every segment covers every byte of the ciphertext.
-func (a *Archive) auditCopy(ctx context.Context, i int, o *Object, buf []byte) error {
-	b, err := a.offers[i].open(ctx, o.record.Blob)
-	if err != nil {
-		return err
-	}
-	defer b.Close()
-	if want := stream.CiphertextSize(o.Size); b.Size() != want {
-		return fmt.Errorf("%d bytes instead of %d", b.Size(), want)
-	}
-	r, err := stream.NewReader(o.key, streamAD, stream.Source{Name: a.offers[i].name, ReaderAt: b, Size: b.Size()})
-	if err != nil {
-		return err
-	}
-	sum := sha256.New()
-	_, err = io.CopyBuffer(sum, onlyReader{&contextReader{ctx, r}}, buf)
-	var corrupt *stream.CorruptError
-	if errors.As(err, &corrupt) {
-		return fmt.Errorf("from byte %d of its content on: %w", corrupt.Offset, corrupt.Err)
-	}
-	if err != nil {
-		return err
-	}
-	if [sha256.Size]byte(sum.Sum(nil)) != o.digest {
-		return errors.New("the content is not the one that was deposited")
-	}
-	return nil
-}
-
-// journals reads every copy of every journal blob.
-func (au *audit) journals(ctx context.Context) error {
-	a := au.a
-	var all []*objectRecord
-	err := a.cat.view(func(t *tx) error {
-		return t.eachJournal(func(r *objectRecord) { all = append(all, r) })
-	})
-	au.findErr("catalogue", a.cat.path, err)
-	anew := false // a blob has no good copy left: what is in it is in the catalogue too
-	for _, rec := range all {
-		good, _, bad := au.copies(ctx, a.policy(""), func(i int) error { return a.cipherCopy(ctx, i, rec) })
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		for i, why := range bad {
-			if good >= 0 {
-				au.badCopy(ctx, rec, "journal "+rec.Blob, good, i, why)
-				continue
-			}
-			if anew = au.o.Repair; anew {
-				why = fmt.Errorf("%w; the catalogue is written to the offers anew", why)
-			}
-			au.find(Finding{What: "copy", Where: "journal " + rec.Blob, Offer: a.offers[i].name, Why: why.Error(), Repaired: anew})
-		}
-	}
-	if anew {
-		return a.renewJournal()
-	}
-	return nil
-}
-
-// cipherCopy holds the ciphertext of one copy against its SHA-256, for which no key is
-// needed.
-func (a *Archive) cipherCopy(ctx context.Context, i int, rec *objectRecord) error {
-	b, err := a.offers[i].open(ctx, rec.Blob)
-	if err != nil {
-		return err
-	}
-	defer b.Close()
-	sum, err := sumOf(ctx, b)
-	if err == nil && !bytes.Equal(sum, rec.Cipher) {
-		err = errors.New("it is not what was written")
-	}
-	return err
-}
-
-// sumOf is the SHA-256 of a blob as it lies in an offer.
-func sumOf(ctx context.Context, b blobs.Blob) ([]byte, error) {
-	sum := sha256.New()
-	_, err := io.Copy(sum, &contextReader{ctx, io.NewSectionReader(b, 0, b.Size())})
-	return sum.Sum(nil), err
-}
-
-// badCopy finds that the copy in offer i is bad, and makes it anew when it is to be repaired
-// and offer good has a good one.
-func (au *audit) badCopy(ctx context.Context, rec *objectRecord, where string, good, i int, why error) {
-	f := Finding{What: "copy", Where: where, Offer: au.a.offers[i].name, Why: why.Error(), Lost: good < 0}
-	if au.o.Repair && good >= 0 {
-		if err := au.a.repairCopy(ctx, good, i, rec); err != nil {
-			f.Why += "; repairing it failed: " + err.Error()
-		} else {
-			f.Repaired = true
-			au.mu.Lock()
-			au.repaired = append(au.repaired, repairedCopy{i, rec.Blob})
-			au.mu.Unlock()
-		}
-	}
-	au.find(f)
 }
 
 // extra names what lies in the offers and belongs to nothing.

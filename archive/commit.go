@@ -36,10 +36,12 @@ type operation struct {
 	staged *staged
 }
 
-// blobOf is a blob of the operation, and whose it is.
+// blobOf is a blob of the operation.
 type blobOf struct {
-	name, object string
-	at           *landing
+	name  string
+	row   []byte // what it is registered as
+	at    *landing
+	until time.Time // locked until then where copies are locked; zero for not
 }
 
 // position is where a committed operation stands.
@@ -344,8 +346,9 @@ func (a *Archive) recordsOf(op *operation, pos position) []record {
 		all = append(all, build(pos)...)
 	}
 	for _, b := range op.blobs {
-		all = append(all, record{bktBlob, []byte(b.name), []byte(b.object)})
+		all = append(all, record{bktBlob, []byte(b.name), b.row})
 		all = append(all, a.debtsOf(b.at, b.name, pos.time)...)
+		all = append(all, a.lockRows(b.at.policy, b.name, b.until)...)
 	}
 	slices.SortStableFunc(all, func(x, y record) int {
 		return cmp.Or(cmp.Compare(x.bucket, y.bucket), bytes.Compare(x.key, y.key))

@@ -27,8 +27,10 @@ type Content struct {
 // storedContent is content as the offers hold it, not yet durable. A deposit keeps one
 // for each of its objects.
 type storedContent struct {
-	blob   uint64 // number in this session; 0 for none
+	blob   uint64 // number in this session; 0 for none of its own
 	at     *landing
+	pack   *pack // that it lies in, and where; nil when it has a blob of its own
+	offset int64
 	size   int64
 	key    [32]byte
 	digest [sha256.Size]byte // of the content
@@ -40,73 +42,122 @@ type storedContent struct {
 // enciphered; longer content streams.
 const inMemory = 1 << 20
 
-// storeContent reads content once: declared size and digest held against it,
-// SHA-256, format, encipherment under a new key, a copy in every offer.
-func (a *Archive) storeContent(ctx context.Context, c *Content, p *policy, progress func(int64)) (s storedContent, err error) {
-	var dst *copies
+// landing is where the content landed.
+func (s *storedContent) landing() *landing {
+	if s.pack != nil {
+		return s.pack.at
+	}
+	return s.at
+}
+
+// storing is one content on its way into the offers.
+type storing struct {
+	a        *Archive
+	c        *Content
+	object   string // identifier
+	to       packKey
+	packs    *packer // for small content; nil for none
+	progress func(int64)
+	dst      *copies // its own; nil while it has none
+	storedContent
+}
+
+// run reads content once: declared size and digest held against it, SHA-256, format,
+// encipherment under a new key, a copy in every offer.
+func (s *storing) run(ctx context.Context) (err error) {
 	defer func() { // after r.Close, which may say that the file changed meanwhile
-		if err != nil && dst != nil {
-			dst.abort()
+		if err != nil && s.dst != nil {
+			s.dst.abort()
 		}
 	}()
-	r, err := c.Open()
+	r, err := s.c.Open()
 	if err != nil {
-		return s, err
+		return err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	if dst, err = a.createCopies(ctx, a.session, p, false); err != nil {
-		return s, err
-	}
 	rand.Read(s.key[:])
 	s.format = &Format{}
-	head := make([]byte, min(inMemory, max(c.Size, 0))+1)
-	if c.Size < 0 {
+	head := make([]byte, min(inMemory, max(s.c.Size, 0))+1)
+	if s.c.Size < 0 {
 		head = make([]byte, inMemory+1)
 	}
 	n, err := io.ReadFull(&contextReader{ctx, r}, head)
 	switch {
 	case err == io.EOF || err == io.ErrUnexpectedEOF:
-		err = a.storeWhole(&s, dst, c, head[:n])
-		progress(int64(n))
+		err = s.whole(ctx, head[:n])
+		s.progress(int64(n))
 	case err == nil:
-		err = a.storeStream(&s, dst, io.MultiReader(bytes.NewReader(head), &contextReader{ctx, r}), progress)
+		err = s.stream(ctx, io.MultiReader(bytes.NewReader(head), &contextReader{ctx, r}))
 	}
-	if err != nil {
-		return s, err
-	}
-	if err := c.checkDeclared(s.size, s.digest); err != nil {
-		return s, err
-	}
-	dst.sum.Sum(s.cipher[:0])
-	if err = dst.close(); err != nil {
-		return s, err
-	}
-	s.blob, s.at = dst.number, dst.at
-	if s.size > inMemory {
-		*s.format, err = a.formatOfStored(ctx, &s, c.Filename)
-	}
-	return s, err
+	return err
 }
 
-// storeWhole takes content that is in memory.
-func (a *Archive) storeWhole(s *storedContent, dst io.Writer, c *Content, content []byte) error {
+// whole takes content that is in memory.
+func (s *storing) whole(ctx context.Context, content []byte) error {
 	s.size, s.digest = int64(len(content)), sha256.Sum256(content)
-	*s.format = identify(bytes.NewReader(content), s.size, c.Filename)
+	if err := s.c.checkDeclared(s.size, s.digest); err != nil {
+		return err
+	}
+	*s.format = identify(bytes.NewReader(content), s.size, s.c.Filename)
 	var cipher bytes.Buffer
 	cipher.Grow(int(stream.CiphertextSize(s.size)))
 	if err := encipher(&cipher, s.key, bytes.NewReader(content)); err != nil {
 		return err
 	}
-	_, err := dst.Write(cipher.Bytes())
+	if s.packs != nil && len(content) <= maxPacked {
+		s.cipher = sha256.Sum256(cipher.Bytes())
+		var err error
+		s.pack, s.offset, err = s.packs.add(s.to, s.object, cipher.Bytes())
+		return err
+	}
+	if err := s.create(ctx); err != nil {
+		return err
+	}
+	if _, err := s.dst.Write(cipher.Bytes()); err != nil {
+		return err
+	}
+	return s.close()
+}
+
+// create begins a blob for the content alone.
+func (s *storing) create(ctx context.Context) (err error) {
+	s.dst, err = s.a.createCopies(ctx, s.a.session, s.to.policy, false)
 	return err
 }
 
-// storeStream takes content of any length in constant memory. Its three parts of
-// about equal work, hashing content, enciphering, hashing and writing ciphertext,
-// run a few buffers behind each other, so that two cores are busy.
-func (a *Archive) storeStream(s *storedContent, dst io.Writer, r io.Reader, progress func(int64)) error {
-	m := &meter{r: r, sum: sha256.New(), progress: progress}
-	written := newBehind(dst)
+func (s *storing) close() error {
+	s.dst.sum.Sum(s.cipher[:0])
+	if err := s.dst.close(); err != nil {
+		return err
+	}
+	s.blob, s.at = s.dst.number, s.dst.at
+	return nil
+}
+
+// stream takes content of any length.
+func (s *storing) stream(ctx context.Context, r io.Reader) error {
+	if err := s.create(ctx); err != nil {
+		return err
+	}
+	if err := s.pipe(r); err != nil {
+		return err
+	}
+	if err := s.c.checkDeclared(s.size, s.digest); err != nil {
+		return err
+	}
+	err := s.close()
+	if err == nil {
+		*s.format, err = s.a.formatOfStored(ctx, &s.storedContent, s.c.Filename)
+	}
+	return err
+}
+
+// pipe enciphers content in constant memory. Its three parts of about equal work, hashing
+// content, enciphering, hashing and writing ciphertext, run a few buffers behind each other,
+// so that two cores are busy.
+func (s *storing) pipe(r io.Reader) error {
+	m := &meter{r: r, sum: sha256.New(), progress: s.progress}
+	written := newBehind(s.dst)
 	w, err := stream.NewWriter(written, s.key, streamAD)
 	if err != nil {
 		return errors.Join(err, written.close())

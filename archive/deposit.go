@@ -101,9 +101,9 @@ func (a *Archive) Deposit(ctx context.Context, agent string, d Deposit) (*Deposi
 	}
 	where := a.policyOf(units.tenant, d.Agreement)
 	a.storing.Add(1)
-	err = a.storeContents(ctx, in, order, runtime.GOMAXPROCS(0), d.Progress, func(o int) (*Content, string, *policy) {
+	err = a.storeContents(ctx, in, order, runtime.GOMAXPROCS(0), d.Progress, func(o int) source {
 		u := units.unit[o]
-		return d.Units[u].Content, d.where(u), where
+		return source{d.Units[u].Content, d.where(u), where, lockEnd(units.rule(u))}
 	})
 	if err != nil {
 		a.giveUp(in)
@@ -201,13 +201,21 @@ func (p *plainUnits) draft(i int) *draft {
 	if u.Content != nil || u.Paper != nil {
 		out.desc.Level = "Item"
 	}
-	if rule, err := p.tenant.rule(u.Rule); err == nil && u.Rule != "" {
-		out.desc.Rule = &AppliedRule{Rule: rule.ID, StartDate: u.RuleStart, Duration: rule.Duration.String(), FinalAction: string(rule.FinalAction)}
-	}
+	out.desc.Rule = p.rule(i)
 	if u.Content != nil {
 		out.desc.Objects = []DescribedObject{{Usage: "BinaryMaster", Filename: u.Content.Filename}}
 	}
 	return out
+}
+
+// rule is the appraisal rule of unit i, with its terms; nil for none.
+func (p *plainUnits) rule(i int) *AppliedRule {
+	u := &p.d.Units[i]
+	rule, err := p.tenant.rule(u.Rule)
+	if err != nil || u.Rule == "" {
+		return nil
+	}
+	return &AppliedRule{Rule: rule.ID, StartDate: u.RuleStart, Duration: rule.Duration.String(), FinalAction: string(rule.FinalAction)}
 }
 
 // check says what is wrong with unit i.

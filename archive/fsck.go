@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"sae/archive/blobs"
-	"sae/archive/stream"
 	"sae/integrity"
 )
 
@@ -194,7 +193,9 @@ func (f *fsck) leaves(ctx context.Context, t *tx) error {
 		if err != nil {
 			f.find("different", "leaf", fmt.Sprint(number), "", err.Error(), doRebuild)
 		} else if o != nil {
-			f.copies(o.record.Blob, f.a.policy(o.record.Policy), stream.CiphertextSize(o.Size), "object "+o.ID)
+			if !o.record.Pack { // those are looked for with the packs
+				f.copies(o.record.Blob, f.a.policy(o.record.Policy), o.record.length(), "object "+o.ID)
+			}
 		}
 		return ctx.Err() == nil, ctx.Err()
 	})
@@ -304,6 +305,12 @@ func (f *fsck) registry(ctx context.Context, t *tx) error {
 			f.copies(name, f.a.policy(""), -1, "the journal")
 			return ctx.Err() == nil, ctx.Err()
 		}
+		if p, err := parsePack(v); err != nil {
+			f.find("damaged", "blob row", name, "", err.Error(), doRebuild)
+			return true, nil
+		} else if p != nil {
+			return true, f.pack(t, name, p)
+		}
 		raw, err := t.get(bktObject, v)
 		if err != nil {
 			return false, err
@@ -314,6 +321,22 @@ func (f *fsck) registry(ctx context.Context, t *tx) error {
 		}
 		return ctx.Err() == nil, ctx.Err()
 	})
+}
+
+// pack wants a pack in its offers, and its objects to refer to it.
+func (f *fsck) pack(t *tx, name string, p *packRecord) error {
+	f.copies(name, f.a.policy(p.Policy), p.Size, fmt.Sprintf("a pack of %d objects", len(p.Objects)))
+	for _, id := range p.Objects {
+		raw, err := t.get(bktObject, []byte(id))
+		if err != nil {
+			return err
+		}
+		var r objectRecord
+		if raw == nil || decodeClear(raw, &r) != nil || r.Blob != name {
+			f.find("extra", "blob row", name, "", fmt.Sprintf("object %s of the pack does not refer to it", id), doNothing)
+		}
+	}
+	return nil
 }
 
 // queues wants what is owed to be owed by an offer of the configuration, of a blob that is

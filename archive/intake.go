@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"sae/archive/blobs"
 	"sae/integrity"
@@ -22,6 +23,7 @@ type intake struct {
 	items             int             // units and objects
 	objects           []string        // identifiers
 	stored            []storedContent // by object
+	packs             []*pack
 	// units calls each for every unit in turn, once the objects are stored.
 	units func(each func(*draft) error) error
 }
@@ -45,10 +47,17 @@ func (in *intake) describe(d *draft, i, object int) {
 	d.stored = append(d.stored, s)
 }
 
+// source is content to store.
+type source struct {
+	content *Content
+	where   string // how to name it to the depositor
+	policy  *policy
+	until   time.Time // end of its retention; zero when it is not known
+}
+
 // storeContents stores objects of an intake in the order given, workers at a time, and
-// stops at the first that fails. source gives the content of an object, how to name it, and
-// the storage policy it falls under.
-func (a *Archive) storeContents(ctx context.Context, in *intake, order []int, workers int, progress func(int64), source func(object int) (*Content, string, *policy)) error {
+// stops at the first that fails.
+func (a *Archive) storeContents(ctx context.Context, in *intake, order []int, workers int, progress func(int64), sourceOf func(object int) source) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var mu sync.Mutex
@@ -60,19 +69,27 @@ func (a *Archive) storeContents(ctx context.Context, in *intake, order []int, wo
 		}
 	}
 	same := alike{formats: map[Format]*Format{}}
+	var packs *packer
+	if len(order) >= a.packFrom {
+		packs = a.newPacker(ctx)
+		defer func() {
+			packs.abort()
+			in.packs = append(in.packs, packs.done...)
+		}()
+	}
 	next := make(chan int)
 	var wg sync.WaitGroup
 	for range min(workers, len(order)) {
 		wg.Go(func() {
 			for o := range next {
-				content, where, p := source(o)
-				s, err := a.storeContent(ctx, content, p, report)
-				if err != nil {
-					cancel(fmt.Errorf("depositing %s: %w", where, err))
+				from := sourceOf(o)
+				s := &storing{a: a, c: from.content, object: in.objects[o], to: a.packKey(from.policy, from.until), packs: packs, progress: report}
+				if err := s.run(ctx); err != nil {
+					cancel(fmt.Errorf("depositing %s: %w", from.where, err))
 					continue
 				}
-				same.share(&s)
-				in.stored[o] = s
+				same.share(&s.storedContent)
+				in.stored[o] = s.storedContent
 			}
 		})
 	}
@@ -84,6 +101,11 @@ func (a *Archive) storeContents(ctx context.Context, in *intake, order []int, wo
 	}
 	close(next)
 	wg.Wait()
+	if packs != nil && ctx.Err() == nil {
+		if err := packs.finish(); err != nil {
+			return fmt.Errorf("depositing: %w", err)
+		}
+	}
 	return context.Cause(ctx)
 }
 
@@ -106,7 +128,7 @@ func (s *alike) share(c *storedContent) {
 		s.formats[*c.format] = c.format
 	}
 	switch l := s.landing; {
-	case len(c.at.failed) > 0:
+	case c.pack != nil || len(c.at.failed) > 0:
 	case l != nil && l.policy == c.at.policy && slices.Equal(l.in, c.at.in) && slices.Equal(l.lostSyncs, c.at.lostSyncs):
 		c.at = l
 	default:
@@ -128,6 +150,9 @@ func (a *Archive) discard(in *intake) {
 			continue
 		}
 		a.removeBlob(blobs.Name(a.session, s.blob))
+	}
+	for _, p := range in.packs {
+		a.removeBlob(blobs.Name(a.session, p.number))
 	}
 }
 
@@ -176,8 +201,10 @@ func (a *Archive) intakeOperation(agent string, in *intake) (*operation, error) 
 		return nil, err
 	}
 	op.records = append(op.records, agentRecords)
+	landed := map[*landing]bool{}
 	for i := range in.stored {
-		if l := in.stored[i].at; l != nil && (len(op.landed) == 0 || op.landed[len(op.landed)-1] != l) {
+		if l := in.stored[i].landing(); l != nil && !landed[l] {
+			landed[l] = true
 			op.landed = append(op.landed, l)
 		}
 	}
@@ -227,17 +254,26 @@ func (a *Archive) addObject(op *operation, d *draft, i int) {
 	s, o, salt := d.stored[i], &d.desc.Objects[i], newSalt()
 	item, keyN := int64(len(op.items)), uint64(len(op.keys))
 	op.keys = append(op.keys, s.key)
-	b := blobOf{blobs.Name(a.session, s.blob), o.ID, s.at}
-	op.blobs = append(op.blobs, b)
-	until := lockEnd(d.desc.Rule)
+	at := s.landing()
+	b := blobOf{name: blobs.Name(a.session, s.blob), row: []byte(o.ID), at: at, until: lockEnd(d.desc.Rule)}
+	packed := s.pack != nil && len(s.pack.objects) > 1
+	if s.pack != nil {
+		b.name, b.row = blobs.Name(a.session, s.pack.number), s.pack.row()
+	}
+	if s.pack == nil || !s.pack.taken {
+		op.blobs = append(op.blobs, b)
+	}
+	if s.pack != nil {
+		s.pack.taken = true
+	}
 	op.items = append(op.items, integrity.Item{Unit: d.desc.Unit, Version: d.desc.Version, Object: o.ID, Leaf: groupLeaf(s.digest, salt)})
 	op.records = append(op.records, func(p position) []record {
 		r := objectRecord{
 			Object: o.ID, Unit: d.desc.Unit, Version: d.desc.Version, Usage: o.Usage,
-			Size: s.size, Format: *s.format, Blob: b.name, Cipher: s.cipher[:], Policy: s.at.policy.id,
+			Size: s.size, Format: *s.format, Blob: b.name, Pack: packed, Offset: s.offset, Cipher: s.cipher[:], Policy: at.policy.id,
 			Entry: p.entry, Item: p.item + item, Leaf: p.leaf + uint64(item), Key: p.key + keyN,
 		}
-		return append(a.lockRows(s.at.policy, b.name, until), record{bktObject, []byte(r.Object), encodeRecord(r, s.key, append(salt[:], s.digest[:]...))})
+		return []record{{bktObject, []byte(r.Object), encodeRecord(r, s.key, append(salt[:], s.digest[:]...))}}
 	})
 }
 

@@ -374,17 +374,12 @@ func (a *Archive) renewJournal() error {
 	return nil
 }
 
-// eachJournal calls f for every journal blob: its name, and what copies are held against.
-func (t *tx) eachJournal(f func(*objectRecord)) error {
-	return t.scan(bktBlob, []byte("j"), []byte("k"), func(k, v []byte) (bool, error) {
-		f(journalRecord(string(k), v))
-		return true, nil
-	})
-}
-
 // journalBlobs gives the names of all journal blobs.
 func (t *tx) journalBlobs() (names []string, err error) {
-	err = t.eachJournal(func(r *objectRecord) { names = append(names, r.Blob) })
+	err = t.scan(bktBlob, []byte("j"), []byte("k"), func(k, _ []byte) (bool, error) {
+		names = append(names, string(k))
+		return true, nil
+	})
 	return names, err
 }
 

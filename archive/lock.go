@@ -53,6 +53,16 @@ func (a *Archive) locks(i int) bool {
 	return c != nil && c.Lock != ""
 }
 
+// packKey gives what an object has in common with those that may share a blob with it.
+func (a *Archive) packKey(p *policy, until time.Time) packKey {
+	for i := range a.offers {
+		if a.locks(i) && p.wants(i) {
+			return packKey{p, until}
+		}
+	}
+	return packKey{policy: p}
+}
+
 // lockRows are the copies of a blob that are to be locked until a time.
 func (a *Archive) lockRows(p *policy, blob string, until time.Time) (out []record) {
 	if until.IsZero() {
@@ -166,14 +176,15 @@ func (a *Archive) oweLocks(i int, made []repairedCopy) error {
 	var rows []record
 	err := a.cat.view(func(t *tx) error {
 		for _, m := range made {
-			id, err := t.get(bktBlob, []byte(m.blob))
+			row, err := t.get(bktBlob, []byte(m.blob))
 			if err != nil {
 				return err
 			}
-			if strings.HasPrefix(string(id), journalBlob) || id == nil {
+			id := ownerOf(row) // those of a pack are locked alike
+			if id == "" {
 				continue
 			}
-			rec, _, err := t.objectRecord(string(id))
+			rec, _, err := t.objectRecord(id)
 			if err != nil {
 				return err
 			}

@@ -246,16 +246,12 @@ func (a *Archive) openObject(ctx context.Context, o *Object) (*Reading, error) {
 	var sources []stream.Source
 	for i, of := range a.offers {
 		if a.config.Offers[i].S3 != nil && len(sources) > 0 && of.down == nil { // each opening is a request
-			b := &spare{ctx: ctx, of: of, name: o.record.Blob, size: stream.CiphertextSize(o.Size)}
+			b := &spare{ctx: ctx, of: of, record: &o.record}
 			r.blobs = append(r.blobs, b)
-			sources = append(sources, stream.Source{Name: of.name, ReaderAt: b, Size: b.size, Spare: true})
+			sources = append(sources, stream.Source{Name: of.name, ReaderAt: b, Size: b.Size(), Spare: true})
 			continue
 		}
-		b, err := of.open(ctx, o.record.Blob)
-		if err == nil && b.Size() != stream.CiphertextSize(o.Size) {
-			err = fmt.Errorf("%d bytes instead of %d", b.Size(), stream.CiphertextSize(o.Size))
-			b.Close()
-		}
+		b, err := of.openCopy(ctx, &o.record)
 		if err != nil {
 			r.failed = append(r.failed, Failure{of.name, err})
 			continue
@@ -276,25 +272,20 @@ func (a *Archive) openObject(ctx context.Context, o *Object) (*Reading, error) {
 
 // spare is a copy that is opened when it is read.
 type spare struct {
-	ctx  context.Context
-	of   *offer
-	name string
-	size int64
+	ctx    context.Context
+	of     *offer
+	record *objectRecord
 
 	mu sync.Mutex
 	b  blobs.Blob
 }
 
-func (s *spare) Size() int64 { return s.size }
+func (s *spare) Size() int64 { return s.record.length() }
 
 func (s *spare) ReadAt(p []byte, off int64) (int, error) {
 	s.mu.Lock()
 	if s.b == nil {
-		b, err := s.of.open(s.ctx, s.name)
-		if err == nil && b.Size() != s.size {
-			err = fmt.Errorf("%d bytes instead of %d", b.Size(), s.size)
-			b.Close()
-		}
+		b, err := s.of.openCopy(s.ctx, s.record)
 		if err != nil {
 			s.mu.Unlock()
 			return 0, err

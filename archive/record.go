@@ -51,6 +51,8 @@ type objectRecord struct {
 	Size    int64  `json:"size"`    // bytes of content
 	Format  Format `json:"format"`
 	Blob    string `json:"blob"`
+	Pack    bool   `json:"pack,omitempty"`   // the blob has other objects too
+	Offset  int64  `json:"offset,omitempty"` // in bytes, of the ciphertext in the pack
 	Cipher  []byte `json:"cipher"`           // SHA-256 of the ciphertext: scrubbing needs no key
 	Policy  string `json:"policy,omitempty"` // storage policy; "" is the archive's own
 	Entry   int64  `json:"entry"`

@@ -14,47 +14,58 @@ import (
 	"sae/integrity"
 )
 
-// repairCopy replaces the copy of an object in one offer by that of another,
-// whose ciphertext is hashed on the way. It is durable after the next sync of the
-// offer; a crash before leaves a copy that the next audit finds.
-func (a *Archive) repairCopy(ctx context.Context, from, to int, o *objectRecord) error {
-	return a.copyBlob(ctx, from, to, o, nil)
-}
-
-// copyBlob is repairCopy at a pace. What stands in the way is removed only when the other copy
+// copyBlob replaces the copy of a blob in one offer by that of another, at a pace; it is
+// hashed on the way. It is durable after the next sync of the offer; a crash before leaves a
+// copy that the next audit finds. What stands in the way is removed only when the other copy
 // has been read and is good: the two may be bad in different places.
-func (a *Archive) copyBlob(ctx context.Context, from, to int, o *objectRecord, p *pace) error {
+func (a *Archive) copyBlob(ctx context.Context, from, to int, b wholeBlob, p *pace) error {
 	if a.offers[to].down != nil {
 		return a.offers[to].down
 	}
-	err := a.writeCopy(ctx, from, to, o, p)
+	err := a.writeCopy(ctx, from, to, b, p)
 	if !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	if err := a.cipherCopy(ctx, from, o); err != nil {
+	if err := a.cipherCopy(ctx, from, b); err != nil {
 		return fmt.Errorf("the copy in %s is not good either: %w", a.offers[from].name, err)
 	}
-	if err := a.offers[to].blobs.Delete(ctx, o.Blob); err != nil {
+	if err := a.offers[to].blobs.Delete(ctx, b.name); err != nil {
 		return err
 	}
-	return a.writeCopy(ctx, from, to, o, p)
+	return a.writeCopy(ctx, from, to, b, p)
+}
+
+// copyFromAny is copyBlob from the first other offer that has a good copy.
+func (a *Archive) copyFromAny(ctx context.Context, to int, b wholeBlob, p *pace) error {
+	errs := []error{errors.New("no other copy could be read")}
+	for from := range a.offers {
+		if from == to {
+			continue
+		}
+		err := a.copyBlob(ctx, from, to, b, p)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		errs = append(errs, fmt.Errorf("from %s: %w", a.offers[from].name, err))
+	}
+	return errors.Join(errs...)
 }
 
 // writeCopy writes the copy of one offer into another that has none; else the error matches
 // fs.ErrExist.
-func (a *Archive) writeCopy(ctx context.Context, from, to int, o *objectRecord, p *pace) error {
-	src, err := a.offers[from].open(ctx, o.Blob)
+func (a *Archive) writeCopy(ctx context.Context, from, to int, b wholeBlob, p *pace) error {
+	src, err := a.offers[from].open(ctx, b.name)
 	if err != nil {
 		return err
 	}
 	defer src.Close()
-	w, err := a.offers[to].blobs.Create(ctx, o.Blob)
+	w, err := a.offers[to].blobs.Create(ctx, b.name)
 	if err != nil {
 		return err
 	}
 	sum := sha256.New()
 	_, err = io.CopyBuffer(io.MultiWriter(w, sum), onlyReader{p.reader(ctx, io.NewSectionReader(src, 0, src.Size()))}, make([]byte, 256<<10))
-	if err == nil && string(sum.Sum(nil)) != string(o.Cipher) {
+	if err == nil && !bytes.Equal(sum.Sum(nil), b.cipher) {
 		err = fmt.Errorf("the copy in %s is not good either", a.offers[from].name)
 	}
 	if err == nil {
@@ -165,43 +176,10 @@ func (a *Archive) settleDebt(ctx context.Context, d debt) (offer int, err error)
 	if to < 0 {
 		return 0, fmt.Errorf("offer %s is no longer in the configuration", d.offer)
 	}
-	rec, err := a.objectOfBlob(d.blob)
+	var b wholeBlob
+	err = a.cat.view(func(t *tx) (err error) { b, err = a.registeredBlob(t, d.blob); return err })
 	if err != nil {
 		return 0, err
 	}
-	errs := []error{errors.New("no other copy could be read")}
-	for from := range a.offers {
-		if from == to {
-			continue
-		}
-		if err = a.repairCopy(ctx, from, to, rec); err == nil {
-			return to, nil
-		}
-		errs = append(errs, err)
-	}
-	return 0, errors.Join(errs...)
-}
-
-// journalRecord is what copies of a journal blob are held against.
-func journalRecord(name string, registered []byte) *objectRecord {
-	return &objectRecord{Blob: name, Cipher: bytes.Clone(bytes.TrimPrefix(registered, []byte(journalBlob)))}
-}
-
-func (a *Archive) objectOfBlob(blob string) (*objectRecord, error) {
-	var rec objectRecord
-	err := a.cat.view(func(t *tx) error {
-		id, err := t.get(bktBlob, []byte(blob))
-		if err != nil {
-			return err
-		}
-		if bytes.HasPrefix(id, []byte(journalBlob)) {
-			rec = *journalRecord(blob, id)
-			return nil
-		}
-		if rec, _, err = t.objectRecord(string(id)); err != nil {
-			err = fmt.Errorf("blob %s: %w", blob, err)
-		}
-		return err
-	})
-	return &rec, err
+	return to, a.copyFromAny(ctx, to, b, nil)
 }

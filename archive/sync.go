@@ -64,7 +64,7 @@ type syncing struct {
 	to    int
 	o     SyncOptions
 	out   *Synced
-	lacks []*objectRecord // blob, size and digest alone
+	lacks []wholeBlob
 	owed  map[string]bool // those of them that lie there all the same
 	total int64
 	pace  *pace
@@ -100,20 +100,21 @@ func (s *syncing) find(ctx context.Context) error {
 		return err
 	}
 	debts := map[string]bool{}
-	want := func(r *objectRecord, p *policy) {
-		if !p.wants(s.to) {
-			return
+	want := func(b wholeBlob) error {
+		if !b.policy.wants(s.to) {
+			return ctx.Err()
 		}
 		s.out.Wanted++
 		switch {
-		case !have.has(r.Blob):
-			s.total += r.Size
-		case debts[r.Blob]: // it lies there, whole or not: a sync may have failed
-			s.owed[r.Blob] = true
+		case !have.has(b.name):
+			s.total += max(b.size, 0)
+		case debts[b.name]: // it lies there, whole or not: a sync may have failed
+			s.owed[b.name] = true
 		default:
-			return
+			return ctx.Err()
 		}
-		s.lacks = append(s.lacks, &objectRecord{Blob: r.Blob, Cipher: r.Cipher, Size: r.Size})
+		s.lacks = append(s.lacks, b)
+		return ctx.Err()
 	}
 	return a.cat.view(func(t *tx) error {
 		prefix := []byte(a.offers[s.to].name + "\x00")
@@ -124,13 +125,7 @@ func (s *syncing) find(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := t.eachJournal(func(r *objectRecord) { want(r, a.policy("")) }); err != nil {
-			return err
-		}
-		return t.eachObject(func(r *objectRecord) error {
-			want(r, a.policy(r.Policy))
-			return ctx.Err()
-		})
+		return a.eachBlob(t, want)
 	})
 }
 
@@ -139,21 +134,21 @@ const recordEvery = 1000
 
 func (s *syncing) copyAll(ctx context.Context, agent string) error {
 	s.pace = newPace(s.o.Bandwidth)
-	work := make(chan *objectRecord)
+	work := make(chan wholeBlob)
 	var wg sync.WaitGroup
 	for range 2 * runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
-			for r := range work {
-				s.copyOne(ctx, r)
+			for b := range work {
+				s.copyOne(ctx, b)
 			}
 		})
 	}
 	var err error
-	for _, r := range s.lacks {
+	for _, b := range s.lacks {
 		if err = ctx.Err(); err != nil {
 			break
 		}
-		work <- r
+		work <- b
 		s.mu.Lock()
 		full := len(s.made) >= recordEvery
 		s.mu.Unlock()
@@ -181,40 +176,29 @@ func (s *syncing) record(agent string) error {
 	return s.a.recordRepairs(agent, made)
 }
 
-func (s *syncing) copyOne(ctx context.Context, r *objectRecord) {
-	if s.owed[r.Blob] && s.a.cipherCopy(ctx, s.to, r) == nil {
+func (s *syncing) copyOne(ctx context.Context, b wholeBlob) {
+	if s.owed[b.name] && s.a.cipherCopy(ctx, s.to, b) == nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.made = append(s.made, repairedCopy{s.to, r.Blob})
+		s.made = append(s.made, repairedCopy{s.to, b.name})
 		s.out.Settled++
 		return
 	}
-	errs := []error{errors.New("no other copy could be read")}
-	for from := range s.a.offers {
-		if from == s.to || ctx.Err() != nil {
-			continue
-		}
-		err := s.a.copyBlob(ctx, from, s.to, r, s.pace)
-		s.mu.Lock()
-		if err == nil {
-			s.made = append(s.made, repairedCopy{s.to, r.Blob})
-			s.out.Made++
-			s.out.Bytes += r.Size
-			if s.o.Progress != nil {
-				s.o.Progress(s.out.Made, int64(len(s.lacks)), s.out.Bytes, s.total)
-			}
-			s.mu.Unlock()
-			return
-		}
-		s.mu.Unlock()
-		errs = append(errs, fmt.Errorf("from %s: %w", s.a.offers[from].name, err))
-	}
-	if ctx.Err() != nil {
-		return
-	}
+	err := s.a.copyFromAny(ctx, s.to, b, s.pace)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.out.Left = append(s.out.Left, Finding{What: "copy", Where: r.Blob, Offer: s.out.Offer, Why: errors.Join(errs...).Error()})
+	if err != nil {
+		if ctx.Err() == nil {
+			s.out.Left = append(s.out.Left, Finding{What: "copy", Where: b.name, Offer: s.out.Offer, Why: err.Error()})
+		}
+		return
+	}
+	s.made = append(s.made, repairedCopy{s.to, b.name})
+	s.out.Made++
+	s.out.Bytes += max(b.size, 0)
+	if s.o.Progress != nil {
+		s.o.Progress(s.out.Made, int64(len(s.lacks)), s.out.Bytes, s.total)
+	}
 }
 
 // pace lets a number of bytes pass in a second.
@@ -334,26 +318,19 @@ func (a *Archive) RemoveOffer(ctx context.Context, agent, name string) error {
 		owed[string(debtKey(d.offer, d.blob))] = true
 	}
 	lacking := int64(0)
-	count := func(blob string, p *policy) {
-		copies := 0
-		for n := range have {
-			if p.wants(n) && have[n].has(blob) && !owed[string(debtKey(a.offers[n].name, blob))] {
-				copies++
-			}
-		}
-		if copies < p.copies {
-			lacking++
-		}
-	}
 	err = a.cat.view(func(t *tx) error {
-		names, err := t.journalBlobs()
-		for _, n := range names {
-			count(n, a.policy(""))
-		}
-		if err != nil {
-			return err
-		}
-		return t.eachObject(func(r *objectRecord) error { count(r.Blob, a.policy(r.Policy)); return ctx.Err() })
+		return a.eachBlob(t, func(b wholeBlob) error {
+			copies := 0
+			for n := range have {
+				if b.policy.wants(n) && have[n].has(b.name) && !owed[string(debtKey(a.offers[n].name, b.name))] {
+					copies++
+				}
+			}
+			if copies < b.policy.copies {
+				lacking++
+			}
+			return ctx.Err()
+		})
 	})
 	if err != nil {
 		return err

@@ -137,6 +137,7 @@ type takenObject struct {
 	grouped bool   // its unit refers to its group
 	number  int    // in the intake, -1 for a physical one
 	policy  *policy
+	until   time.Time // end of the retention of its owner; zero when it is not known
 }
 
 // check holds the manifest against the standard and what the tenant knows. An
@@ -225,7 +226,7 @@ func (d *transferDeposit) name() error {
 		new++
 		for _, o := range u.Objects {
 			if d.objects[o.Index].id == "" {
-				d.objects[o.Index] = takenObject{id: newID(objectID), owner: u.Index, grouped: o.Group != "", number: -1, policy: d.storage(u)}
+				d.objects[o.Index] = takenObject{id: newID(objectID), owner: u.Index, grouped: o.Group != "", number: -1, policy: d.storage(u), until: lockEnd(d.appraisal(u.Rules))}
 				if !d.t.Objects[o.Index].Physical {
 					d.objects[o.Index].number = len(d.binary)
 					d.binary = append(d.binary, o.Index)
@@ -435,8 +436,8 @@ func (d *transferDeposit) storeInline() error {
 			if err != nil {
 				return err
 			}
-			err = d.a.storeContents(d.ctx, d.taken, []int{taken.number}, 1, nil, func(int) (*Content, string, *policy) {
-				return inMemoryContent(d.t.Filename(o.Index), content), "unit " + u.ID, taken.policy
+			err = d.a.storeContents(d.ctx, d.taken, []int{taken.number}, 1, nil, func(int) source {
+				return source{inMemoryContent(d.t.Filename(o.Index), content), "unit " + u.ID, taken.policy, taken.until}
 			})
 			if err != nil {
 				return err
@@ -506,11 +507,11 @@ func (d *transferDeposit) deposit(agent string) (*TransferOutcome, error) {
 	}
 	manifest := len(d.taken.objects) - 2 // and the reply behind it
 	own := a.policyOf(d.tenant, d.agreement)
-	err := a.storeContents(d.ctx, d.taken, []int{manifest, manifest + 1}, 1, nil, func(o int) (*Content, string, *policy) {
+	err := a.storeContents(d.ctx, d.taken, []int{manifest, manifest + 1}, 1, nil, func(o int) source {
 		if o == manifest {
-			return d.manifest(), "the manifest", own
+			return source{content: d.manifest(), where: "the manifest", policy: own}
 		}
-		return d.replyContent(now()), "the reply", own
+		return source{content: d.replyContent(now()), where: "the reply", policy: own}
 	})
 	if err != nil {
 		a.giveUp(d.taken)
@@ -539,9 +540,9 @@ func (d *transferDeposit) store() error {
 	if d.in.Package.Sequential {
 		workers = 1
 	}
-	err := d.a.storeContents(d.ctx, d.taken, order, workers, d.in.Progress, func(o int) (*Content, string, *policy) {
+	err := d.a.storeContents(d.ctx, d.taken, order, workers, d.in.Progress, func(o int) source {
 		object := d.binary[o]
-		return d.content(object), "object " + d.t.Objects[object].ID, d.objects[object].policy
+		return source{d.content(object), "object " + d.t.Objects[object].ID, d.objects[object].policy, d.objects[object].until}
 	})
 	if err != nil {
 		return err
