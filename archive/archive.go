@@ -453,7 +453,7 @@ func (a *Archive) sweep(ctx context.Context, prefix string) (removed int, err er
 		var orphans []string
 		err := o.blobs.List(ctx, prefix, func(name string, _ int64) error {
 			known, err := a.knowsBlob(name)
-			if err == nil && !known {
+			if err == nil && !known && !a.isUnused(o.name, name) { // that may be locked
 				orphans = append(orphans, name)
 			}
 			return err

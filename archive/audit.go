@@ -94,7 +94,11 @@ func (a *Archive) Audit(ctx context.Context, agent string, o AuditOptions) (*Aud
 		return nil, fmt.Errorf("auditing: %w", err)
 	}
 	au.report.Seconds = time.Since(start).Seconds()
-	return au.report, au.record(agent)
+	if err := au.record(agent); err != nil || len(au.movedOut) == 0 {
+		return au.report, err
+	}
+	_, _, err := a.deleteUnused(ctx)
+	return au.report, err
 }
 
 type audit struct {
@@ -106,6 +110,9 @@ type audit struct {
 	report   *AuditReport
 	repaired []repairedCopy
 	badPacks map[repairedCopy]bool
+
+	moving   sync.Mutex // guards movedOut
+	movedOut map[string]bool
 
 	registered registrations // of the leaves that are looked at
 	gone       []string      // objects without a good copy
@@ -491,7 +498,7 @@ func (au *audit) extra(ctx context.Context) error {
 				return nil // being deposited right now
 			}
 			known, err := au.a.knowsBlob(name)
-			if err == nil && !known {
+			if err == nil && !known && !au.a.isUnused(o.name, name) {
 				f := Finding{What: "extra", Where: name, Offer: o.name, Why: fmt.Sprintf("%d bytes that no object refers to", size)}
 				f.Repaired = au.o.RemoveExtra && o.blobs.Delete(ctx, name) == nil
 				au.find(f)

@@ -41,14 +41,21 @@ type opened struct {
 }
 
 // part gives the ciphertext of an object in the copy of offer i, until close.
-func (o *opened) part(ctx context.Context, i int, r *objectRecord) (blobs.Blob, error) {
+func (o *opened) part(ctx context.Context, i int, r *objectRecord) (*io.SectionReader, error) {
 	if o.copies[i] == nil && o.failed[i] == nil {
 		o.copies[i], o.failed[i] = o.a.offers[i].open(ctx, o.blob)
 	}
 	if err := o.failed[i]; err != nil {
 		return nil, err
 	}
-	return part(o.copies[i], r)
+	b := o.copies[i]
+	switch {
+	case !r.Pack && b.Size() != r.length():
+		return nil, fmt.Errorf("%d bytes instead of %d", b.Size(), r.length())
+	case r.Offset < 0 || r.Offset+r.length() > b.Size():
+		return nil, fmt.Errorf("the pack has %d bytes, the object ends at %d", b.Size(), r.Offset+r.length())
+	}
+	return io.NewSectionReader(b, r.Offset, r.length()), nil
 }
 
 func (o *opened) close() {
@@ -93,8 +100,19 @@ func (au *audit) group(ctx context.Context, group []*Object, buf []byte) {
 		au.count(ctx, o, good >= 0, n)
 	}
 	in.close()
+	if len(bad) == 0 {
+		return
+	}
+	if now, err := au.a.Object(group[0].ID); err == nil && now.record.Blob != in.blob {
+		return // they were moved meanwhile, and their old blob deleted
+	}
+	var b wholeBlob
+	if err := au.a.cat.view(func(t *tx) (err error) { b, err = au.a.registeredBlob(t, in.blob); return err }); err != nil {
+		au.findErr("catalogue", au.a.cat.path, err)
+		return
+	}
 	for i, objects := range bad {
-		au.badObjects(ctx, i, objects)
+		au.badObjects(ctx, b, i, objects)
 	}
 }
 
@@ -134,7 +152,7 @@ func (au *audit) copies(ctx context.Context, p *policy, read func(offer int) err
 }
 
 // copy holds one copy, b, against what it is a copy of.
-func (au *audit) copy(ctx context.Context, b blobs.Blob, o *Object, buf []byte) error {
+func (au *audit) copy(ctx context.Context, b *io.SectionReader, o *Object, buf []byte) error {
 	if au.o.Ciphertext {
 		return checkSum(ctx, b, o.record.Cipher)
 	}
@@ -143,7 +161,7 @@ func (au *audit) copy(ctx context.Context, b blobs.Blob, o *Object, buf []byte) 
 
 // auditCopy deciphers one copy and holds its SHA-256 against the sealed one. The
 // authentication of every segment covers every byte of the ciphertext.
-func auditCopy(ctx context.Context, b blobs.Blob, o *Object, buf []byte) error {
+func auditCopy(ctx context.Context, b *io.SectionReader, o *Object, buf []byte) error {
 	r, err := stream.NewReader(o.key, streamAD, stream.Source{Name: o.record.Blob, ReaderAt: b, Size: b.Size()})
 	if err != nil {
 		return err
@@ -210,11 +228,11 @@ func (a *Archive) cipherCopy(ctx context.Context, i int, b wholeBlob) error {
 		return err
 	}
 	defer c.Close()
-	return checkSum(ctx, c, b.cipher)
+	return checkSum(ctx, io.NewSectionReader(c, 0, c.Size()), b.cipher)
 }
 
-func checkSum(ctx context.Context, b blobs.Blob, want []byte) error {
-	sum, err := sumOf(ctx, b)
+func checkSum(ctx context.Context, r io.Reader, want []byte) error {
+	sum, err := sumOf(ctx, r)
 	if err == nil && !bytes.Equal(sum, want) {
 		err = errors.New("it is not what was written")
 	}
@@ -222,27 +240,19 @@ func checkSum(ctx context.Context, b blobs.Blob, want []byte) error {
 }
 
 // sumOf is the SHA-256 of ciphertext as it lies in an offer.
-func sumOf(ctx context.Context, b blobs.Blob) ([]byte, error) {
+func sumOf(ctx context.Context, r io.Reader) ([]byte, error) {
 	sum := sha256.New()
-	_, err := io.Copy(sum, &contextReader{ctx, io.NewSectionReader(b, 0, b.Size())})
+	_, err := io.Copy(sum, &contextReader{ctx, r})
 	return sum.Sum(nil), err
 }
 
 // badObjects finds that the copies of objects of one blob are bad in offer i. Of a pack one
 // finding is enough, but for what is lost.
-func (au *audit) badObjects(ctx context.Context, i int, objects []badObject) {
-	first := objects[0]
-	name := first.record.Blob
-	var b wholeBlob
-	err := au.a.cat.view(func(t *tx) (err error) { b, err = au.a.registeredBlob(t, name); return err })
-	if err != nil {
-		au.findErr("catalogue", au.a.cat.path, err)
-		return
-	}
+func (au *audit) badObjects(ctx context.Context, b wholeBlob, i int, objects []badObject) {
 	var left []badObject
 	for _, o := range objects {
 		if o.lost {
-			au.find(Finding{What: "copy", Where: o.ID + " (" + name + ")", Offer: au.a.offers[i].name, Why: o.why.Error(), Lost: true})
+			au.find(Finding{What: "copy", Where: o.ID + " (" + b.name + ")", Offer: au.a.offers[i].name, Why: o.why.Error(), Lost: true})
 		} else {
 			left = append(left, o)
 		}
@@ -250,11 +260,11 @@ func (au *audit) badObjects(ctx context.Context, i int, objects []badObject) {
 	if len(left) == 0 {
 		return
 	}
-	where := left[0].ID + " (" + name + ")"
+	where := left[0].ID + " (" + b.name + ")"
 	if len(left) > 1 {
-		where = fmt.Sprintf("%s and %d other objects (%s)", left[0].ID, len(left)-1, name)
+		where = fmt.Sprintf("%s and %d other objects (%s)", left[0].ID, len(left)-1, b.name)
 	}
-	if first.record.Pack && !au.claim(i, name) {
+	if left[0].record.Pack && !au.claim(i, b.name) {
 		return
 	}
 	au.badCopy(ctx, b, where, i, left[0].why)
@@ -281,14 +291,52 @@ func (au *audit) claim(i int, pack string) bool {
 func (au *audit) badCopy(ctx context.Context, b wholeBlob, where string, i int, why error) {
 	f := Finding{What: "copy", Where: where, Offer: au.a.offers[i].name, Why: why.Error()}
 	if au.o.Repair {
-		if err := au.a.copyFromAny(ctx, i, b, nil); err != nil {
-			f.Why += "; repairing it failed: " + err.Error()
-		} else {
+		switch err := au.a.copyFromAny(ctx, i, b, nil); {
+		case err == nil:
 			f.Repaired = true
 			au.mu.Lock()
 			au.repaired = append(au.repaired, repairedCopy{i, b.name})
 			au.mu.Unlock()
+		case au.moveOut(ctx, b.name):
+			f.Repaired = true
+			f.Why += "; no copy of the pack is whole, its objects were put into another"
+		default:
+			f.Why += "; repairing it failed: " + err.Error()
 		}
 	}
 	au.find(f)
+}
+
+// moveOut moves the objects of a pack into another, each from an offer where it is good. It
+// reports whether all that are good somewhere have been moved.
+func (au *audit) moveOut(ctx context.Context, name string) bool {
+	au.moving.Lock()
+	defer au.moving.Unlock()
+	if au.movedOut[name] {
+		return true // it was bad in another offer too
+	}
+	var ids []string
+	err := au.a.cat.view(func(t *tx) error {
+		row, err := t.get(bktBlob, []byte(name))
+		if err != nil {
+			return err
+		}
+		p, err := parsePack(row)
+		if err == nil && p != nil {
+			ids = p.Objects
+		}
+		return err
+	})
+	if err != nil || len(ids) == 0 {
+		return false
+	}
+	if _, err := au.a.moveObjects(ctx, ids, &Compacted{}); err != nil {
+		au.a.log.Warn("moving objects out of a damaged pack", "pack", name, "error", err)
+		return false
+	}
+	if au.movedOut == nil {
+		au.movedOut = map[string]bool{}
+	}
+	au.movedOut[name] = true
+	return true
 }

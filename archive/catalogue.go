@@ -38,7 +38,7 @@ const (
 	bktTile   bucket = "tile"   // first leaf, level, index -> node hashes
 	bktUnit   bucket = "unit"   // unit, version -> unitRecord
 	bktObject bucket = "object" // object -> objectRecord
-	bktBlob   bucket = "blob"   // blob name -> object
+	bktBlob   bucket = "blob"   // blob name -> object, pack or journal
 	bktKey    bucket = "key"    // level, index -> wrapped key
 	bktIndex  bucket = "index"  // kind, keyed hash, leaf number -> unit, version
 	bktHist   bucket = "hist"   // unit, ledger index, item number -> nothing
@@ -46,13 +46,14 @@ const (
 	bktDebt   bucket = "debt"   // offer, blob name -> when and why
 	bktAgent  bucket = "agent"  // agent pseudonym -> sealed name
 	bktLock   bucket = "lock"   // offer, blob name -> until when it is to be locked
+	bktUnused bucket = "unused" // offer, blob name -> since when it is to be deleted
 )
 
 var allBuckets = []bucket{bktMeta, bktEntry, bktHash, bktItem, bktLeaf, bktBatch, bktTile, bktUnit,
-	bktObject, bktBlob, bktKey, bktIndex, bktHist, bktOp, bktDebt, bktAgent, bktLock}
+	bktObject, bktBlob, bktKey, bktIndex, bktHist, bktOp, bktDebt, bktAgent, bktLock, bktUnused}
 
 // laterBuckets were not in the first catalogues: they are made when one is opened for writing.
-var laterBuckets = map[bucket]bool{bktLock: true}
+var laterBuckets = map[bucket]bool{bktLock: true, bktUnused: true}
 
 // appendOnly buckets grow at their right edge: their pages are filled whole.
 var appendOnly = map[bucket]bool{bktEntry: true, bktHash: true, bktItem: true, bktLeaf: true}

@@ -364,7 +364,14 @@ func (f *fsck) queues(ctx context.Context, t *tx) error {
 			return err
 		}
 	}
-	return nil
+	return t.scan(bktUnused, nil, nil, func(k, _ []byte) (bool, error) {
+		offer, blob, _ := strings.Cut(string(k), "\x00")
+		v, err := t.get(bktBlob, []byte(blob))
+		if v != nil {
+			f.find("different", "unused row", blob, offer, "it is to be deleted, but is registered", doRebuild)
+		}
+		return err == nil, err
+	})
 }
 
 // extra names what lies in the offers and belongs to nothing. What this process, or one that
@@ -380,7 +387,7 @@ func (f *fsck) extra() {
 				if f.seen[i].has(name) {
 					continue
 				}
-				if known, err := f.a.knowsBlob(name); err == nil && !known {
+				if known, err := f.a.knowsBlob(name); err == nil && !known && !f.a.isUnused(of.name, name) {
 					f.find("extra", "blob", name, of.name, fmt.Sprintf("%d bytes that no object refers to", size), doExtra)
 				}
 			}

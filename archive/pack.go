@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"sync"
 	"time"
@@ -63,7 +62,8 @@ type pack struct {
 	sum     []byte // SHA-256, once it is closed
 	size    int64
 	objects []string
-	taken   bool // its row is written with an earlier object of it
+	offsets []int64 // of objects
+	taken   bool    // its row is written with an earlier object of it
 }
 
 // row is what the pack is registered as: one with a single object is that object's.
@@ -123,7 +123,7 @@ func (p *packer) add(key packKey, object string, cipher []byte) (to *pack, offse
 		o.used, to, offset = p.used, o.pack, o.size
 		if _, err = o.dst.Write(cipher); err == nil {
 			o.size += int64(len(cipher))
-			o.objects = append(o.objects, object)
+			o.objects, o.offsets = append(o.objects, object), append(o.offsets, offset)
 		} else { // it has removed what was written
 			delete(p.open, key)
 		}
@@ -196,38 +196,19 @@ func (r *objectRecord) length() int64 { return stream.CiphertextSize(r.Size) }
 
 // openCopy opens the ciphertext of an object in one offer.
 func (o *offer) openCopy(ctx context.Context, r *objectRecord) (blobs.Blob, error) {
-	b, err := o.open(ctx, r.Blob)
-	if err != nil {
-		return nil, err
+	if o.down != nil {
+		return nil, o.down
 	}
-	c, err := part(b, r)
-	if err != nil {
+	if r.Pack {
+		return o.blobs.OpenRange(ctx, r.Blob, r.Offset, r.length())
+	}
+	b, err := o.blobs.Open(ctx, r.Blob)
+	if err == nil && b.Size() != r.length() {
+		err = fmt.Errorf("%d bytes instead of %d", b.Size(), r.length())
 		b.Close()
-		return nil, err
 	}
-	return c, nil
+	return b, err
 }
-
-// part is the ciphertext of an object within its blob, b, which is closed with it.
-func part(b blobs.Blob, r *objectRecord) (blobs.Blob, error) {
-	if !r.Pack && b.Size() != r.length() {
-		return b, fmt.Errorf("%d bytes instead of %d", b.Size(), r.length())
-	}
-	if !r.Pack {
-		return b, nil
-	}
-	if r.Offset < 0 || r.Offset+r.length() > b.Size() {
-		return b, fmt.Errorf("the pack has %d bytes, the object ends at %d", b.Size(), r.Offset+r.length())
-	}
-	return &section{io.NewSectionReader(b, r.Offset, r.length()), b}, nil
-}
-
-type section struct {
-	*io.SectionReader
-	of io.Closer
-}
-
-func (s *section) Close() error { return s.of.Close() }
 
 // wholeBlob is a blob that is copied as a whole, whatever it holds.
 type wholeBlob struct {

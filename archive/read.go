@@ -241,7 +241,19 @@ func (a *Archive) OpenObject(ctx context.Context, id string) (*Reading, error) {
 	return a.openObject(ctx, o)
 }
 
+// openObject opens an object that was looked up before; it may have been moved since.
 func (a *Archive) openObject(ctx context.Context, o *Object) (*Reading, error) {
+	r, err := a.openCopies(ctx, o)
+	if err == nil {
+		return r, nil
+	}
+	if again, found := a.Object(o.ID); found == nil && again.record.Blob != o.record.Blob {
+		return a.openCopies(ctx, again)
+	}
+	return nil, err
+}
+
+func (a *Archive) openCopies(ctx context.Context, o *Object) (*Reading, error) {
 	r := &Reading{object: o}
 	var sources []stream.Source
 	for i, of := range a.offers {

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -297,7 +298,7 @@ func (r *rebuild) read(ctx context.Context, f *journalFile) error {
 		return err
 	}
 	defer b.Close()
-	sum, err := sumOf(ctx, b)
+	sum, err := sumOf(ctx, io.NewSectionReader(b, 0, b.Size()))
 	if err == nil {
 		f.sum = hex.EncodeToString(sum)
 	}

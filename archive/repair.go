@@ -120,12 +120,13 @@ func (a *Archive) recordRepairs(agent string, repaired []repairedCopy) error {
 
 // Repaired is the outcome of working off the queue of missing copies.
 type Repaired struct {
-	Copies int64     `json:"copies"`
-	Left   []Finding `json:"left"` // copies still missing, and why
+	Copies  int64     `json:"copies"`
+	Deleted int64     `json:"deleted"` // copies that were to be deleted
+	Left    []Finding `json:"left"`    // copies still missing, or not deleted, and why
 }
 
-// RepairQueue makes the copies that were missing when their deposits were
-// acknowledged, on behalf of agent.
+// RepairQueue makes the copies that were missing when their deposits were acknowledged, and
+// deletes those that are not used any more, on behalf of agent.
 func (a *Archive) RepairQueue(ctx context.Context, agent string) (*Repaired, error) {
 	if a.readOnly {
 		return nil, ErrReadOnly
@@ -148,7 +149,16 @@ func (a *Archive) RepairQueue(ctx context.Context, agent string) (*Repaired, err
 		done = append(done, repairedCopy{i, d.blob})
 	}
 	out.Copies = int64(len(done))
-	return out, a.recordRepairs(agent, done)
+	if err := a.recordRepairs(agent, done); err != nil {
+		return out, err
+	}
+	n, left, err := a.deleteUnused(ctx)
+	out.Deleted = n
+	_, stuck := unusedLater(left)
+	for _, u := range stuck {
+		out.Left = append(out.Left, Finding{What: "copy to delete", Where: u.blob, Offer: u.offer, Why: u.Why})
+	}
+	return out, err
 }
 
 type debt struct {

@@ -46,10 +46,13 @@ func TestBucketIsEnough(t *testing.T) {
 	a := reopened(t, dir)
 	big := strings.Repeat("b", 20<<20) // several parts
 	d := deposit(t, a, digital("small", "s"), digital("big", big), digital("empty", ""))
+	units := manyUnits(40)
+	packed := deposit(t, a, units...)
+	checkUnits(t, a, packed, units)
 	if _, err := a.Seal(context.Background(), "test"); err != nil {
 		t.Fatal(err)
 	}
-	if r, err := a.Audit(context.Background(), "test", AuditOptions{Sample: 1}); err != nil || !r.Sound() || r.Copies != 9 {
+	if r, err := a.Audit(context.Background(), "test", AuditOptions{Sample: 1}); err != nil || !r.Sound() || r.Copies != 9+3*41 {
 		t.Fatalf("%+v %v", r, err)
 	}
 	before := rows(t, a)
@@ -61,6 +64,7 @@ func TestBucketIsEnough(t *testing.T) {
 	b := reopened(t, from.Dir)
 	defer b.Close()
 	sameRows(t, "rebuilt", before, rows(t, b))
+	checkUnits(t, b, packed, units)
 	for i, want := range []string{"s", big, ""} {
 		var out bytes.Buffer
 		if _, _, err := b.Get(context.Background(), d.Units[i].Objects[0].ID, &out); err != nil || out.String() != want {
@@ -325,6 +329,20 @@ func TestLocksFollowTheRule(t *testing.T) {
 			t.Errorf("%s: locked until %v, the rule ends %v", d.Units[i].Title, until, end)
 		}
 	}
+	a.packFrom = 4
+	later := start.AddDate(0, 1, 0)
+	var units []NewUnit
+	for i := range 4 { // two packs: objects that are locked alike lie together
+		units = append(units, ruled("packed", []time.Time{start, later}[i%2].Format(time.DateOnly)))
+	}
+	packed := deposit(t, a, units...)
+	for i, u := range packed.Units {
+		end := []time.Time{start, later}[i%2].AddDate(5, 0, 0)
+		if until := lockOf(u.Objects[0].ID); until.Before(end) || until.After(end.Add(24*time.Hour)) {
+			t.Errorf("a packed object is locked until %v, its rule ends %v", until, end)
+		}
+	}
+	a.packFrom = packFrom
 	r.Stop()
 	e := deposit(t, a, ruled("while down", start.Format(time.DateOnly)))
 	if s, err := a.Status(); err != nil || s.Offers[2].Unlocked != 1 {
@@ -365,6 +383,29 @@ func TestLocksFollowTheRule(t *testing.T) {
 	}
 	if report, err := a.Audit(context.Background(), "test", AuditOptions{Sample: 1}); err != nil || !report.Sound() {
 		t.Errorf("%+v %v", report, err)
+	}
+	err := a.update(nil, func(t *tx) error { // as if their rule had let them go
+		for _, u := range packed.Units {
+			o, err := a.object(t, u.Objects[0].ID)
+			if err == nil {
+				err = a.unuse(t, o.record.Blob, now())
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if n, left, err := a.deleteUnused(context.Background()); err != nil || len(left) != 4 || left[0].Until.IsZero() {
+			t.Errorf("%d deleted, %+v are left, %v", n, left, err)
+		}
+	}
+	if s, err := a.Status(); err != nil || s.Offers[2].Locked != 2 || s.Offers[2].Unused != 2 || !s.Offers[2].LockEnd.After(now()) || s.Offers[0].Unused != 0 || s.Offers[3].Locked != 2 {
+		t.Errorf("%+v %v", s.Offers, err)
 	}
 }
 

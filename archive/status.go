@@ -3,6 +3,7 @@ package archive
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -63,6 +64,9 @@ type OfferStatus struct {
 	Missing  int64      `json:"missing"`            // copies in the repair queue
 	Unlocked int64      `json:"unlocked,omitempty"` // copies that are still to be locked
 	Since    *time.Time `json:"missingSince,omitempty"`
+	Unused   int64      `json:"unused,omitempty"`       // copies that are to be deleted
+	Locked   int64      `json:"lockedUnused,omitempty"` // of them, that a lock still keeps
+	LockEnd  *time.Time `json:"lockEnd,omitempty"`      // of the first
 	Free     uint64     `json:"freeBytes"`
 	Size     uint64     `json:"sizeBytes"`
 }
@@ -94,7 +98,7 @@ func (a *Archive) Status() (*Status, error) {
 	for i, o := range a.offers {
 		s.Offers = append(s.Offers, offerStatus(o, &a.config.Offers[i], debts))
 	}
-	if err := a.cat.view(func(t *tx) error { return s.countUnlocked(t) }); err != nil {
+	if err := a.cat.view(func(t *tx) error { return errors.Join(s.countUnlocked(t), s.countUnused(t)) }); err != nil {
 		return nil, err
 	}
 	s.judge()
@@ -111,6 +115,25 @@ func (s *Status) countUnlocked(t *tx) error {
 		}
 		return true, nil
 	})
+}
+
+func (s *Status) countUnused(t *tx) error {
+	all, err := t.unused()
+	for _, u := range all {
+		i := slices.IndexFunc(s.Offers, func(o OfferStatus) bool { return o.Name == u.offer })
+		if i < 0 {
+			continue
+		}
+		o := &s.Offers[i]
+		o.Unused++
+		if !u.Until.After(time.Now()) {
+			continue
+		}
+		if o.Locked++; o.LockEnd == nil || u.Until.Before(*o.LockEnd) {
+			o.LockEnd = &u.Until
+		}
+	}
+	return err
 }
 
 func certificateEnd(path string) *time.Time {
@@ -224,6 +247,9 @@ func (s *Status) judge() {
 		}
 		if o.Unlocked > 0 {
 			say(fmt.Sprintf("offer %s has %d copies that are still to be locked: run sae offer sync %s", o.Name, o.Unlocked, o.Name))
+		}
+		if n := o.Unused - o.Locked; n > 0 {
+			say(fmt.Sprintf("offer %s still has %d copies that are to be deleted: run sae repair", o.Name, n))
 		}
 		if o.Size > 0 && o.Free < o.Size/20 {
 			say("offer " + o.Name + " is nearly full")

@@ -348,6 +348,18 @@ func (a *Archive) RemoveOffer(ctx context.Context, agent, name string) error {
 			op.deletes = append(op.deletes, record{bucket: bktDebt, key: debtKey(name, d.blob)})
 		}
 	}
+	err = a.cat.view(func(t *tx) error {
+		all, err := t.unused()
+		for _, u := range all {
+			if u.offer == name {
+				op.deletes = append(op.deletes, record{bucket: bktUnused, key: debtKey(name, u.blob)})
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
 	if _, _, err := a.commit(ctx, op); err != nil {
 		return err
 	}

@@ -24,6 +24,9 @@ type Store interface {
 	Sync(ctx context.Context) error
 	// Open reads a blob; the error matches fs.ErrNotExist when there is none.
 	Open(ctx context.Context, name string) (Blob, error)
+	// OpenRange reads n bytes of a blob, from byte off on, as if there were no others; n is
+	// at least 1. A blob that ends before is an error.
+	OpenRange(ctx context.Context, name string, off, n int64) (Blob, error)
 	// Delete removes a blob for good, all that the place keeps of it, durably after the
 	// next Sync; a missing one is no error. One that is locked gives a *LockedError.
 	Delete(ctx context.Context, name string) error

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -113,6 +114,24 @@ func (o *Dir) Open(_ context.Context, name string) (Blob, error) {
 		return nil, err
 	}
 	return &dirBlob{f, fi.Size()}, nil
+}
+
+// OpenRange implements Store.
+func (o *Dir) OpenRange(ctx context.Context, name string, off, n int64) (Blob, error) {
+	b, err := o.Open(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if off < 0 || n <= 0 || off+n > b.Size() {
+		b.Close()
+		return nil, fmt.Errorf("blob %s has %d bytes, not %d", name, b.Size(), off+n)
+	}
+	return &dirRange{io.NewSectionReader(b, off, n), b}, nil
+}
+
+type dirRange struct {
+	*io.SectionReader
+	io.Closer
 }
 
 // Delete implements Store.

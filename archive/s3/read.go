@@ -16,6 +16,8 @@ type blob struct {
 	ctx  context.Context
 	name string
 	size int64
+	from int64 // of the object, where the blob begins
+	part bool  // it is size bytes from there; else the object is read to its end
 
 	mu   sync.Mutex
 	body io.ReadCloser // nil when none is open
@@ -46,14 +48,23 @@ func (b *blob) stop() error {
 func (b *blob) seek(off int64) error {
 	b.stop()
 	var o minio.GetObjectOptions
-	if off > 0 {
-		if err := o.SetRange(off, 0); err != nil {
-			return err
-		}
+	var err error
+	switch {
+	case b.part:
+		err = o.SetRange(b.from+off, b.from+b.size-1)
+	case off > 0:
+		err = o.SetRange(off, 0)
+	}
+	if err != nil {
+		return err
 	}
 	body, info, _, err := b.s.client.GetObject(b.ctx, b.s.c.Bucket, b.s.key(b.name), o)
 	if err != nil {
 		return b.s.explain("reading", b.name, err)
+	}
+	if b.part && info.Size != b.size-off {
+		body.Close()
+		return fmt.Errorf("reading %s in %s: %d bytes from byte %d on, not %d", b.name, b.s.c.String(), info.Size, b.from+off, b.size-off)
 	}
 	if off == 0 {
 		b.size = info.Size

@@ -164,7 +164,7 @@ func (c *cli) repairCmd() *cobra.Command {
 	var acceptLoss, reason string
 	cmd := &cobra.Command{
 		Use:   "repair",
-		Short: "Make the copies that were missing when their deposits were acknowledged",
+		Short: "Make the copies that were missing when their deposits were acknowledged, delete those not used any more",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if (acceptLoss == "") != (reason == "") {
@@ -185,9 +185,18 @@ func (c *cli) repairCmd() *cobra.Command {
 				if c.json {
 					err = c.printJSON(r)
 				} else {
-					c.printf("copies made: %d, still missing: %d\n", r.Copies, len(r.Left))
+					missing := 0
 					for _, f := range r.Left {
-						c.printf("missing  %s%s: %s\n", f.Where, inOffer(f.Offer), strings.ReplaceAll(f.Why, "\n", "; "))
+						if f.What == "copy" {
+							missing++
+						}
+					}
+					c.printf("copies made: %d, still missing: %d\n", r.Copies, missing)
+					if n := len(r.Left) - missing; r.Deleted > 0 || n > 0 {
+						c.printf("copies deleted: %d, still to be deleted: %d\n", r.Deleted, n)
+					}
+					for _, f := range r.Left {
+						c.printf("%s  %s%s: %s\n", map[bool]string{true: "missing", false: "not deleted"}[f.What == "copy"], f.Where, inOffer(f.Offer), strings.ReplaceAll(f.Why, "\n", "; "))
 					}
 				}
 				if err == nil && len(r.Left) > 0 {
@@ -200,6 +209,35 @@ func (c *cli) repairCmd() *cobra.Command {
 	cmd.Flags().StringVar(&acceptLoss, "accept-loss", "", "give up this object, of which no good copy is left: the status names it no more")
 	cmd.Flags().StringVar(&reason, "reason", "", "why it is given up; kept enciphered")
 	return cmd
+}
+
+func (c *cli) compactCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "compact",
+		Short: "Put small objects that have a blob each into packs, and reclaim what destroyed ones left in packs",
+		Long: `Small objects of large deposits share blobs, packs, so that millions of them do not cost
+a file or a PUT each. compact puts those of other deposits into packs too, writes packs anew
+in which objects were destroyed, and deletes in every offer what is not used any more.
+What a lock keeps is deleted by a later run, when the lock has ended.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.open(false, func(a *archive.Archive) error {
+				r, err := a.Compact(cmd.Context())
+				if err != nil {
+					return err
+				}
+				if c.json {
+					return c.printJSON(r)
+				}
+				c.printf("objects moved: %d (%d had a blob each), blobs given up: %d, reclaimed: %s\n", r.Objects, r.Gathered, r.Blobs, bytesText(r.Reclaimed))
+				c.printf("copies deleted: %d, still to be deleted: %d\n", r.Deleted, r.Waiting)
+				if r.Locked > 0 {
+					c.printf("a lock keeps %s that no object needs any more\n", bytesText(r.Locked))
+				}
+				return nil
+			})
+		},
+	}
 }
 
 func (c *cli) statusCmd() *cobra.Command {
@@ -255,6 +293,9 @@ func (c *cli) printStatus(s *archive.Status) error {
 			}
 			if o.Missing > 0 {
 				state += fmt.Sprintf(", %d copies missing since %s", o.Missing, timeText(o.Since))
+			}
+			if o.Locked > 0 {
+				state += fmt.Sprintf(", %d copies to delete when their locks end, the first at %s", o.Locked, timeText(o.LockEnd))
 			}
 			fmt.Fprintf(w, "offer\t%s: %s\n", o.Name, state)
 		}

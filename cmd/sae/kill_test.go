@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -56,6 +55,8 @@ func TestKill(t *testing.T) {
 	for round := range rounds {
 		k.killDeposits(round)
 		switch round % 5 {
+		case 2:
+			k.run(time.Duration(rand.IntN(100))*time.Millisecond, nil, "compact")
 		case 3:
 			k.run(time.Duration(rand.IntN(60))*time.Millisecond, nil, "seal")
 		case 4:
@@ -257,22 +258,15 @@ func (k *killer) consistent(a *archive.Archive) {
 	}
 }
 
-// noOrphans wants as many blobs in every offer as there are objects.
+// noOrphans wants no blob in any offer that belongs to nothing, and no row too many.
 func (k *killer) noOrphans(a *archive.Archive) {
-	status, err := a.Status()
+	f, err := a.Fsck(context.Background())
 	if err != nil {
 		k.t.Fatal(err)
 	}
-	for _, o := range status.Offers {
-		n := int64(0)
-		err := filepath.WalkDir(filepath.Join(o.Path, "blobs"), func(_ string, d fs.DirEntry, err error) error {
-			if err == nil && !d.IsDir() && strings.HasPrefix(d.Name(), "s") { // the others are the journal's
-				n++
-			}
-			return err
-		})
-		if err != nil || n != status.Objects {
-			k.t.Errorf("offer %s holds %d blobs, the archive %d objects: %v", o.Name, n, status.Objects, err)
+	for _, x := range f.Findings {
+		if x.Kind != "missing" { // of what is missing the rebuilt catalogue knows more than one offer has
+			k.t.Errorf("%+v", x)
 		}
 	}
 }

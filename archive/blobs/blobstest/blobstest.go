@@ -211,6 +211,44 @@ func readBack(t *testing.T, s blobs.Store, sizes []int) {
 		if err := b.Close(); err != nil {
 			t.Error(err)
 		}
+		ranges(t, s, name, want)
+	}
+}
+
+// ranges opens parts of a blob.
+func ranges(t *testing.T, s blobs.Store, name string, want []byte) {
+	ctx := context.Background()
+	for range 5 {
+		if len(want) == 0 {
+			break
+		}
+		off := rand.IntN(len(want))
+		n := 1 + rand.IntN(len(want)-off)
+		b, err := s.OpenRange(ctx, name, int64(off), int64(n))
+		if err != nil {
+			t.Fatalf("%d bytes at %d of %d: %v", n, off, len(want), err)
+		}
+		if b.Size() != int64(n) {
+			t.Errorf("a range of %d bytes has %d", n, b.Size())
+		}
+		within := rand.IntN(n)
+		p := make([]byte, n-within+1) // one more than there are
+		if k, err := b.ReadAt(p, int64(within)); k != n-within || err != io.EOF || !bytes.Equal(p[:k], want[off+within:off+n]) {
+			t.Errorf("%d bytes from %d of a range of %d: %v", k, within, n, err)
+		}
+		if k, err := b.ReadAt(p[:1], 0); k != 1 || p[0] != want[off] {
+			t.Errorf("the first byte, after the last: %d, %v", k, err)
+		}
+		b.Close()
+	}
+	for _, r := range [][2]int{{0, len(want) + 1}, {len(want), 1}, {len(want) + 5, 1}, {-1, 1}, {0, 0}} {
+		if b, err := s.OpenRange(ctx, name, int64(r[0]), int64(r[1])); err == nil {
+			b.Close()
+			t.Errorf("%d bytes at %d of %d were opened", r[1], r[0], len(want))
+		}
+	}
+	if _, err := s.OpenRange(ctx, blobs.Name(session("z"), 1), 0, 1); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a range of no blob: %v", err)
 	}
 }
 

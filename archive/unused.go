@@ -1,0 +1,181 @@
+package archive
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"sae/archive/blobs"
+)
+
+// Copies of a blob that is not used any more are deleted in every offer, and it is seen to
+// that they are gone. One that is locked, or whose offer does not answer, waits for it: it
+// stands in the catalogue from the transaction on that gave the blob up.
+
+// unusedRecord is a copy that is to be deleted.
+type unusedRecord struct {
+	Since time.Time `json:"since"`
+	Until time.Time `json:"until,omitzero"` // locked; zero when that is not known, or there is a legal hold
+	Why   string    `json:"why,omitempty"`  // it could not be deleted
+}
+
+// unusedRows are the copies of a blob, in every offer: they may lie where they do not belong.
+func (a *Archive) unusedRows(blob string, when time.Time) (out []record) {
+	for _, o := range a.offers {
+		out = append(out, record{bktUnused, debtKey(o.name, blob), mustJSON(unusedRecord{Since: when})})
+	}
+	return out
+}
+
+// unuse gives a blob up.
+func (a *Archive) unuse(t *tx, blob string, when time.Time) error {
+	if err := t.delete(bktBlob, []byte(blob)); err != nil {
+		return err
+	}
+	for _, o := range a.offers {
+		for _, b := range []bucket{bktDebt, bktLock} {
+			if err := t.delete(b, debtKey(o.name, blob)); err != nil {
+				return err
+			}
+		}
+	}
+	return t.putAll(a.unusedRows(blob, when))
+}
+
+// unused is a copy that is to be deleted.
+type unused struct {
+	offer, blob string
+	unusedRecord
+}
+
+func (t *tx) unused() (out []unused, err error) {
+	err = t.scan(bktUnused, nil, nil, func(k, v []byte) (bool, error) {
+		var u unused
+		u.offer, u.blob, _ = strings.Cut(string(k), "\x00")
+		err := json.Unmarshal(v, &u.unusedRecord)
+		out = append(out, u)
+		return err == nil, err
+	})
+	return out, err
+}
+
+// isUnused reports whether a copy is known to wait for its deletion.
+func (a *Archive) isUnused(offer, blob string) (yes bool) {
+	a.cat.view(func(t *tx) error {
+		v, err := t.get(bktUnused, debtKey(offer, blob))
+		yes = v != nil
+		return err
+	})
+	return yes
+}
+
+// deleteUnused deletes the copies that are to be deleted and can be, and gives those that
+// wait.
+func (a *Archive) deleteUnused(ctx context.Context) (deleted int64, left []unused, err error) {
+	var all []unused
+	if err := a.cat.view(func(t *tx) (err error) { all, err = t.unused(); return err }); err != nil || len(all) == 0 {
+		return 0, nil, err
+	}
+	errs := make([]error, len(all))
+	next := make(chan int)
+	var wg sync.WaitGroup
+	for range min(lockWorkers, len(all)) {
+		wg.Go(func() {
+			for i := range next {
+				errs[i] = a.deleteCopy(ctx, &all[i])
+			}
+		})
+	}
+	for i := range all {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+	if ctx.Err() != nil {
+		return 0, nil, ctx.Err()
+	}
+	used := map[int]bool{}
+	for i := range all {
+		if n := a.offerNamed(all[i].offer); errs[i] == nil && n >= 0 {
+			used[n] = true
+		}
+	}
+	notSynced := a.syncOffers(used)
+	err = a.update(nil, func(t *tx) error {
+		deleted, left = 0, nil
+		for i, u := range all {
+			key, err := debtKey(u.offer, u.blob), errs[i]
+			if n := a.offerNamed(u.offer); err == nil && n >= 0 {
+				err = notSynced[n]
+			}
+			if err == nil {
+				deleted++
+				if err := t.delete(bktUnused, key); err != nil {
+					return err
+				}
+				continue
+			}
+			u.Why = err.Error()
+			left = append(left, u)
+			if err := t.put(bktUnused, key, mustJSON(u.unusedRecord)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, nil, fmt.Errorf("noting what was deleted: %w", err)
+	}
+	return deleted, left, nil
+}
+
+// deleteCopy deletes one copy and looks whether it is gone.
+func (a *Archive) deleteCopy(ctx context.Context, u *unused) error {
+	i := a.offerNamed(u.offer)
+	if i < 0 {
+		return nil // what lies in an offer that was removed is no longer ours
+	}
+	o := a.offers[i]
+	if o.down != nil {
+		return o.down
+	}
+	if u.Until.After(time.Now()) {
+		return &blobs.LockedError{Name: u.blob, Until: u.Until}
+	}
+	var locked *blobs.LockedError
+	err := o.blobs.Delete(ctx, u.blob)
+	if errors.As(err, &locked) {
+		u.Until = locked.Until
+	}
+	if err != nil {
+		return err
+	}
+	b, err := o.blobs.Open(ctx, u.blob)
+	switch {
+	case err == nil:
+		b.Close()
+		return fmt.Errorf("blob %s is still there after it was deleted", u.blob)
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	return nil
+}
+
+// unusedLater splits what waits into what waits for the end of a lock alone, and the rest.
+func unusedLater(left []unused) (locked, stuck []unused) {
+	for _, u := range left {
+		if u.Until.After(time.Now()) {
+			locked = append(locked, u)
+		} else {
+			stuck = append(stuck, u)
+		}
+	}
+	slices.SortFunc(locked, func(x, y unused) int { return x.Until.Compare(y.Until) })
+	return locked, stuck
+}
