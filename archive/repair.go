@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"strings"
 
+	"sae/archive/blobs"
 	"sae/integrity"
 )
 
@@ -29,7 +30,12 @@ func (a *Archive) copyBlob(ctx context.Context, from, to int, b wholeBlob, p *pa
 	if err := a.cipherCopy(ctx, from, b); err != nil {
 		return fmt.Errorf("the copy in %s is not good either: %w", a.offers[from].name, err)
 	}
-	if err := a.offers[to].blobs.Delete(ctx, b.name); err != nil {
+	err = a.offers[to].blobs.Delete(ctx, b.name)
+	var locked *blobs.LockedError
+	if errors.As(err, &locked) && a.cipherCopy(ctx, to, b) == nil {
+		return nil // somebody had put another version over it, which is gone; the locked one is good
+	}
+	if err != nil {
 		return err
 	}
 	return a.writeCopy(ctx, from, to, b, p)

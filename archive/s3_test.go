@@ -343,6 +343,25 @@ func TestLocksFollowTheRule(t *testing.T) {
 		}
 	}
 	a.packFrom = packFrom
+	hidden, err := a.Object(d.Units[0].Objects[0].ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	over := func() error { // somebody puts another version over a locked copy
+		_, err := r.Client.PutObject(context.Background(), bucket.Bucket, "sae/blobs/"+hidden.record.Blob, strings.NewReader("bad"), 3, minio.PutObjectOptions{})
+		return err
+	}
+	mark := func() error { // or a delete marker
+		return r.Client.RemoveObject(context.Background(), bucket.Bucket, "sae/blobs/"+hidden.record.Blob, minio.RemoveObjectOptions{})
+	}
+	for i, hide := range []func() error{over, mark} {
+		if err := hide(); err != nil {
+			t.Fatal(err)
+		}
+		if r, err := a.Audit(context.Background(), "test", AuditOptions{Sample: 1, Repair: true}); err != nil || r.Findings != 1 || r.Repaired != 1 {
+			t.Errorf("hidden in way %d: %+v %v", i, r, err)
+		}
+	}
 	r.Stop()
 	e := deposit(t, a, ruled("while down", start.Format(time.DateOnly)))
 	if s, err := a.Status(); err != nil || s.Offers[2].Unlocked != 1 {
@@ -384,7 +403,7 @@ func TestLocksFollowTheRule(t *testing.T) {
 	if report, err := a.Audit(context.Background(), "test", AuditOptions{Sample: 1}); err != nil || !report.Sound() {
 		t.Errorf("%+v %v", report, err)
 	}
-	err := a.update(nil, func(t *tx) error { // as if their rule had let them go
+	err = a.update(nil, func(t *tx) error { // as if their rule had let them go
 		for _, u := range packed.Units {
 			o, err := a.object(t, u.Objects[0].ID)
 			if err == nil {
