@@ -7,11 +7,12 @@ import (
 	"strings"
 	"testing"
 
+	"sae/archive/s3"
 	"sae/archive/s3/s3test"
 )
 
 // bucketArchive is an archive with one offer, a bucket.
-func bucketArchive(b *testing.B) *Archive {
+func bucketArchive(b *testing.B) (*Archive, *s3test.Running, s3.Config) {
 	b.Helper()
 	r := s3test.Start(b, s3test.MinIO)
 	bucket := r.Bucket(b, "")
@@ -36,7 +37,7 @@ func bucketArchive(b *testing.B) *Archive {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { a.Close() })
-	return a
+	return a, r, bucket
 }
 
 // BenchmarkPacks: deposits and audits of small documents in packs, against the same with a
@@ -45,7 +46,7 @@ func BenchmarkPacks(b *testing.B) {
 	places := map[string]func(*testing.B) *Archive{
 		"folder":  func(b *testing.B) *Archive { return benchArchive(b, 1) },
 		"folders": func(b *testing.B) *Archive { return benchArchive(b, 2) },
-		"bucket":  bucketArchive,
+		"bucket":  func(b *testing.B) *Archive { a, _, _ := bucketArchive(b); return a },
 	}
 	const batch = 1000
 	for _, place := range []string{"folder", "folders", "bucket"} {

@@ -432,29 +432,7 @@ func TestLocksFollowTheRule(t *testing.T) {
 // machine, against bare PUTs of as many bytes by as many workers.
 func BenchmarkDepositBucket(b *testing.B) {
 	const documents = 200
-	r := s3test.Start(b, s3test.MinIO)
-	bucket := r.Bucket(b, "")
-	dir := filepath.Join(b.TempDir(), "archive")
-	if _, err := Create(dir, New{}); err != nil {
-		b.Fatal(err)
-	}
-	if err := AddOffer(context.Background(), dir, OfferConfig{Name: "cloud", S3: &bucket}, Options{}); err != nil {
-		b.Fatal(err)
-	}
-	path := filepath.Join(dir, ConfigName)
-	text, err := os.ReadFile(path)
-	if err != nil {
-		b.Fatal(err)
-	}
-	s := strings.Replace(string(text), "  - name: first\n    path: offers/first\n  - name: second\n    path: offers/second\n", "", 1)
-	if err := os.WriteFile(path, []byte(strings.Replace(s, "copies: 2", "copies: 1", 1)), 0o600); err != nil {
-		b.Fatal(err)
-	}
-	a, err := Open(dir, Options{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer a.Close()
+	a, r, bucket := bucketArchive(b)
 	n := 0
 	versus(b, documents, "documents", func() {
 		names := make(chan string, documents)
