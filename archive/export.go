@@ -248,7 +248,7 @@ func (e *export) severalTransfers() error {
 			continue
 		}
 		for _, r := range u.SEDA.Defaults {
-			if r.ID != "" || r.FinalAction != "" {
+			if len(r.Rules) > 0 || r.FinalAction != "" || len(r.Properties) > 0 {
 				return &Refusal{Problems: []string{fmt.Sprintf("unit %s has rules from the ManagementMetadata of its transfer, which the other units do not share: export each transfer apart", u.Unit)}}
 			}
 		}

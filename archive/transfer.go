@@ -250,9 +250,11 @@ func (d *transferDeposit) name() error {
 // storage is the policy for a unit's objects: the one that a StorageRule of its own names, when
 // the archive has it, else the agreement's.
 func (d *transferDeposit) storage(u *seda.Unit) *policy {
-	for _, r := range u.Rules {
-		if p := d.a.policies[r.ID]; r.Category == "StorageRule" && r.ID != "" && p != nil {
-			return p
+	for _, set := range u.Rules {
+		for _, r := range set.Rules {
+			if p := d.a.policies[r.ID]; set.Category == "StorageRule" && r.ID != "" && p != nil {
+				return p
+			}
 		}
 	}
 	return d.a.policyOf(d.tenant, d.agreement)
@@ -366,13 +368,15 @@ func channelOf(d *Description) Channel {
 }
 
 // appraisal is the appraisal rule of a unit, with its terms, when the tenant has it.
-func (d *transferDeposit) appraisal(rules []seda.Rule) *AppliedRule {
-	for _, r := range rules {
-		if r.Category != "AppraisalRule" || r.ID == "" {
+func (d *transferDeposit) appraisal(rules []seda.RuleSet) *AppliedRule {
+	for _, set := range rules {
+		if set.Category != "AppraisalRule" {
 			continue
 		}
-		if known, err := d.tenant.rule(r.ID); err == nil {
-			return &AppliedRule{Rule: r.ID, StartDate: r.StartDate, Duration: known.Duration.String(), FinalAction: r.FinalAction}
+		for _, r := range set.Rules {
+			if known, err := d.tenant.rule(r.ID); err == nil && r.ID != "" {
+				return &AppliedRule{Rule: r.ID, StartDate: r.StartDate, Duration: known.Duration.String(), FinalAction: set.FinalAction}
+			}
 		}
 	}
 	return nil

@@ -102,14 +102,14 @@ type SharedObject struct {
 // Transferred is what a SEDA transfer said of a unit. The elements are kept as XML, so
 // that nothing is lost that this program does not interpret.
 type Transferred struct {
-	Version    string       `json:"version"` // of SEDA
-	XMLID      string       `json:"xmlId,omitempty"`
-	Profile    string       `json:"archiveUnitProfile,omitempty"`
-	Management string       `json:"management,omitempty"`
-	Content    string       `json:"content,omitempty"`
-	Rules      []seda.Rule  `json:"rules,omitempty"`    // of the unit itself
-	Defaults   []seda.Rule  `json:"defaults,omitempty"` // of the transfer's ManagementMetadata: for units without parent in it
-	Fields     []seda.Field `json:"fields,omitempty"`   // by which the unit can be named
+	Version    string         `json:"version"` // of SEDA
+	XMLID      string         `json:"xmlId,omitempty"`
+	Profile    string         `json:"archiveUnitProfile,omitempty"`
+	Management string         `json:"management,omitempty"`
+	Content    string         `json:"content,omitempty"`
+	Rules      []seda.RuleSet `json:"rules,omitempty"`    // of the unit itself
+	Defaults   []seda.RuleSet `json:"defaults,omitempty"` // of the transfer's ManagementMetadata: for units without parent in it
+	Fields     []seda.Field   `json:"fields,omitempty"`   // by which the unit can be named
 	// Header and Metadata are those of the transfer, in its own record only.
 	Header   *seda.Header `json:"header,omitempty"`
 	Metadata string       `json:"managementMetadata,omitempty"`

@@ -117,6 +117,14 @@ const (
 	actUpdateField
 	actUpdateValue
 	actFinalAction
+	actPrevent
+	actRefNonRule
+	actHoldOwner
+	actHoldReason
+	actHoldReassessing
+	actHoldRearrangement
+	actRuleProperty
+	actNeedAuthorization
 	actField
 	actFilename
 )
@@ -149,8 +157,16 @@ var actions = func() map[string]action {
 	for _, c := range RuleCategories {
 		out["ManagementType/"+c], out["ManagementMetadataType/"+c] = actCategory, actCategory
 		out[c+"Type/Rule"], out[c+"Type/StartDate"], out[c+"Type/FinalAction"] = actRule, actRuleStart, actFinalAction
+		out[c+"Type/PreventInheritance"], out[c+"Type/RefNonRuleId"] = actPrevent, actRefNonRule
 	}
-	out["HoldRuleType/HoldEndDate"] = actHoldEnd
+	out["HoldRuleType/HoldEndDate"], out["HoldRuleType/HoldOwner"], out["HoldRuleType/HoldReason"] = actHoldEnd, actHoldOwner, actHoldReason
+	out["HoldRuleType/HoldReassessingDate"], out["HoldRuleType/PreventRearrangement"] = actHoldReassessing, actHoldRearrangement
+	for _, p := range []string{"ClassificationAudience", "ClassificationLevel", "ClassificationOwner", "ClassificationReassessingDate", "NeedReassessingAuthorization"} {
+		out["ClassificationRuleType/"+p] = actRuleProperty
+	}
+	for _, m := range []string{"ManagementType", "ManagementMetadataType"} {
+		out[m+"/NeedAuthorization"] = actNeedAuthorization
+	}
 	for _, f := range []string{"FilePlanPosition", "SystemId", "OriginatingSystemId", "ArchivalAgencyArchiveUnitIdentifier", "OriginatingAgencyArchiveUnitIdentifier",
 		"TransferringAgencyArchiveUnitIdentifier"} {
 		out["DescriptiveMetadataContentType/"+f] = actField
@@ -176,7 +192,7 @@ type checker struct {
 	group   int32 // open DataObjectGroup, -1 for none
 	rule    openRule
 	common  ruleReader // of ManagementMetadata
-	rules   []Rule     // of ManagementMetadata
+	rules   []RuleSet  // of ManagementMetadata
 	rec     recorder
 	saving  bool
 	saved   []byte // ManagementMetadata as XML
@@ -376,7 +392,7 @@ func (c *checker) close(v *validator, f *frame) {
 	case actBinary, actPhysical:
 		c.closeObject(v)
 		c.object = nil
-	case actCategory:
+	case actCategory, actNeedAuthorization:
 		if len(c.unit) == 0 {
 			c.rules = append(c.rules, c.common.close(f)...)
 		}

@@ -24,8 +24,8 @@ type Transfer struct {
 	Objects  []Object
 	Package  *Package
 	Findings Findings
-	Rules    []Rule // of ManagementMetadata: for all units
-	Metadata []byte // ManagementMetadata, as XML
+	Rules    []RuleSet // of ManagementMetadata: for all units
+	Metadata []byte    // ManagementMetadata, as XML
 
 	c     *checker
 	files []string // by object, "" for none

@@ -23,7 +23,7 @@ type Unit struct {
 	Level      string       // DescriptionLevel
 	StartDate  string
 	EndDate    string
-	Rules      []Rule // of all categories
+	Rules      []RuleSet // a set a category
 	Fields     []Field
 }
 
@@ -45,14 +45,34 @@ type UnitObject struct {
 // with SystemID, or the only one with this Value of a metadata Field.
 type Update struct{ SystemID, Field, Value string }
 
-// Rule is a management rule as it is declared. A category that only says how it
-// inherits, or its final action, is a Rule without ID.
+// RuleSet is what Management says of one category of rules (SEDA 2.x RuleType).
+type RuleSet struct {
+	Category    string   `json:"category"`
+	Rules       []Rule   `json:"rules,omitempty"`
+	FinalAction string   `json:"finalAction,omitempty"`
+	Prevent     bool     `json:"preventInheritance,omitempty"`
+	RefNonRules []string `json:"refNonRuleIds,omitempty"`
+	Properties  []Field  `json:"properties,omitempty"` // ClassificationLevel and the like, in their order
+}
+
+// NeedAuthorization is the category under which Management's NeedAuthorization is given, which
+// is of none: as the only property.
+const NeedAuthorization = "NeedAuthorization"
+
+// Rule is a management rule as it is declared.
 type Rule struct {
-	Category    string `json:"category"`
-	ID          string `json:"rule,omitempty"`
-	StartDate   string `json:"startDate,omitempty"`
-	HoldEnd     string `json:"holdEndDate,omitempty"`
-	FinalAction string `json:"finalAction,omitempty"`
+	ID        string `json:"rule"`
+	StartDate string `json:"startDate,omitempty"`
+	Hold      *Hold  `json:"hold,omitempty"` // of a HoldRule that says more
+}
+
+// Hold is what a HoldRule says besides (SEDA 2.2 HoldRuleType).
+type Hold struct {
+	EndDate              string `json:"holdEndDate,omitempty"`
+	Owner                string `json:"holdOwner,omitempty"`
+	ReassessingDate      string `json:"holdReassessingDate,omitempty"`
+	Reason               string `json:"holdReason,omitempty"`
+	PreventRearrangement string `json:"preventRearrangement,omitempty"` // true or false
 }
 
 // Walk reads the units of a transfer that was checked and accepted, children before
@@ -252,50 +272,79 @@ func (w *walker) identifier(*validator, idKind, []byte, *frame) {}
 
 // ruleReader gathers the rules of a category.
 type ruleReader struct {
-	category string
-	rules    []Rule
+	set RuleSet
 }
 
 func (r *ruleReader) open(f *frame) {
 	if f.decl.act == actCategory {
-		r.category, r.rules = f.decl.name, nil
+		r.set = RuleSet{Category: f.decl.name}
 	}
 }
 
 func (r *ruleReader) value(f *frame, value []byte) {
-	if r.category == "" {
-		return
-	}
+	v := string(value)
 	switch f.decl.act {
 	case actRule:
-		r.rules = append(r.rules, Rule{Category: r.category, ID: string(value)})
-	case actRuleStart:
-		if n := len(r.rules); n > 0 {
-			r.rules[n-1].StartDate = string(value)
-		}
-	case actHoldEnd:
-		if n := len(r.rules); n > 0 {
-			r.rules[n-1].HoldEnd = string(value)
-		}
+		r.set.Rules = append(r.set.Rules, Rule{ID: v})
 	case actFinalAction:
-		if len(r.rules) == 0 {
-			r.rules = []Rule{{Category: r.category}}
+		r.set.FinalAction = v
+	case actPrevent:
+		r.set.Prevent = isTrue(v)
+	case actRefNonRule:
+		r.set.RefNonRules = append(r.set.RefNonRules, v)
+	case actNeedAuthorization:
+		r.set = RuleSet{Category: NeedAuthorization, Properties: []Field{{NeedAuthorization, boolean(v)}}}
+	case actRuleProperty:
+		if f.decl.name == "NeedReassessingAuthorization" {
+			v = boolean(v)
 		}
-		for i := range r.rules {
-			r.rules[i].FinalAction = string(value)
+		r.set.Properties = append(r.set.Properties, Field{f.decl.name, v})
+	default:
+		if n := len(r.set.Rules); n > 0 {
+			r.set.Rules[n-1].value(f, v)
 		}
 	}
 }
 
+func (r *Rule) value(f *frame, v string) {
+	hold := func() *Hold {
+		if r.Hold == nil {
+			r.Hold = &Hold{}
+		}
+		return r.Hold
+	}
+	switch f.decl.act {
+	case actRuleStart:
+		r.StartDate = v
+	case actHoldEnd:
+		hold().EndDate = v
+	case actHoldOwner:
+		hold().Owner = v
+	case actHoldReassessing:
+		hold().ReassessingDate = v
+	case actHoldReason:
+		hold().Reason = v
+	case actHoldRearrangement:
+		hold().PreventRearrangement = boolean(v)
+	}
+}
+
+// isTrue reads an xsd:boolean.
+func isTrue(v string) bool { return v == "true" || v == "1" }
+
+func boolean(v string) string {
+	if isTrue(v) {
+		return "true"
+	}
+	return "false"
+}
+
 // close gives the rules of a category that ends.
-func (r *ruleReader) close(f *frame) []Rule {
-	if f.decl.act != actCategory {
+func (r *ruleReader) close(f *frame) []RuleSet {
+	if f.decl.act != actCategory && f.decl.act != actNeedAuthorization {
 		return nil
 	}
-	rules := r.rules
-	if rules == nil {
-		rules = []Rule{{Category: r.category}}
-	}
-	r.category, r.rules = "", nil
-	return rules
+	set := r.set
+	r.set = RuleSet{}
+	return []RuleSet{set}
 }
