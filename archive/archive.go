@@ -18,6 +18,7 @@ import (
 	"sae/archive/vault"
 	"sae/integrity"
 	"sae/integrity/tsp"
+	"sae/retention"
 )
 
 // Archive is an open archive. Its methods may be called at the same time.
@@ -38,8 +39,9 @@ type Archive struct {
 	signer      note.Signer // nil when read-only
 	verifier    note.Verifier
 	offers      []*offer
-	stageItems  int           // see stage.go
-	packFrom    int           // see pack.go
+	stageItems  int // see stage.go
+	packFrom    int // see pack.go
+	schedules   atomic.Pointer[map[string]*retention.Schedule]
 	pause       time.Duration // after a failure to write to a bucket: see ailment
 	slot        *durable.Slot // nil when read-only
 	slotHealed  bool          // a place of the slot was found damaged at opening, and written again
@@ -133,6 +135,9 @@ func (a *Archive) open(o Options) error {
 		return err
 	}
 	if err := a.checkSlot(cp, o.AcceptRollback); err != nil {
+		return err
+	}
+	if err := a.cat.view(a.loadSchedules); err != nil {
 		return err
 	}
 	a.openOffers()

@@ -401,8 +401,6 @@ func TestConfigErrorsNameKeyAndLine(t *testing.T) {
 		{"copies: 2", "copies: two", "copies: two"},
 		{"offer-down: refuse", "offer-down: hope", "storage.offer-down: want refuse or queue"},
 		{"offer-down: refuse", "offre-down: refuse", "offre-down"},
-		{"duration: P5Y", "duration: 5 years", "5 years"},
-		{"final-action: Sort", "final-action: Burn", "tenants[0].rules[1].id: rule EXAMPLE-10Y: final action"},
 		{"name: second", "name: first", "offers[1].name"},
 		{"path: offers/second", "path: offers/first", "offers[1].path"},
 		{"embedded: true", "embedded: false", "timestamps[0].name"},

@@ -19,7 +19,6 @@ import (
 	"github.com/goccy/go-yaml/parser"
 
 	"sae/archive/s3"
-	"sae/retention"
 	"sae/seda"
 )
 
@@ -42,12 +41,11 @@ type Config struct {
 
 // Tenant is an archival agency: its units, agreements and rules are its own.
 type Tenant struct {
-	ID         string           `yaml:"id"`                 // code
-	Name       string           `yaml:"name"`               // for people
-	Agreements []Agreement      `yaml:"agreements"`         // archival agreements deposits may name; the first is the default
-	Agencies   []string         `yaml:"agencies,omitempty"` // originating agencies; empty: any
-	Rules      []retention.Rule `yaml:"rules"`              // appraisal rules deposits may name
-	Storage    string           `yaml:"storage,omitempty"`  // storage policy; the archive's own when absent
+	ID         string      `yaml:"id"`                 // code
+	Name       string      `yaml:"name"`               // for people
+	Agreements []Agreement `yaml:"agreements"`         // archival agreements deposits may name; the first is the default
+	Agencies   []string    `yaml:"agencies,omitempty"` // originating agencies; empty: any
+	Storage    string      `yaml:"storage,omitempty"`  // storage policy; the archive's own when absent
 	// AcceptUnknown says what a SEDA transfer may name that is not listed here:
 	// "agreements", "agencies", "rules". It is kept as named.
 	AcceptUnknown []string `yaml:"accept-unknown,omitempty"`
@@ -197,9 +195,6 @@ func parseConfig(data []byte) (*Config, error) {
 	if len(data) > maxConfig {
 		return nil, fmt.Errorf("%d bytes, more than %d", len(data), maxConfig)
 	}
-	if bad := badDurations(data); len(bad) > 0 {
-		return nil, bad.located(data)
-	}
 	c := &Config{Seal: SealConfig{MaxLeaves: 1 << 20}}
 	err := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict()).Decode(c)
 	if errors.Is(err, io.EOF) {
@@ -214,27 +209,6 @@ func parseConfig(data []byte) (*Config, error) {
 		return c, nil
 	}
 	return nil, bad.located(data)
-}
-
-// badDurations finds the rules whose duration is not one: the error that decoding
-// gives for them has no line.
-func badDurations(data []byte) (bad configProblems) {
-	var loose struct {
-		Tenants []struct {
-			Rules []struct{ Duration string }
-		}
-	}
-	if err := yaml.Unmarshal(data, &loose); err != nil {
-		return nil // said better by the strict decoding
-	}
-	for i, t := range loose.Tenants {
-		for j, r := range t.Rules {
-			if _, err := retention.ParseDuration(r.Duration); err != nil {
-				bad.addf(fmt.Sprintf("$.tenants[%d].rules[%d].duration", i, j), "%v", err)
-			}
-		}
-	}
-	return bad
 }
 
 // configProblems are what is wrong, each with the YAML path of the key.
@@ -319,13 +293,6 @@ func (c *Config) checkTenants(bad *configProblems) {
 		for version := range t.Schemas {
 			if _, err := seda.ParseVersion(version); err != nil {
 				bad.addf(at+".seda-schemas", "%v", err)
-			}
-		}
-		for j, r := range t.Rules {
-			p := fmt.Sprintf("%s.rules[%d].id", at, j)
-			unique(p, t.ID+"/rule", r.ID)
-			if err := r.Check(); err != nil {
-				bad.addf(p, "%v", err)
 			}
 		}
 	}
@@ -433,19 +400,4 @@ func (t *Tenant) agreement(id string) (string, error) {
 		known = append(known, a.ID)
 	}
 	return "", fmt.Errorf("agreement %q is not known to tenant %s; known: %s", id, t.ID, strings.Join(known, ", "))
-}
-
-// rule finds an appraisal rule by its code; "" is no rule.
-func (t *Tenant) rule(id string) (retention.Rule, error) {
-	if id == "" {
-		return retention.Rule{}, nil
-	}
-	var known []string
-	for _, r := range t.Rules {
-		if r.ID == id {
-			return r, nil
-		}
-		known = append(known, r.ID)
-	}
-	return retention.Rule{}, fmt.Errorf("rule %q is not known to tenant %s; known: %s", id, t.ID, strings.Join(known, ", "))
 }

@@ -19,6 +19,7 @@ import (
 	"sae/archive/vault"
 	"sae/integrity"
 	"sae/integrity/tsp"
+	"sae/retention"
 )
 
 // New says what a new archive is called.
@@ -165,10 +166,14 @@ func (c *creation) catalogue(config *Config, v *vault.Vault, signer note.Signer,
 	var indexKey [32]byte
 	rand.Read(indexKey[:])
 	op := &operation{
-		id:     newID(opID),
-		entry:  integrity.Entry{Kind: integrity.Created, Tenant: config.Tenants[0].ID, Agent: agentID(indexKey, "")},
-		keys:   [][32]byte{indexKey},
-		detail: func(position) any { return integrity.CreatedDetail{LedgerKey: vkey} },
+		id:    newID(opID),
+		entry: integrity.Entry{Kind: integrity.Created, Tenant: config.Tenants[0].ID, Agent: agentID(indexKey, "")},
+		keys:  [][32]byte{indexKey},
+		detail: func(position) any {
+			digest := integrity.Hash(retention.NewSchedule(firstRules()).Digest())
+			return integrity.CreatedDetail{LedgerKey: vkey, Schedule: &digest}
+		},
+		records: []func(position) []record{ruleRows(config.Tenants[0].ID, firstRules())},
 	}
 	err = cat.update(func(t *tx) error {
 		w, err := a.beginLedger(t)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sae/integrity"
+	"sae/retention"
 )
 
 // Deposit is what a depositor hands in, as one operation: all of it is archived,
@@ -122,6 +123,7 @@ func (a *Archive) Deposit(ctx context.Context, agent string, d Deposit) (*Deposi
 type plainUnits struct {
 	d        *Deposit
 	tenant   *Tenant
+	rules    *retention.Schedule
 	received time.Time
 	ids      []string // of the units
 	objects  []string // identifiers of the objects
@@ -151,14 +153,14 @@ func (a *Archive) checkDeposit(d *Deposit) (*plainUnits, error) {
 	if err := a.checkParents(d); err != nil {
 		bad.addf("%v", err)
 	}
-	p := &plainUnits{d: d, tenant: tenant, received: now(), ids: newIDs(unitID, len(d.Units))}
+	p := &plainUnits{d: d, tenant: tenant, rules: a.schedule(tenant.ID), received: now(), ids: newIDs(unitID, len(d.Units))}
 	for i := range d.Units {
 		p.object = append(p.object, -1)
 		if d.Units[i].Content != nil {
 			p.object[i] = len(p.unit)
 			p.unit = append(p.unit, i)
 		}
-		d.check(i, p.draft(i), tenant, bad)
+		p.check(i, p.draft(i), bad)
 	}
 	p.objects = newIDs(objectID, len(p.unit))
 	return p, bad.orNil()
@@ -211,7 +213,7 @@ func (p *plainUnits) draft(i int) *draft {
 // rule is the appraisal rule of unit i, with its terms; nil for none.
 func (p *plainUnits) rule(i int) *AppliedRule {
 	u := &p.d.Units[i]
-	rule, err := p.tenant.rule(u.Rule)
+	rule, err := ruleNamed(p.rules, p.tenant.ID, u.Rule, p.received)
 	if err != nil || u.Rule == "" {
 		return nil
 	}
@@ -219,12 +221,12 @@ func (p *plainUnits) rule(i int) *AppliedRule {
 }
 
 // check says what is wrong with unit i.
-func (d *Deposit) check(i int, as *draft, tenant *Tenant, bad *Refusal) {
-	u := &d.Units[i]
+func (p *plainUnits) check(i int, as *draft, bad *Refusal) {
+	u := &p.d.Units[i]
 	if u.Parent >= i || u.Parent < -1 {
 		bad.addf("%s: its parent does not stand before it", as.where)
 	}
-	if _, err := tenant.rule(u.Rule); err != nil {
+	if _, err := ruleNamed(p.rules, p.tenant.ID, u.Rule, p.received); err != nil {
 		bad.addf("%s: %v", as.where, err)
 	} else if u.Rule == "" && u.RuleStart != "" {
 		bad.addf("%s: a start date of a rule, but no rule", as.where)

@@ -222,7 +222,7 @@ func (a *Archive) addUnit(op *operation, d *draft) error {
 		return &Refusal{Problems: []string{fmt.Sprintf("%s: %d bytes of metadata, more than %d", d.where, len(doc), maxDescription)}}
 	}
 	if s := d.desc.SEDA; s != nil { // it is in doc; it need not be held twice
-		d.desc.SEDA = &Transferred{Fields: s.Fields}
+		d.desc.SEDA = &Transferred{Fields: s.Fields, Rules: s.Rules, Defaults: s.Defaults}
 	}
 	salt := newSalt()
 	key := newKey()

@@ -51,6 +51,9 @@ func (a *Archive) indexRows(r *unitRecord, d *Description) []record {
 			add(idxField, fieldKey(f))
 		}
 	}
+	if isUnit(r.Unit) {
+		rows = append(rows, a.ruleIndex(r, d)...)
+	}
 	rows = append(rows, histRow(r.Unit, r.Entry, r.Item, r.Leaf))
 	if len(r.Objects) > 0 { // objects stand right behind their unit
 		for i := range r.Objects {

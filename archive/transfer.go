@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"sae/integrity"
+	"sae/retention"
 	"sae/seda"
 )
 
@@ -90,7 +91,7 @@ func (a *Archive) DepositTransfer(ctx context.Context, agent string, in Transfer
 	if err != nil {
 		return nil, err
 	}
-	d := &transferDeposit{a: a, ctx: ctx, in: in, tenant: tenant, began: now()}
+	d := &transferDeposit{a: a, ctx: ctx, in: in, tenant: tenant, rules: a.schedule(tenant.ID), began: now()}
 	if err := d.check(); err != nil {
 		return nil, err
 	}
@@ -117,6 +118,7 @@ type transferDeposit struct {
 	ctx    context.Context
 	in     Transfer
 	tenant *Tenant
+	rules  *retention.Schedule
 	t      *seda.Transfer
 	began  time.Time
 
@@ -143,7 +145,7 @@ type takenObject struct {
 // check holds the manifest against the standard and what the tenant knows. An
 // agreement that wants strictness is known only once it has been read.
 func (d *transferDeposit) check() (err error) {
-	o := seda.Options{Want: "ArchiveTransfer", Agreement: d.in.Agreement, Known: d.tenant.referential()}
+	o := seda.Options{Want: "ArchiveTransfer", Agreement: d.in.Agreement, Known: d.tenant.referential(d.rules)}
 	if d.t, err = seda.Check(d.in.Package, o); err != nil {
 		return err
 	}
@@ -182,7 +184,7 @@ func (d *transferDeposit) schema() error {
 }
 
 // referential is what a tenant knows.
-func (t *Tenant) referential() seda.Referential {
+func (t *Tenant) referential(s *retention.Schedule) seda.Referential {
 	accepts := func(what string) bool { return slices.Contains(t.AcceptUnknown, what) }
 	out := seda.Referential{}
 	if !accepts("agreements") {
@@ -202,11 +204,8 @@ func (t *Tenant) referential() seda.Referential {
 	}
 	if !accepts("rules") {
 		out.Rule = func(category, id string) (known, hasDuration bool) {
-			if category != "AppraisalRule" {
-				return true, false // the configuration has appraisal rules alone
-			}
-			_, err := t.rule(id)
-			return err == nil, false
+			r, ok := s.Rule(id)
+			return ok && r.Of(retention.Category(category)) && r.Valid(now()), !r.Duration.IsZero()
 		}
 	}
 	return out
@@ -374,7 +373,7 @@ func (d *transferDeposit) appraisal(rules []seda.RuleSet) *AppliedRule {
 			continue
 		}
 		for _, r := range set.Rules {
-			if known, err := d.tenant.rule(r.ID); err == nil && r.ID != "" {
+			if known, ok := d.rules.Rule(r.ID); ok && known.Of(retention.Appraisal) {
 				return &AppliedRule{Rule: r.ID, StartDate: r.StartDate, Duration: known.Duration.String(), FinalAction: set.FinalAction}
 			}
 		}

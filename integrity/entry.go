@@ -23,6 +23,7 @@ const (
 	Export           Kind = "export"            // units were handed out as a package
 	LossAccepted     Kind = "loss-accepted"     // an object of which no good copy is left was given up
 	Offer            Kind = "offer"             // a place for copies was added, drained or removed
+	Rules            Kind = "rules"             // a retention schedule was changed
 )
 
 // MaxEntry is the longest entry, in bytes: the entry bundles of C2SP tlog-tiles
@@ -54,6 +55,17 @@ type Items struct {
 // checkpoints, as a note verifier key (C2SP signed-note).
 type CreatedDetail struct {
 	LedgerKey string `json:"ledgerKey"`
+	Schedule  *Hash  `json:"schedule,omitempty"` // of the first tenant, as in RulesDetail
+}
+
+// RulesDetail is the detail of a Rules entry: how many rules of the tenant's schedule were
+// added, changed and ended, and the SHA-256 of the schedule after it: of its rules as JSON, a
+// line each, in the order of categories and ids.
+type RulesDetail struct {
+	Added    int  `json:"added"`
+	Changed  int  `json:"changed"`
+	Ended    int  `json:"ended"`
+	Schedule Hash `json:"schedule"`
 }
 
 // SealDetail is the detail of a Seal entry. Checkpoint is the size of the ledger

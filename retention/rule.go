@@ -244,6 +244,9 @@ func (r *Rule) checkAction() error {
 	return nil
 }
 
+// Of reports whether the rule is of a category.
+func (r *Rule) Of(c Category) bool { return r.category() == c }
+
 func (r *Rule) category() Category {
 	if r.Category == "" {
 		return Appraisal

@@ -22,7 +22,8 @@ type Schedule struct {
 // Versioned is a rule as it stands in a schedule.
 type Versioned struct {
 	Rule
-	Version int `json:"version"` // from 1; each change adds one
+	Version int  `json:"version"` // from 1; each change adds one
+	Ended   bool `json:"ended,omitempty"`
 }
 
 // NewSchedule makes a schedule of rules, the last of each id.
@@ -34,15 +35,21 @@ func NewSchedule(rules []Versioned) *Schedule {
 	return s
 }
 
-// Rule finds a rule.
+// Rule finds a rule that has not ended.
 func (s *Schedule) Rule(id string) (Versioned, bool) {
+	r, ok := s.rules[id]
+	return r, ok && !r.Ended
+}
+
+// Last is the last version of a rule, which may be its end.
+func (s *Schedule) Last(id string) (Versioned, bool) {
 	r, ok := s.rules[id]
 	return r, ok
 }
 
-// All gives the rules by category and id.
+// All gives the rules that have not ended, by category and id.
 func (s *Schedule) All() []Versioned {
-	all := slices.Collect(maps.Values(s.rules))
+	all := slices.DeleteFunc(slices.Collect(maps.Values(s.rules)), func(r Versioned) bool { return r.Ended })
 	slices.SortFunc(all, func(x, y Versioned) int {
 		return cmp.Or(cmp.Compare(slices.Index(Categories, x.category()), slices.Index(Categories, y.category())), cmp.Compare(x.ID, y.ID))
 	})
@@ -81,7 +88,7 @@ func (s *Schedule) Diff(rules []Rule, replace bool) (out []Change) {
 	named := map[string]bool{}
 	for _, r := range rules {
 		named[r.ID] = true
-		old, ok := s.rules[r.ID]
+		old, ok := s.Rule(r.ID)
 		if !ok {
 			out = append(out, Change{ID: r.ID, What: "added", New: &r})
 			continue
@@ -116,11 +123,11 @@ func differ(x, y Rule) (fields []string) {
 func (s *Schedule) With(changes []Change) *Schedule {
 	out := &Schedule{rules: maps.Clone(s.rules)}
 	for _, c := range changes {
-		if c.New == nil {
-			delete(out.rules, c.ID)
-			continue
+		r := Versioned{Rule: s.rules[c.ID].Rule, Version: s.rules[c.ID].Version + 1, Ended: c.New == nil}
+		if c.New != nil {
+			r.Rule = *c.New
 		}
-		out.rules[c.ID] = Versioned{*c.New, s.rules[c.ID].Version + 1}
+		out.rules[c.ID] = r
 	}
 	return out
 }

@@ -94,7 +94,7 @@ func TestYAML(t *testing.T) {
 
 func TestDiff(t *testing.T) {
 	ten, five := Duration{Count: 10, Unit: Years}, Duration{Count: 5, Unit: Years}
-	s := NewSchedule([]Versioned{{Rule{ID: "A", Duration: ten}, 1}, {Rule{ID: "B", Duration: ten}, 3}})
+	s := NewSchedule([]Versioned{{Rule: Rule{ID: "A", Duration: ten}, Version: 1}, {Rule: Rule{ID: "B", Duration: ten}, Version: 3}})
 	rules := []Rule{{ID: "A", Category: Appraisal, Duration: ten}, {ID: "B", Duration: five, Basis: "x"}, {ID: "C", Duration: ten}}
 	changes := s.Diff(rules, false)
 	if len(changes) != 2 || changes[0].ID != "B" || !slices.Equal(changes[0].Fields, []string{"duration", "basis"}) || changes[1].What != "added" {
@@ -112,6 +112,13 @@ func TestDiff(t *testing.T) {
 	}
 	if c := after.Diff(rules[:1], true); len(c) != 2 || c[0].What != "ended" || len(after.With(c).All()) != 1 {
 		t.Errorf("%+v", c)
+	}
+	ended := after.With(after.Diff(rules[:1], true))
+	if r, ok := ended.Last("B"); !ok || !r.Ended || r.Version != 5 {
+		t.Errorf("%+v", r)
+	}
+	if r, _ := ended.With(ended.Diff(rules, true)).Rule("B"); r.Version != 6 { // it comes back
+		t.Errorf("%+v", r)
 	}
 	if s.Digest() == after.Digest() || s.Digest() != NewSchedule(s.All()).Digest() {
 		t.Error("the digest is not of the rules")
