@@ -27,11 +27,11 @@ func declared(u *Unit, s *retention.Schedule) *retention.Declared {
 	for _, set := range u.SEDA.Rules {
 		declareSet(d, set, s)
 	}
-	for _, set := range u.SEDA.Defaults { // of the whole transfer, where the unit says nothing of a category
-		if set.Category == seda.NeedAuthorization && d.Global == nil || d.Categories[retention.Category(set.Category)] == nil {
-			declareSet(d, set, s)
-		}
+	above := &retention.Declared{Categories: map[retention.Category]*retention.DeclaredCategory{}}
+	for _, set := range u.SEDA.Defaults {
+		declareSet(above, set, s)
 	}
+	d.Default(above)
 	return d
 }
 

@@ -33,6 +33,38 @@ type DeclaredCategory struct {
 	RefNonRules []string // RefNonRuleId
 }
 
+// Default adds what a transfer declares for all its units (SEDA ManagementMetadata) to one at its
+// top. It comes as if from above, and is the unit's own.
+func (u *Declared) Default(from *Declared) {
+	for c, f := range from.Categories {
+		d := u.Categories[c]
+		if d == nil {
+			d = &DeclaredCategory{}
+			u.Categories[c] = d
+		}
+		if d.Prevent {
+			continue
+		}
+		own := slices.Clone(d.Rules)
+		for _, r := range f.Rules {
+			if !slices.Contains(d.RefNonRules, r.Rule) && !slices.ContainsFunc(own, func(a Applied) bool { return a.Rule == r.Rule }) {
+				d.Rules = append(d.Rules, r)
+			}
+		}
+		d.Properties = addMissing(d.Properties, f.Properties)
+	}
+	u.Global = addMissing(u.Global, from.Global)
+}
+
+func addMissing(to, from []Property) []Property {
+	for _, p := range from {
+		if !slices.ContainsFunc(to, func(x Property) bool { return x.Name == p.Name }) {
+			to = append(to, p)
+		}
+	}
+	return to
+}
+
 // Applied is a rule as it applies to a unit.
 type Applied struct {
 	Rule  string `json:"rule"`
