@@ -123,8 +123,8 @@ func TestInheritedRulesAsExpected(t *testing.T) {
 	}
 }
 
-// attachedTo gives a package as a folder, attached to the unit with a title.
-func attachedTo(t *testing.T, a *Archive, path, title string) string {
+// unpacked gives a package as a folder that can be changed.
+func unpacked(t *testing.T, path string) string {
 	t.Helper()
 	z, err := zip.OpenReader(path)
 	if err != nil {
@@ -135,13 +135,22 @@ func attachedTo(t *testing.T, a *Archive, path, title string) string {
 	if err := os.CopyFS(dir, z); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.Chmod(filepath.Join(dir, "manifest.xml"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// attachedTo gives a package as a folder, attached to the unit with a title.
+func attachedTo(t *testing.T, a *Archive, path, title string) string {
+	t.Helper()
+	dir := unpacked(t, path)
 	page, err := a.List(Filter{Limit: 10_000})
 	if err != nil {
 		t.Fatal(err)
 	}
 	i := slices.IndexFunc(page.Units, func(u *Unit) bool { return u.Title == title })
 	manifest := filepath.Join(dir, "manifest.xml")
-	os.Chmod(manifest, 0o600)
 	writeFileAt(t, manifest, bytes.Replace(readFile(t, manifest), []byte("_REPLACE_ME_"), []byte(page.Units[i].Unit), 1))
 	return dir
 }
@@ -230,5 +239,61 @@ func asExpected(t *testing.T, a *Archive, file string, titles, ids map[string]st
 	slices.Sort(want)
 	if !slices.Equal(got, want) {
 		t.Errorf("%s:\ngot\n%s\nwant\n%s", name, strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// TestHoldRulesAsExpected: holds of a unit itself, with those of ManagementMetadata, as the
+// field's reference system stores them. The transfer says 2.1, which has no holds: it is read as
+// 2.2.
+func TestHoldRulesAsExpected(t *testing.T) {
+	path := filepath.Join(samples, "samples-vitam-dialect/SIP_OK_HoldRules_ManagementMetadata.zip")
+	if _, err := os.Stat(path); err != nil {
+		t.Skip("no " + path)
+	}
+	a := accepting(t)
+	withReferential(t, a)
+	dir := unpacked(t, path)
+	manifest := filepath.Join(dir, "manifest.xml")
+	writeFileAt(t, manifest, bytes.ReplaceAll(readFile(t, manifest), []byte("seda:v2.1"), []byte("seda:v2.2")))
+	out, err := a.DepositTransfer(context.Background(), "test", Transfer{Package: openTransfer(t, dir)})
+	if err != nil {
+		t.Fatal(err, out.Findings.List)
+	}
+	page, err := a.List(Filter{Limit: 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	type hold struct{ Rule, StartDate, HoldEndDate, HoldOwner, HoldReason, HoldReassessingDate, EndDate string }
+	found := 0
+	for _, u := range page.Units {
+		file := filepath.Join(samples, "expected/expectedJson/HoldRules_ManagementMetadata_Expected"+u.Title+".json")
+		b, err := os.ReadFile(file)
+		if err != nil {
+			continue
+		}
+		found++
+		var want struct{ HoldRule struct{ Rules []hold } }
+		if err := json.Unmarshal(b, &want); err != nil {
+			t.Fatal(err)
+		}
+		r, err := a.Retention(u.Unit, "2018-01-01")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []hold
+		for _, x := range r.Categories[retention.Hold].Rules {
+			if x.Unit == u.Unit {
+				got = append(got, hold{x.Rule, x.Start, x.HoldEnd, x.HoldOwner, x.HoldReason, x.HoldReassessing, x.End})
+			}
+		}
+		if !slices.Equal(got, want.HoldRule.Rules) {
+			t.Errorf("%s: %+v, want %+v", u.Title, got, want.HoldRule.Rules)
+		}
+		if u.Title == "Unit7" && len(r.Categories[retention.Hold].Rules) > 0 {
+			t.Errorf("it inherits what it prevents: %+v", r.Categories[retention.Hold].Rules)
+		}
+	}
+	if found != 5 {
+		t.Errorf("%d units have expectations", found)
 	}
 }

@@ -3,6 +3,7 @@ package retention
 import (
 	"cmp"
 	"crypto/sha256"
+	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -175,3 +176,10 @@ func checkAll(rules []Rule, where func(i int) string) error {
 	}
 	return errors.Join(errs...)
 }
+
+//go:embed starting.yaml
+var starting []byte
+
+// Starting is the schedule that comes with the program: social files of a département, each rule
+// with its basis, and whether that was read or is to be confirmed.
+func Starting() ([]Rule, error) { return ParseYAML(starting) }

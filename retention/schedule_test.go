@@ -183,3 +183,23 @@ func FuzzParseYAML(f *testing.F) {
 		}
 	})
 }
+
+// TestStarting: every rule of the starting schedule has a basis and a state, and says "official"
+// only of the code.
+func TestStarting(t *testing.T) {
+	rules, err := Starting()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range rules {
+		if r.Of(Hold) {
+			continue
+		}
+		if r.Basis == "" || r.Status == "" || r.Name == "" || r.Trigger == "" || r.Of(Appraisal) && r.FinalAction == "" {
+			t.Errorf("%+v", r)
+		}
+		if r.Status == Official && !strings.HasPrefix(r.Basis, "Code du patrimoine, art. ") {
+			t.Errorf("%s is official by %s", r.ID, r.Basis)
+		}
+	}
+}
