@@ -49,6 +49,7 @@ type Archive struct {
 
 	blobs   atomic.Uint64 // blobs named in this session
 	sealing sync.Mutex    // one seal at a time
+	acting  sync.Mutex    // one change of schedules and acts at a time
 
 	// The way of a commit.
 	queue   chan pending

@@ -84,6 +84,9 @@ func (a *Archive) Audit(ctx context.Context, agent string, o AuditOptions) (*Aud
 	au.keyFiles()
 	au.tenants()
 	au.evidence()
+	au.findErr("catalogue", a.cat.path, a.cat.view(func(t *tx) error {
+		return a.checkActs(t, func(where string, err error) { au.findErr("act", where, err) })
+	}))
 	if err := au.leaves(ctx); err != nil {
 		return nil, fmt.Errorf("auditing: %w", err)
 	}

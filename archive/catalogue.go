@@ -48,13 +48,14 @@ const (
 	bktLock   bucket = "lock"   // offer, blob name -> until when it is to be locked
 	bktUnused bucket = "unused" // offer, blob name -> since when it is to be deleted
 	bktRule   bucket = "rule"   // tenant, rule, version -> ruleRecord
+	bktAct    bucket = "act"    // act -> actRecord; unit, act -> ledger index, while it is in force
 )
 
 var allBuckets = []bucket{bktMeta, bktEntry, bktHash, bktItem, bktLeaf, bktBatch, bktTile, bktUnit,
-	bktObject, bktBlob, bktKey, bktIndex, bktHist, bktOp, bktDebt, bktAgent, bktLock, bktUnused, bktRule}
+	bktObject, bktBlob, bktKey, bktIndex, bktHist, bktOp, bktDebt, bktAgent, bktLock, bktUnused, bktRule, bktAct}
 
 // laterBuckets were not in the first catalogues: they are made when one is opened for writing.
-var laterBuckets = map[bucket]bool{bktLock: true, bktUnused: true, bktRule: true}
+var laterBuckets = map[bucket]bool{bktLock: true, bktUnused: true, bktRule: true, bktAct: true}
 
 // appendOnly buckets grow at their right edge: their pages are filled whole.
 var appendOnly = map[bucket]bool{bktEntry: true, bktHash: true, bktItem: true, bktLeaf: true}

@@ -44,6 +44,9 @@ func (a *Archive) Fsck(ctx context.Context) (*Fsck, error) {
 	f.out.Entries = cp.Size
 	f.damage("ledger", a.cat.path, err)
 	f.evidence()
+	f.damage("catalogue", a.cat.path, a.cat.view(func(t *tx) error {
+		return a.checkActs(t, func(where string, err error) { f.find("different", "act", where, "", err.Error(), doRebuild) })
+	}))
 	for i := range a.offers {
 		if err := f.list(ctx, i); err != nil {
 			return nil, err

@@ -443,6 +443,9 @@ func (t *tx) event(place, leaf []byte) (Event, uint64, error) {
 	if err != nil {
 		return Event{}, 0, err
 	}
+	if item == noItem {
+		return Event{Index: index, Entry: e}, n, nil
+	}
 	if b, err = t.get(bktItem, itemKey(index, item)); err != nil {
 		return Event{}, 0, err
 	}

@@ -130,7 +130,13 @@ func (h *heirs) ofUnit(u *Unit) (*retention.Inheritance, error) {
 	if s == nil {
 		s = h.a.schedule(u.Tenant)
 	}
-	in := retention.Inherit(declared(u, s), parents)
+	acts, err := h.a.actsOn(h.t, u.Unit)
+	if err != nil {
+		return nil, err
+	}
+	d := declared(u, s)
+	applyActs(d, acts, s)
+	in := retention.Inherit(d, parents)
 	if len(h.known) >= maxKept {
 		clear(h.known)
 	}
@@ -220,11 +226,15 @@ func (a *Archive) ruleIndex(r *unitRecord, d *Description) (out []record) {
 	u := &Unit{Description: *d}
 	for _, c := range declared(u, a.schedule(r.Tenant)).Categories {
 		for _, rule := range c.Rules {
-			key := append(a.rulePrefix(r.Tenant, rule.Rule), be64(dayNumber(rule.Start))...)
-			out = append(out, record{bktIndex, append(key, be64(r.Leaf)...), unitKey(r.Unit, r.Version)})
+			out = append(out, a.ruleRow(r, rule.Rule, rule.Start))
 		}
 	}
 	return out
+}
+
+func (a *Archive) ruleRow(r *unitRecord, rule, start string) record {
+	key := append(a.rulePrefix(r.Tenant, rule), be64(dayNumber(start))...)
+	return record{bktIndex, append(key, be64(r.Leaf)...), unitKey(r.Unit, r.Version)}
 }
 
 // declaring calls f for the units that declare a rule which began on a day in [from, to].

@@ -207,6 +207,8 @@ func (a *Archive) PlanRules(ctx context.Context, tenant string, rules []retentio
 
 // ChangeRules changes a schedule as planned, on behalf of agent.
 func (a *Archive) ChangeRules(ctx context.Context, agent string, p *RulesPlan) (entry int64, err error) {
+	a.acting.Lock()
+	defer a.acting.Unlock()
 	switch {
 	case a.readOnly:
 		return 0, ErrReadOnly

@@ -24,6 +24,9 @@ const (
 	LossAccepted     Kind = "loss-accepted"     // an object of which no good copy is left was given up
 	Offer            Kind = "offer"             // a place for copies was added, drained or removed
 	Rules            Kind = "rules"             // a retention schedule was changed
+	Hold             Kind = "hold"              // units were put on hold
+	Start            Kind = "start"             // the day was set on which a retention starts
+	ActEnded         Kind = "act-ended"         // a hold was lifted, or a start taken back
 )
 
 // MaxEntry is the longest entry, in bytes: the entry bundles of C2SP tlog-tiles
@@ -126,6 +129,15 @@ type RollbackDetail struct {
 	LostSize int64 `json:"lostSize"`
 	LostRoot Hash  `json:"lostRoot"`
 	Reason   Hash  `json:"reason"`
+}
+
+// ActDetail is the detail of Hold, Start and ActEnded entries: the act, how many units it is on,
+// and a salted commitment of its text, which names them and is kept enciphered; of ActEnded, of
+// the reason.
+type ActDetail struct {
+	Act   string `json:"act"`
+	Units int64  `json:"units"`
+	Text  Hash   `json:"text"`
 }
 
 // Item is one thing an operation touched: a version of a unit's metadata, or,

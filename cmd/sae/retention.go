@@ -23,7 +23,7 @@ func (c *cli) retentionCmd() *cobra.Command {
 		Use:   "retention",
 		Short: "What applies to a unit, what is due, what falls due when",
 	}
-	cmd.AddCommand(c.explainCmd(), c.dueCmd(), c.calendarCmd())
+	cmd.AddCommand(c.explainCmd(), c.dueCmd(), c.calendarCmd(), c.retentionStartCmd(), c.retentionStartsCmd())
 	return cmd
 }
 

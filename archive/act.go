@@ -1,0 +1,433 @@
+package archive
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"sae/integrity"
+	"sae/retention"
+)
+
+// An act is a decision on units after their deposit, which changes what may become of them: a
+// hold, or the day on which a retention starts. It touches no sealed description. Its text is
+// enciphered; the ledger commits to it, to its units, and to its end.
+
+// ActKind is the kind of an act.
+type ActKind string
+
+// The kinds.
+const (
+	HoldAct  ActKind = "hold"  // the units, and all below them, must not be destroyed (gel)
+	StartAct ActKind = "start" // the retention of a rule starts, or starts anew, on a day
+)
+
+// Act is an act as it is shown.
+type Act struct {
+	ID     string    `json:"id"`
+	Kind   ActKind   `json:"kind"`
+	Tenant string    `json:"tenant"`
+	Entry  int64     `json:"ledgerEntry"`
+	Time   time.Time `json:"time"`
+	Ended  *ActEnd   `json:"ended,omitempty"`
+	ActText
+}
+
+// ActText is what an act says.
+type ActText struct {
+	Units  []string `json:"units"`
+	Reason string   `json:"reason"`
+	Owner  string   `json:"owner,omitempty"` // of a hold: who wants it
+	Until  string   `json:"until,omitempty"` // of a hold: first day on which it is over; "" until it is lifted
+	Rule   string   `json:"rule,omitempty"`  // of a start
+	Start  string   `json:"start,omitempty"` // of a start
+}
+
+// ActEnd is how an act was ended.
+type ActEnd struct {
+	Entry int64     `json:"ledgerEntry"`
+	Time  time.Time `json:"time"`
+}
+
+// actRecord is what is stored of an act; its secret is a salt and the ActText.
+type actRecord struct {
+	Act    string  `json:"act"`
+	Kind   ActKind `json:"kind"`
+	Tenant string  `json:"tenant"`
+	Entry  int64   `json:"entry"`
+	Key    uint64  `json:"key"`
+
+	Time  time.Time `json:"time"`
+	Ended *ActEnd   `json:"ended,omitempty"`
+}
+
+const actID = "d"
+
+// MaxActUnits bounds the units of one act.
+const MaxActUnits = 10_000
+
+// unitActKey is the row by which a unit's acts are found.
+func unitActKey(unit, act string) []byte { return []byte(unit + act) }
+
+// noItem is the place in the history of an operation that has no item for the unit.
+const noItem = 1<<63 - 1
+
+// Act decides on units, on behalf of agent.
+func (a *Archive) Act(ctx context.Context, agent, tenant string, kind ActKind, text ActText) (*Act, error) {
+	if a.readOnly {
+		return nil, ErrReadOnly
+	}
+	of, err := a.config.tenant(tenant)
+	if err != nil {
+		return nil, err
+	}
+	a.acting.Lock()
+	defer a.acting.Unlock()
+	text.Units = slices.Compact(slices.Sorted(slices.Values(text.Units)))
+	units, err := a.checkAct(of, kind, &text)
+	if err != nil {
+		return nil, err
+	}
+	salt, key, secret := newSalt(), newKey(), mustJSON(text)
+	r := actRecord{Act: newID(actID), Kind: kind, Tenant: of.ID}
+	op := &operation{
+		id: newID(opID), keys: [][32]byte{key},
+		entry: integrity.Entry{Kind: integrity.Kind(kind), Tenant: of.ID, Agent: agentID(a.indexKey, agent)},
+		detail: func(position) any {
+			return integrity.ActDetail{Act: r.Act, Units: int64(len(units)), Text: groupLeaf(sha256.Sum256(secret), salt)}
+		},
+	}
+	op.records = []func(position) []record{func(p position) []record {
+		r := r
+		r.Entry, r.Key, r.Time = p.entry, p.key, p.time
+		out := []record{{bktAct, []byte(r.Act), encodeRecord(r, key, append(salt[:], secret...))}}
+		for _, u := range units {
+			out = append(out, record{bktAct, unitActKey(u.Unit, r.Act), be64(uint64(p.entry))}, histRow(u.Unit, p.entry, noItem, u.record.Leaf))
+			out = append(out, a.startRows(u, kind, &text)...)
+		}
+		return out
+	}}
+	pos, _, err := a.commit(ctx, op)
+	if err != nil {
+		return nil, fmt.Errorf("recording the %s: %w", kind, err)
+	}
+	if err := a.setLocks(context.WithoutCancel(ctx)); err != nil {
+		a.log.Warn("locking copies", "error", err)
+	}
+	return &Act{ID: r.Act, Kind: kind, Tenant: of.ID, Entry: pos.entry, Time: pos.time, ActText: text}, nil
+}
+
+// checkAct finds all that is wrong with an act, and gives its units.
+func (a *Archive) checkAct(of *Tenant, kind ActKind, text *ActText) (units []*Unit, err error) {
+	bad := &Refusal{}
+	if len(text.Units) == 0 || len(text.Units) > MaxActUnits {
+		bad.addf("%d units: want 1 to %d", len(text.Units), MaxActUnits)
+		return nil, bad
+	}
+	if strings.TrimSpace(text.Reason) == "" {
+		bad.addf("no reason: say why")
+	}
+	checkText("reason", text.Reason, 10_000, bad)
+	checkText("owner", text.Owner, 1_000, bad)
+	for _, day := range []string{text.Until, text.Start} {
+		if _, err := time.Parse(time.DateOnly, day); day != "" && err != nil {
+			bad.addf("%q is not a day: want YYYY-MM-DD", day)
+		}
+	}
+	if r, err := ruleNamed(a.schedule(of.ID), of.ID, text.Rule, now()); kind == StartAct {
+		switch {
+		case err != nil:
+			bad.addf("%v", err)
+		case r.ID == "" || text.Start == "":
+			bad.addf("a start wants a rule and a day")
+		}
+	}
+	err = a.cat.view(func(t *tx) error {
+		for _, id := range text.Units {
+			u, err := a.unit(t, id, 0)
+			if err == nil && (u.Tenant != of.ID || !isUnit(id)) {
+				err = fmt.Errorf("unit %q: %w", id, ErrNotFound)
+			}
+			if errors.Is(err, ErrNotFound) {
+				bad.addf("%v", err)
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			units = append(units, u)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return units, bad.orNil()
+}
+
+// startRows are the rows that a start brings: by which the unit is found, and the locks that its
+// copies can now have.
+func (a *Archive) startRows(u *Unit, kind ActKind, text *ActText) (out []record) {
+	if kind != StartAct {
+		return nil
+	}
+	out = []record{a.ruleRow(&u.record, text.Rule, text.Start)}
+	r, _ := a.schedule(u.Tenant).Rule(text.Rule)
+	until := lockEnd(&AppliedRule{Rule: r.ID, StartDate: text.Start, Duration: r.Duration.String()})
+	if until.IsZero() {
+		return out
+	}
+	a.cat.view(func(t *tx) error {
+		for _, o := range u.Objects {
+			rec, _, err := t.objectRecord(o.ID)
+			if err == nil && !rec.Pack { // a lock of a pack would be one of other objects too
+				out = append(out, a.lockRows(a.policy(rec.Policy), rec.Blob, until)...)
+			}
+		}
+		return nil
+	})
+	return out
+}
+
+// EndAct ends an act, on behalf of agent: a hold is lifted, a start taken back.
+func (a *Archive) EndAct(ctx context.Context, agent, id, reason string) (*Act, error) {
+	if a.readOnly {
+		return nil, ErrReadOnly
+	}
+	a.acting.Lock()
+	defer a.acting.Unlock()
+	var act *Act
+	var r actRecord
+	var key [32]byte
+	var secret []byte
+	leaves := map[string]uint64{}
+	err := a.cat.view(func(t *tx) (err error) {
+		if act, r, key, secret, err = a.act(t, id); err != nil {
+			return err
+		}
+		for _, u := range act.Units {
+			rec, _, err := t.unitRecord(u, 0)
+			if errors.Is(err, ErrNotFound) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			leaves[u] = rec.Leaf
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	bad := &Refusal{}
+	if r.Ended != nil {
+		bad.addf("%s %s was ended by ledger entry %d", r.Kind, id, r.Ended.Entry)
+	}
+	if strings.TrimSpace(reason) == "" {
+		bad.addf("no reason: say why")
+	}
+	checkText("reason", reason, 10_000, bad)
+	if err := bad.orNil(); err != nil {
+		return nil, err
+	}
+	op := a.reasoned(integrity.ActEnded, agent, reason, func(commitment integrity.Hash) any {
+		return integrity.ActDetail{Act: id, Units: int64(len(act.Units)), Text: commitment}
+	})
+	op.entry.Tenant = r.Tenant
+	for _, u := range act.Units {
+		op.deletes = append(op.deletes, record{bucket: bktAct, key: unitActKey(u, id)})
+	}
+	op.records = append(op.records, func(p position) []record {
+		r := r
+		r.Ended = &ActEnd{p.entry, p.time}
+		act.Ended = r.Ended
+		out := []record{{bktAct, []byte(id), encodeRecord(r, key, secret)}}
+		for u, leaf := range leaves {
+			out = append(out, histRow(u, p.entry, noItem, leaf))
+		}
+		return out
+	})
+	if _, _, err := a.commit(ctx, op); err != nil {
+		return nil, fmt.Errorf("ending %s %s: %w", r.Kind, id, err)
+	}
+	return act, nil
+}
+
+// act reads an act; secret is its salt and text.
+func (a *Archive) act(t *tx, id string) (act *Act, r actRecord, key [32]byte, secret []byte, err error) {
+	v, err := t.get(bktAct, []byte(id))
+	if err == nil && (v == nil || !idForm.MatchString(id)) {
+		err = fmt.Errorf("act %q: %w", id, ErrNotFound)
+	}
+	if err != nil {
+		return nil, r, key, nil, err
+	}
+	s, err := decodeRecord(v, &r)
+	if err == nil {
+		key, err = a.vault.Unwrap(keyStore{t}, r.Key)
+	}
+	if err != nil {
+		return nil, r, key, nil, damaged("act", id, err)
+	}
+	salt, text, err := s.open(key)
+	act = &Act{ID: id, Kind: r.Kind, Tenant: r.Tenant, Entry: r.Entry, Time: r.Time, Ended: r.Ended}
+	if err == nil {
+		err = json.Unmarshal(text, &act.ActText)
+	}
+	if err != nil {
+		return nil, r, key, nil, damaged("act", id, err)
+	}
+	return act, r, key, append(salt[:], text...), nil
+}
+
+// Acts gives the acts of a tenant, of one kind or of all ("").
+func (a *Archive) Acts(tenant string, kind ActKind) (out []*Act, err error) {
+	of, err := a.config.tenant(tenant)
+	if err != nil {
+		return nil, err
+	}
+	err = a.cat.view(func(t *tx) error {
+		return t.scan(bktAct, []byte(actID), []byte{actID[0] + 1}, func(k, _ []byte) (bool, error) {
+			act, _, _, _, err := a.act(t, string(k))
+			if err == nil && act.Tenant == of.ID && (kind == "" || act.Kind == kind) {
+				out = append(out, act)
+			}
+			return err == nil, err
+		})
+	})
+	slices.SortFunc(out, func(x, y *Act) int { return int(x.Entry - y.Entry) })
+	return out, err
+}
+
+// ActOf gives one act.
+func (a *Archive) ActOf(id string) (act *Act, err error) {
+	err = a.cat.view(func(t *tx) error {
+		act, _, _, _, err = a.act(t, id)
+		return err
+	})
+	return act, err
+}
+
+// actsOn gives the acts in force on a unit, in their order.
+func (a *Archive) actsOn(t *tx, unit string) (out []*Act, err error) {
+	var ids []string
+	err = t.scan(bktAct, []byte(unit), prefixEnd([]byte(unit)), func(k, _ []byte) (bool, error) {
+		ids = append(ids, strings.TrimPrefix(string(k), unit))
+		return true, nil
+	})
+	for _, id := range ids {
+		if err != nil {
+			return nil, err
+		}
+		var act *Act
+		act, _, _, _, err = a.act(t, id)
+		out = append(out, act)
+	}
+	slices.SortFunc(out, func(x, y *Act) int { return int(x.Entry - y.Entry) })
+	return out, err
+}
+
+// applyActs adds acts to what a unit declares.
+func applyActs(d *retention.Declared, acts []*Act, s *retention.Schedule) {
+	category := func(c retention.Category) *retention.DeclaredCategory {
+		if d.Categories[c] == nil {
+			d.Categories[c] = &retention.DeclaredCategory{}
+		}
+		return d.Categories[c]
+	}
+	for _, act := range acts {
+		if act.Kind == HoldAct {
+			c := category(retention.Hold)
+			c.Rules = append(c.Rules, retention.Applied{Rule: act.ID, Start: act.Time.Format(time.DateOnly), End: act.Until, HoldEnd: act.Until, HoldOwner: act.Owner, HoldReason: act.Reason})
+			continue
+		}
+		c := category(retention.Appraisal)
+		applied := retention.Applied{Rule: act.Rule, Start: act.Start, End: endOf(s, act.Rule, act.Start, "")}
+		if i := slices.IndexFunc(c.Rules, func(r retention.Applied) bool { return r.Rule == act.Rule }); i >= 0 {
+			c.Rules[i] = applied
+		} else {
+			c.Rules = append(c.Rules, applied)
+		}
+		decided := func(p retention.Property) bool { return p.Name == "FinalAction" }
+		if r, ok := s.Last(act.Rule); ok && r.FinalAction != "" && !slices.ContainsFunc(c.Properties, decided) {
+			c.Properties = append(c.Properties, retention.Property{Name: "FinalAction", Value: string(r.FinalAction)})
+		}
+	}
+}
+
+// checkActs holds the acts against the ledger: each entry has its record, which is as it was
+// committed to and ended as the ledger says, and is found by its units.
+func (a *Archive) checkActs(t *tx, find func(where string, err error)) error {
+	ended := map[string]int64{}
+	var begun []int64
+	err := t.scan(bktEntry, nil, nil, func(k, v []byte) (bool, error) {
+		index := int64(indexLeaf(k))
+		switch {
+		case bytes.Contains(v, []byte(`"kind":"`+HoldAct+`"`)), bytes.Contains(v, []byte(`"kind":"`+StartAct+`"`)):
+			begun = append(begun, index)
+		case bytes.Contains(v, []byte(`"kind":"`+integrity.ActEnded+`"`)):
+			d, err := actDetail(v)
+			if err != nil {
+				return false, err
+			}
+			ended[d.Act] = index
+		}
+		return true, nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, index := range begun {
+		b, err := t.entry(index)
+		if err != nil {
+			return err
+		}
+		d, err := actDetail(b)
+		if err == nil {
+			err = a.checkActRecord(t, index, d, ended[d.Act])
+		}
+		if err != nil {
+			find(d.Act, err)
+		}
+	}
+	return nil
+}
+
+func actDetail(entry []byte) (d integrity.ActDetail, err error) {
+	e, err := integrity.ParseEntry(entry)
+	if err == nil {
+		err = e.ReadDetail(e.Kind, &d)
+	}
+	return d, err
+}
+
+func (a *Archive) checkActRecord(t *tx, entry int64, d integrity.ActDetail, ended int64) error {
+	act, r, _, secret, err := a.act(t, d.Act)
+	if err != nil {
+		return err
+	}
+	text := secret[saltSize:]
+	if r.Entry != entry || groupLeaf(sha256.Sum256(text), [saltSize]byte(secret)) != d.Text {
+		return &DamagedError{What: "act", Where: d.Act, Why: fmt.Sprintf("it is not what ledger entry %d commits to", entry)}
+	}
+	if (r.Ended != nil) != (ended != 0) || r.Ended != nil && r.Ended.Entry != ended {
+		return &DamagedError{What: "act", Where: d.Act, Why: "it is not ended as the ledger says"}
+	}
+	for _, u := range act.Units {
+		v, err := t.get(bktAct, unitActKey(u, d.Act))
+		if err == nil && (v != nil) != (ended == 0) {
+			err = &DamagedError{What: "act", Where: d.Act, Why: "unit " + u + " is not found by it"}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,195 @@
+package archive
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"testing"
+
+	"sae/integrity"
+	"sae/retention"
+)
+
+func verdictOf(t *testing.T, a *Archive, unit, at string) retention.Verdict {
+	t.Helper()
+	r, err := a.Retention(unit, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.Assessment.Verdict
+}
+
+// TestActsAreFoundMissing: what the catalogue loses of a hold, or changes, an audit finds: else a
+// hold could be made to disappear, and its units be destroyed.
+func TestActsAreFoundMissing(t *testing.T) {
+	ctx := context.Background()
+	a := reopened(t, createEdited(t, nil))
+	defer func() { a.Close() }()
+	u := digital("held", "x")
+	u.Rule, u.RuleStart = "EXAMPLE-5Y", "2010-01-01"
+	d := deposit(t, a, u, digital("other", "y"))
+	unit := d.Units[0].ID
+	if v := verdictOf(t, a, unit, "2020-01-01"); v != retention.Eliminable {
+		t.Fatal(v)
+	}
+	hold, err := a.Act(ctx, "an archivist", "", HoldAct, ActText{Units: []string{unit, unit}, Reason: "dispute", Owner: "Me Dupont"})
+	if err != nil || len(hold.Units) != 1 {
+		t.Fatal(hold, err)
+	}
+	if v := verdictOf(t, a, unit, "2020-01-01"); v != retention.Conflict {
+		t.Error(v)
+	}
+	entry, err := a.Entry(hold.Entry)
+	if err != nil || strings.Contains(string(entry), "Dupont") || strings.Contains(string(entry), unit) {
+		t.Errorf("%s %v", entry, err)
+	}
+	sound := func() bool {
+		r, err := a.Audit(ctx, "test", AuditOptions{Sample: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := a.Fsck(ctx)
+		if err != nil || r.Sound() != (len(f.Findings) == 0) {
+			t.Errorf("audit %v, fsck %+v %v", r.List, f, err)
+		}
+		return r.Sound()
+	}
+	if !sound() {
+		t.Error("an archive with a hold is not sound")
+	}
+	row := func(key []byte) (value []byte) {
+		if err := a.cat.view(func(t *tx) (err error) { value, err = t.get(bktAct, key); value = bytes.Clone(value); return err }); err != nil {
+			t.Fatal(err)
+		}
+		return value
+	}
+	put := func(key, value []byte) {
+		err := a.update(nil, func(t *tx) error {
+			if value == nil {
+				return t.delete(bktAct, key)
+			}
+			return t.put(bktAct, key, value)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, key := range [][]byte{[]byte(hold.ID), unitActKey(unit, hold.ID)} {
+		was := row(key)
+		put(key, nil)
+		if sound() {
+			t.Errorf("without row %s it is sound", key)
+		}
+		put(key, was)
+	}
+	was := row([]byte(hold.ID))
+	put([]byte(hold.ID), bytes.Replace(was, []byte(`"entry":`), []byte(`"entry":1`), 1))
+	if sound() {
+		t.Error("with another record it is sound")
+	}
+	put([]byte(hold.ID), was)
+	if _, err := a.EndAct(ctx, "an archivist", hold.ID, "settled"); err != nil {
+		t.Fatal(err)
+	}
+	if v := verdictOf(t, a, unit, "2020-01-01"); v != retention.Eliminable || !sound() {
+		t.Error(v)
+	}
+	events, err := a.History(unit)
+	if err != nil || len(events) != 4 || events[2].Entry.Kind != integrity.Hold || events[2].Item != nil || events[3].Entry.Kind != integrity.ActEnded {
+		t.Errorf("%+v %v", events, err)
+	}
+	for _, text := range []ActText{
+		{}, {Units: []string{unit}}, {Units: []string{"x"}, Reason: "r"}, {Units: []string{unit}, Reason: "r", Until: "soon"}, {Units: []string{d.Units[0].Objects[0].ID}, Reason: "r"},
+	} {
+		if _, err := a.Act(ctx, "test", "", HoldAct, text); err == nil {
+			t.Errorf("%+v is accepted", text)
+		}
+	}
+	for _, text := range []ActText{{Units: []string{unit}, Reason: "r"}, {Units: []string{unit}, Reason: "r", Rule: "NOPE", Start: "2020-01-01"}, {Units: []string{unit}, Reason: "r", Rule: "EXAMPLE-5Y"}} {
+		if _, err := a.Act(ctx, "test", "", StartAct, text); err == nil {
+			t.Errorf("%+v is accepted", text)
+		}
+	}
+}
+
+// TestHoldComesDown: a hold on a folder holds what is below it, also what comes there later.
+func TestHoldComesDown(t *testing.T) {
+	ctx := context.Background()
+	a := reopened(t, createEdited(t, nil))
+	defer a.Close()
+	folder := NewUnit{Parent: -1, Title: "folder", Rule: "EXAMPLE-5Y", RuleStart: "2010-01-01"}
+	below := digital("below", "x")
+	below.Parent = 0
+	d := deposit(t, a, folder, below)
+	if _, err := a.Act(ctx, "test", "", HoldAct, ActText{Units: []string{d.Units[0].ID}, Reason: "r", Until: "2022-01-01"}); err != nil {
+		t.Fatal(err)
+	}
+	late, err := a.Deposit(ctx, "test", Deposit{Parents: []string{d.Units[0].ID}, Units: []NewUnit{digital("late", "y")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{d.Units[1].ID, late.Units[0].ID} {
+		if v := verdictOf(t, a, id, "2021-12-31"); v != retention.Conflict {
+			t.Errorf("%s: %s", id, v)
+		}
+		if v := verdictOf(t, a, id, "2022-01-01"); v != retention.Eliminable {
+			t.Errorf("%s: %s", id, v)
+		}
+	}
+}
+
+// TestRuleHistory: a rule keeps its versions, also over its end, and each change commits to the
+// schedule after it.
+func TestRuleHistory(t *testing.T) {
+	ctx := context.Background()
+	dir := createEdited(t, nil)
+	a := reopened(t, dir)
+	defer func() { a.Close() }()
+	before, err := a.Rules("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kept []retention.Rule
+	for _, r := range before.All() {
+		kept = append(kept, r.Rule)
+	}
+	ten := retention.Rule{ID: "R", Duration: retention.Duration{Count: 10, Unit: retention.Years}}
+	changeRules(t, a, []retention.Rule{ten})
+	p, err := a.PlanRules(ctx, "", kept, true)
+	if err != nil || len(p.Changes) != 1 || p.Changes[0].What != "ended" {
+		t.Fatalf("%+v %v", p, err)
+	}
+	stale, err := a.PlanRules(ctx, "", kept, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.ChangeRules(ctx, "test", p); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.ChangeRules(ctx, "test", stale); err == nil {
+		t.Error("a plan made before another change was carried out")
+	}
+	a.Close()
+	a = reopened(t, dir)
+	if s, _ := a.Rules(""); s.Digest() != before.Digest() { // of the rules in force
+		t.Error("it did not end")
+	}
+	changeRules(t, a, []retention.Rule{ten})
+	versions, err := a.RuleHistory("", "R")
+	if err != nil || len(versions) != 3 || !versions[1].Ended || versions[2].Version != 3 || versions[2].Ended {
+		t.Errorf("%+v %v", versions, err)
+	}
+	s, _ := a.Rules("")
+	b, err := a.Entry(versions[2].Entry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var detail integrity.RulesDetail
+	entry, err := integrity.ParseEntry(b)
+	if err == nil {
+		err = entry.ReadDetail(integrity.Rules, &detail)
+	}
+	if err != nil || detail.Schedule != integrity.Hash(s.Digest()) || detail.Added != 1 {
+		t.Errorf("%+v %v", detail, err)
+	}
+}

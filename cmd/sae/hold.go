@@ -1,0 +1,222 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"sae/archive"
+)
+
+func (c *cli) holdCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "hold",
+		Short: "Holds (gel): units that must not be destroyed for now: set, lift, list, show",
+		Long: `A hold (SEDA HoldRule, gel) keeps units, and all below them, from being destroyed until a
+day, or until it is lifted: a dispute, an inquiry, a request. Why, and for whom, is kept
+enciphered; the ledger has an entry for each hold, and for its end.`,
+	}
+	cmd.AddCommand(c.holdSetCmd(), c.holdLiftCmd(), c.actListCmd(archive.HoldAct), c.actShowCmd(archive.HoldAct))
+	return cmd
+}
+
+func (c *cli) holdSetCmd() *cobra.Command {
+	var tenant string
+	var text archive.ActText
+	cmd := &cobra.Command{
+		Use:     "set ID...",
+		Short:   "Put units on hold, and all below them",
+		Example: "  sae hold set --reason 'recours du 3 mars 2026, TA de Melun' --owner 'service juridique' u…",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			text.Units = args
+			return c.doAct(cmd, tenant, archive.HoldAct, text)
+		},
+	}
+	cmd.Flags().StringVar(&tenant, "tenant", "", "archival agency (default the first)")
+	cmd.Flags().StringVar(&text.Reason, "reason", "", "why; kept enciphered")
+	cmd.Flags().StringVar(&text.Owner, "owner", "", "who wants it; kept enciphered")
+	cmd.Flags().StringVar(&text.Until, "until", "", "first day on which it is over, YYYY-MM-DD (default until it is lifted)")
+	return cmd
+}
+
+func (c *cli) doAct(cmd *cobra.Command, tenant string, kind archive.ActKind, text archive.ActText) error {
+	return c.open(false, func(a *archive.Archive) error {
+		act, err := a.Act(cmd.Context(), c.agent, tenant, kind, text)
+		if err != nil {
+			return err
+		}
+		if c.json {
+			return c.printJSON(act)
+		}
+		c.printf("%s %s on %d units (ledger entry %d)\n", act.Kind, act.ID, len(act.Units), act.Entry)
+		return nil
+	})
+}
+
+func (c *cli) endAct(cmd *cobra.Command, id, reason, what string) error {
+	return c.open(false, func(a *archive.Archive) error {
+		act, err := a.EndAct(cmd.Context(), c.agent, id, reason)
+		if err != nil {
+			return err
+		}
+		if c.json {
+			return c.printJSON(act)
+		}
+		c.printf("%s %s was %s (ledger entry %d)\n", act.Kind, act.ID, what, act.Ended.Entry)
+		return nil
+	})
+}
+
+func (c *cli) holdLiftCmd() *cobra.Command {
+	var reason string
+	cmd := &cobra.Command{
+		Use:   "lift HOLD",
+		Short: "Lift a hold",
+		Args:  cobra.ExactArgs(1),
+		RunE:  func(cmd *cobra.Command, args []string) error { return c.endAct(cmd, args[0], reason, "lifted") },
+	}
+	cmd.Flags().StringVar(&reason, "reason", "", "why; kept enciphered")
+	return cmd
+}
+
+func (c *cli) actListCmd(kind archive.ActKind) *cobra.Command {
+	var tenant string
+	var all bool
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: fmt.Sprintf("Name each %s in force", kind),
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return c.open(true, func(a *archive.Archive) error {
+				acts, err := a.Acts(tenant, kind)
+				if err != nil {
+					return err
+				}
+				shown := []*archive.Act{}
+				for _, act := range acts {
+					if all || act.Ended == nil {
+						shown = append(shown, act)
+					}
+				}
+				if c.json {
+					return c.printJSON(shown)
+				}
+				return c.table(func(w io.Writer) {
+					for _, act := range shown {
+						fmt.Fprintf(w, "%s\t%s\t%s\t%d units\t%s\n", act.ID, act.Time.Format(time.RFC3339), actState(act), len(act.Units), act.Reason)
+					}
+				})
+			})
+		},
+	}
+	cmd.Flags().StringVar(&tenant, "tenant", "", "archival agency (default the first)")
+	cmd.Flags().BoolVar(&all, "all", false, "those that ended too")
+	return cmd
+}
+
+func actState(act *archive.Act) string {
+	switch {
+	case act.Ended != nil:
+		return "ended " + act.Ended.Time.Format(time.DateOnly)
+	case act.Until != "":
+		return "until " + act.Until
+	case act.Kind == archive.StartAct:
+		return act.Rule + " from " + act.Start
+	}
+	return "in force"
+}
+
+func (c *cli) actShowCmd(kind archive.ActKind) *cobra.Command {
+	return &cobra.Command{
+		Use:   "show ID",
+		Short: fmt.Sprintf("Show a %s: its units, its reason, its end", kind),
+		Args:  cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			return c.open(true, func(a *archive.Archive) error {
+				act, err := a.ActOf(args[0])
+				if err != nil {
+					return err
+				}
+				if c.json {
+					return c.printJSON(act)
+				}
+				return c.table(func(w io.Writer) {
+					fmt.Fprintf(w, "%s\t%s\n", act.Kind, act.ID)
+					fmt.Fprintf(w, "set\t%s (ledger entry %d)\n", act.Time.Format(time.RFC3339), act.Entry)
+					fmt.Fprintf(w, "state\t%s\n", actState(act))
+					if act.Ended != nil {
+						fmt.Fprintf(w, "ended\t%s (ledger entry %d)\n", act.Ended.Time.Format(time.RFC3339), act.Ended.Entry)
+					}
+					if act.Owner != "" {
+						fmt.Fprintf(w, "for\t%s\n", act.Owner)
+					}
+					fmt.Fprintf(w, "reason\t%s\n", act.Reason)
+					for _, u := range act.Units {
+						fmt.Fprintf(w, "unit\t%s\n", u)
+					}
+				})
+			})
+		},
+	}
+}
+
+func (c *cli) retentionStartCmd() *cobra.Command {
+	var tenant, event, start string
+	var text archive.ActText
+	cmd := &cobra.Command{
+		Use:   "start --rule RULE --event DATE ID...",
+		Short: "Say on which day the retention of a rule starts for units, now that its event is known",
+		Long: `Say on which day the retention of a rule starts for units. --event is the day of the event
+that the rule names as its trigger: for birthday-18 the day of birth. --start is the day
+itself. The units then declare the rule, from that day, whatever day they declared before.`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if (event == "") == (start == "") {
+				return usagef("give --event, the day of the event that starts the rule, or --start, the day itself")
+			}
+			text.Units, text.Start = args, start
+			if event == "" {
+				return c.doAct(cmd, tenant, archive.StartAct, text)
+			}
+			day, err := time.Parse(time.DateOnly, event)
+			if err != nil {
+				return usagef("--event %q is not a day: want YYYY-MM-DD", event)
+			}
+			err = c.open(true, func(a *archive.Archive) error {
+				s, err := a.Rules(tenant)
+				if err == nil {
+					r, _ := s.Rule(text.Rule)
+					text.Start = r.StartOf(day).Format(time.DateOnly)
+				}
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			return c.doAct(cmd, tenant, archive.StartAct, text)
+		},
+	}
+	cmd.Flags().StringVar(&tenant, "tenant", "", "archival agency (default the first)")
+	cmd.Flags().StringVar(&text.Rule, "rule", "", "appraisal rule")
+	cmd.Flags().StringVar(&event, "event", "", "day of the event, YYYY-MM-DD")
+	cmd.Flags().StringVar(&start, "start", "", "day on which it starts, YYYY-MM-DD")
+	cmd.Flags().StringVar(&text.Reason, "reason", "", "why, for example the decision; kept enciphered")
+	return cmd
+}
+
+func (c *cli) retentionStartsCmd() *cobra.Command {
+	cmd := &cobra.Command{Use: "starts", Short: "The starts that were set: list, show, take back"}
+	var reason string
+	back := &cobra.Command{
+		Use:   "take-back ID",
+		Short: "Take a start back",
+		Args:  cobra.ExactArgs(1),
+		RunE:  func(cmd *cobra.Command, args []string) error { return c.endAct(cmd, args[0], reason, "taken back") },
+	}
+	back.Flags().StringVar(&reason, "reason", "", "why; kept enciphered")
+	cmd.AddCommand(c.actListCmd(archive.StartAct), c.actShowCmd(archive.StartAct), back)
+	return cmd
+}
