@@ -14,7 +14,7 @@ import (
 // imports is the table of docs/ARCHITECTURE.md as code: which of our packages each
 // package may import, tests apart.
 var imports = map[string][]string{
-	"cmd/sae":                 {"archive", "archive/bagit", "integrity", "integrity/bundle", "seda"},
+	"cmd/sae":                 {"archive", "archive/bagit", "integrity", "integrity/bundle", "retention", "seda"},
 	"cmd/sae-verify":          {"integrity/bundle"},
 	"archive":                 {"archive/blobs", "archive/durable", "archive/s3", "archive/stream", "archive/vault", "integrity", "integrity/bundle", "integrity/ers", "integrity/tsp", "retention", "seda"},
 	"archive/blobs":           {"archive/durable"},
