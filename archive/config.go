@@ -45,7 +45,10 @@ type Tenant struct {
 	Name       string      `yaml:"name"`               // for people
 	Agreements []Agreement `yaml:"agreements"`         // archival agreements deposits may name; the first is the default
 	Agencies   []string    `yaml:"agencies,omitempty"` // originating agencies; empty: any
-	Storage    string      `yaml:"storage,omitempty"`  // storage policy; the archive's own when absent
+	// Roles are who may do what: names as --as gives them. Destroying takes different persons
+	// as archivist, originating-agency and control-authority.
+	Roles   map[Role][]string `yaml:"roles,omitempty"`
+	Storage string            `yaml:"storage,omitempty"` // storage policy; the archive's own when absent
 	// AcceptUnknown says what a SEDA transfer may name that is not listed here:
 	// "agreements", "agencies", "rules". It is kept as named.
 	AcceptUnknown []string `yaml:"accept-unknown,omitempty"`
@@ -288,6 +291,11 @@ func (c *Config) checkTenants(bad *configProblems) {
 		for j, what := range t.AcceptUnknown {
 			if !slices.Contains(acceptable, what) {
 				bad.addf(fmt.Sprintf("%s.accept-unknown[%d]", at, j), "%q: want some of %s", what, strings.Join(acceptable, ", "))
+			}
+		}
+		for role := range t.Roles {
+			if !slices.Contains(Roles, role) {
+				bad.addf(at+".roles", "%q is not a role: want some of %v", role, Roles)
 			}
 		}
 		for version := range t.Schemas {

@@ -45,7 +45,8 @@ func (a *Archive) Fsck(ctx context.Context) (*Fsck, error) {
 	f.damage("ledger", a.cat.path, err)
 	f.evidence()
 	f.damage("catalogue", a.cat.path, a.cat.view(func(t *tx) error {
-		return a.checkActs(t, func(where string, err error) { f.find("different", "act", where, "", err.Error(), doRebuild) })
+		return errors.Join(a.checkActs(t, func(where string, err error) { f.find("different", "act", where, "", err.Error(), doRebuild) }),
+			a.checkEliminations(t, func(where string, err error) { f.find("different", "elimination", where, "", err.Error(), doRebuild) }))
 	}))
 	for i := range a.offers {
 		if err := f.list(ctx, i); err != nil {

@@ -48,7 +48,10 @@ func lived(t *testing.T) (dir string, before map[string]string) {
 	if c, err := a.Compact(context.Background()); err != nil || c.Gathered == 0 || c.Deleted == 0 {
 		t.Fatalf("%+v %v", c, err)
 	}
-	deposit(t, a, digital("last", "3"))
+	last := deposit(t, a, digital("last", "3"))
+	if _, err := a.Act(context.Background(), "test", "", HoldAct, ActText{Units: []string{last.Units[0].ID}, Reason: "a dispute"}); err != nil {
+		t.Fatal(err)
+	}
 	before = rows(t, a)
 	if err := a.Close(); err != nil {
 		t.Fatal(err)

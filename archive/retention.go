@@ -319,7 +319,12 @@ type DueUnit struct {
 	Bytes   int64                `json:"bytes"`
 	Rules   []string             `json:"rules"`
 	Assess  retention.Assessment `json:"assessment"`
+
+	unit *Unit
 }
+
+// ChosenBy reports whether a filter chooses the unit, by all but dates and states.
+func (u *DueUnit) ChosenBy(f *Filter) bool { return f.chooses(u.unit) }
 
 // Due calls f for every unit of a tenant with an appraisal rule that is over on a day,
 // YYYY-MM-DD, whatever else keeps it: its assessment says so.
@@ -350,7 +355,7 @@ func (a *Archive) Due(ctx context.Context, tenant, at string, f func(DueUnit) er
 }
 
 func dueUnit(u *Unit, in *retention.Inheritance, at string) DueUnit {
-	d := DueUnit{ID: u.Unit, Title: u.Title, Agency: u.Agency, Objects: len(u.Objects), Rules: []string{}, Assess: retention.Appraise(in, at)}
+	d := DueUnit{ID: u.Unit, Title: u.Title, Agency: u.Agency, Objects: len(u.Objects), Rules: []string{}, Assess: retention.Appraise(in, at), unit: u}
 	for _, o := range u.Objects {
 		d.Bytes += o.Size
 	}

@@ -27,6 +27,12 @@ const (
 	Hold             Kind = "hold"              // units were put on hold
 	Start            Kind = "start"             // the day was set on which a retention starts
 	ActEnded         Kind = "act-ended"         // a hold was lifted, or a start taken back
+
+	EliminationProposed  Kind = "elimination-proposed"  // a list of units to destroy was frozen
+	EliminationAgreed    Kind = "elimination-agreed"    // the originating agency agreed
+	EliminationVisaed    Kind = "elimination-visaed"    // the control authority gave its visa
+	EliminationRefused   Kind = "elimination-refused"   // one of them refused
+	EliminationWithdrawn Kind = "elimination-withdrawn" // it was given up
 )
 
 // MaxEntry is the longest entry, in bytes: the entry bundles of C2SP tlog-tiles
@@ -138,6 +144,18 @@ type ActDetail struct {
 	Act   string `json:"act"`
 	Units int64  `json:"units"`
 	Text  Hash   `json:"text"`
+}
+
+// EliminationDetail is the detail of the entries of an elimination request, of kinds
+// "elimination-" and the step: the request, how many units its list has, the RFC 6962 root over
+// "UNIT VERSION" of each in their order, how many of them the step refuses, and a salted
+// commitment of what was said with it.
+type EliminationDetail struct {
+	Elimination string `json:"elimination"`
+	Units       int64  `json:"units"`
+	Root        Hash   `json:"root"`
+	Refused     int64  `json:"refused,omitempty"`
+	Text        Hash   `json:"text"`
 }
 
 // Item is one thing an operation touched: a version of a unit's metadata, or,

@@ -1,0 +1,610 @@
+package archive
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"sae/integrity"
+	"sae/retention"
+)
+
+// An elimination (Code du patrimoine art. L212-2, L212-3, R212-14) begins with a request: a
+// frozen, numbered list of units, which the originating agency agrees to and the control
+// authority visas, item by item, each a person of their own. The list stands in the catalogue
+// in clear, as identifiers; the ledger commits to it.
+
+// EliminationStep is what can be done to a request.
+type EliminationStep string
+
+// The steps.
+const (
+	Proposed  EliminationStep = "proposed"  // by an archivist
+	Agreed    EliminationStep = "agreed"    // by the originating agency
+	Visaed    EliminationStep = "visaed"    // by the control authority
+	Refused   EliminationStep = "refused"   // by either: ended
+	Withdrawn EliminationStep = "withdrawn" // by an archivist, before anything was destroyed: ended
+)
+
+// Elimination is a request as it is kept. It names no person but by pseudonym.
+type Elimination struct {
+	ID     string            `json:"elimination"`
+	Tenant string            `json:"tenant"`
+	At     string            `json:"at"`    // day for which retentions were looked at
+	Units  int64             `json:"units"` // numbered from 1
+	Root   integrity.Hash    `json:"root"`  // RFC 6962 root over "UNIT VERSION" of each
+	Lines  []EliminationLine `json:"lines"` // of the bordereau
+	Steps  []StepTaken       `json:"steps"`
+	// Refusals are the numbers of units that somebody refused: they stay.
+	Refusals []int64 `json:"refusals,omitempty"`
+}
+
+// EliminationLine is one line of the bordereau: units of one agency under the same rules.
+type EliminationLine struct {
+	Agency  string   `json:"originatingAgency"`
+	Rules   []string `json:"rules"`
+	First   int64    `json:"first"` // number of the first of its units
+	Units   int64    `json:"units"`
+	Objects int64    `json:"objects"`
+	Bytes   int64    `json:"bytes"`
+	From    string   `json:"from,omitempty"` // extreme dates of the documents
+	To      string   `json:"to,omitempty"`
+	Due     string   `json:"due"` // the last day on which one of them became due
+}
+
+// StepTaken is a step that was taken; its words are kept enciphered.
+type StepTaken struct {
+	Step      EliminationStep `json:"step"`
+	Entry     int64           `json:"ledgerEntry"`
+	Time      time.Time       `json:"time"`
+	Agent     string          `json:"agent"` // pseudonym
+	Operation string          `json:"operation"`
+	Refused   int64           `json:"refused,omitempty"` // units
+}
+
+// State is the last step.
+func (e *Elimination) State() EliminationStep { return e.Steps[len(e.Steps)-1].Step }
+
+// open reports whether something may still be done.
+func (e *Elimination) open() bool { return e.State() != Refused && e.State() != Withdrawn }
+
+// StepText is what a person says with a step.
+type StepText struct {
+	Reason string `json:"reason,omitempty"`
+	// Bordereau is a unit of the archive: the bordereau as it was signed.
+	Bordereau string `json:"bordereau,omitempty"`
+	// Refused are the numbers of units that are refused, and why.
+	Refused []RefusedUnits `json:"refused,omitempty"`
+}
+
+// RefusedUnits are units refused for one reason.
+type RefusedUnits struct {
+	Numbers []int64 `json:"numbers"`
+	Reason  string  `json:"reason"`
+}
+
+const eliminationID = "e"
+
+// metaEliminating is the row of a request whose list is being written.
+var metaEliminating = []byte("eliminating")
+
+func elimRowKey(id string, number int64) []byte {
+	return binary.BigEndian.AppendUint32([]byte(id), uint32(number))
+}
+
+// elimChunk is how many units of a list one transaction writes.
+const elimChunk = 20_000
+
+// frozen is a unit of a list.
+type frozen struct {
+	unit     string
+	version  int
+	agency   string
+	rules    string
+	objects  int64
+	bytes    int64
+	from, to string
+	due      string
+}
+
+// EliminationRequest says what to propose: the units of a tenant that are eliminable on a day,
+// of those that the filter chooses.
+type EliminationRequest struct {
+	At     string
+	Filter Filter
+	Reason string
+}
+
+// ProposeElimination freezes the list of what is eliminable, on behalf of agent, who must be
+// an archivist. Units that another open request lists are left out.
+func (a *Archive) ProposeElimination(ctx context.Context, agent string, r EliminationRequest) (*Elimination, error) {
+	if a.readOnly {
+		return nil, ErrReadOnly
+	}
+	of, err := a.config.tenant(r.Filter.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	if err := of.may(agent, Archivist); err != nil {
+		return nil, err
+	}
+	a.acting.Lock()
+	defer a.acting.Unlock()
+	if err := a.sweepElimination(); err != nil {
+		return nil, err
+	}
+	list, err := a.eliminable(ctx, of, r)
+	if err != nil {
+		return nil, err
+	}
+	if len(list) == 0 {
+		return nil, &Refusal{Problems: []string{"nothing is eliminable on " + r.At + " that no open request lists: sae eliminate analyse says why"}}
+	}
+	e := &Elimination{ID: newID(eliminationID), Tenant: of.ID, At: r.At, Units: int64(len(list)), Lines: linesOf(list), Root: rootOf(list)}
+	if err := a.writeList(ctx, e.ID, list); err != nil {
+		return nil, errors.Join(err, a.sweepElimination())
+	}
+	if err := a.takeStep(ctx, agent, e, Proposed, StepText{Reason: r.Reason}); err != nil {
+		return nil, errors.Join(err, a.sweepElimination())
+	}
+	return e, nil
+}
+
+// eliminable lists what may be proposed, in the order of the bordereau.
+func (a *Archive) eliminable(ctx context.Context, of *Tenant, r EliminationRequest) (list []frozen, err error) {
+	taken := map[string]bool{}
+	err = a.cat.view(func(t *tx) error { taken, err = a.listed(t); return err })
+	if err != nil {
+		return nil, err
+	}
+	r.Filter.Tenant = of.ID
+	err = a.Due(ctx, of.ID, r.At, func(u DueUnit) error {
+		if u.Assess.Verdict != retention.Eliminable || taken[u.ID] || !u.ChosenBy(&r.Filter) {
+			return nil
+		}
+		list = append(list, frozen{unit: u.ID, version: u.unit.Version, agency: u.Agency, rules: strings.Join(u.Rules, " "), objects: int64(u.Objects), bytes: u.Bytes,
+			from: dayOf(u.unit.StartDate), to: dayOf(u.unit.EndDate), due: u.Assess.Due})
+		return nil
+	})
+	slices.SortFunc(list, func(x, y frozen) int {
+		return cmp.Or(cmp.Compare(x.agency, y.agency), cmp.Compare(x.rules, y.rules), cmp.Compare(x.due, y.due), cmp.Compare(x.unit, y.unit))
+	})
+	return list, err
+}
+
+// listed are the units of all open requests.
+func (a *Archive) listed(t *tx) (map[string]bool, error) {
+	open := map[string]bool{}
+	taken := map[string]bool{}
+	err := t.scan(bktElim, []byte(eliminationID), []byte{eliminationID[0] + 1}, func(k, v []byte) (bool, error) {
+		if len(k) == 27 {
+			e, err := parseElimination(v)
+			if err != nil {
+				return false, damaged("elimination", string(k), err)
+			}
+			open[e.ID] = e.open()
+			return true, nil
+		}
+		if open[string(k[:27])] {
+			unit, _ := splitUnitKey(v)
+			taken[unit] = true
+		}
+		return true, nil
+	})
+	return taken, err
+}
+
+// linesOf sums a sorted list up.
+func linesOf(list []frozen) (lines []EliminationLine) {
+	for i, u := range list {
+		if i == 0 || u.agency != list[i-1].agency || u.rules != list[i-1].rules {
+			lines = append(lines, EliminationLine{Agency: u.agency, Rules: strings.Fields(u.rules), First: int64(i + 1)})
+		}
+		l := &lines[len(lines)-1]
+		l.Units++
+		l.Objects += u.objects
+		l.Bytes += u.bytes
+		l.Due = max(l.Due, u.due)
+		if u.from != "" && (l.From == "" || u.from < l.From) {
+			l.From = u.from
+		}
+		l.To = max(l.To, u.to, u.from)
+	}
+	return lines
+}
+
+func rootOf(list []frozen) integrity.Hash {
+	var tree integrity.Recompute
+	for _, u := range list {
+		tree.Add(fmt.Appendf(nil, "%s %d", u.unit, u.version))
+	}
+	return tree.Root()
+}
+
+// writeList writes the list, some of it in each transaction. Until the request is there it is
+// litter, which sweepElimination removes.
+func (a *Archive) writeList(ctx context.Context, id string, list []frozen) error {
+	number := int64(0)
+	for chunk := range slices.Chunk(list, elimChunk) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		err := a.update(nil, func(t *tx) error {
+			if number == 0 {
+				if err := t.put(bktMeta, metaEliminating, []byte(id)); err != nil {
+					return err
+				}
+			}
+			for i, u := range chunk {
+				if err := t.put(bktElim, elimRowKey(id, number+int64(i)+1), unitKey(u.unit, u.version)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("writing the list: %w", err)
+		}
+		number += int64(len(chunk))
+	}
+	return nil
+}
+
+// sweepElimination removes the list of a request that did not come about.
+func (a *Archive) sweepElimination() error {
+	var id []byte
+	err := a.cat.view(func(t *tx) error {
+		v, err := t.get(bktMeta, metaEliminating)
+		id = bytes.Clone(v)
+		return err
+	})
+	if err != nil || id == nil {
+		return err
+	}
+	if err := a.sweepBucket(bktElim, id, prefixEnd(id), func(k []byte) bool { return len(k) > len(id) }); err != nil {
+		return err
+	}
+	return a.update(nil, func(t *tx) error { return t.delete(bktMeta, metaEliminating) })
+}
+
+// takeStep records a step, on behalf of agent.
+func (a *Archive) takeStep(ctx context.Context, agent string, e *Elimination, step EliminationStep, text StepText) error {
+	refused := refusedOf(text)
+	words := mustJSON(text)
+	op := a.reasoned(integrity.Kind("elimination-"+step), agent, string(words), func(commitment integrity.Hash) any {
+		return integrity.EliminationDetail{Elimination: e.ID, Units: e.Units, Root: e.Root, Refused: int64(len(refused)), Text: commitment}
+	})
+	op.entry.Tenant = e.Tenant
+	after := *e
+	after.Refusals = slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(e.Refusals), refused...))))
+	op.records = append(op.records, func(p position) []record {
+		after.Steps = append(slices.Clone(e.Steps), StepTaken{Step: step, Entry: p.entry, Time: p.time, Agent: op.entry.Agent, Operation: op.id, Refused: int64(len(refused))})
+		return []record{{bktElim, []byte(e.ID), mustJSON(after)}}
+	})
+	op.deletes = append(op.deletes, record{bucket: bktMeta, key: metaEliminating})
+	if _, _, err := a.commit(ctx, op); err != nil {
+		return fmt.Errorf("recording the step: %w", err)
+	}
+	*e = after
+	return nil
+}
+
+func refusedOf(text StepText) (numbers []int64) {
+	for _, r := range text.Refused {
+		numbers = append(numbers, r.Numbers...)
+	}
+	return slices.Compact(slices.Sorted(slices.Values(numbers)))
+}
+
+// StepElimination takes a step on a request, on behalf of agent, who must have the role for it
+// and have taken none before.
+func (a *Archive) StepElimination(ctx context.Context, agent, id string, step EliminationStep, text StepText) (*Elimination, error) {
+	if a.readOnly {
+		return nil, ErrReadOnly
+	}
+	a.acting.Lock()
+	defer a.acting.Unlock()
+	e, err := a.Elimination(id)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.checkStep(agent, e, step, &text); err != nil {
+		return nil, err
+	}
+	return e, a.takeStep(ctx, agent, e, step, text)
+}
+
+// stepRule is what a step wants.
+type stepRule struct {
+	after []EliminationStep
+	role  Role
+}
+
+// checkStep says what stands against a step.
+func (a *Archive) checkStep(agent string, e *Elimination, step EliminationStep, text *StepText) error {
+	rule, ok := map[EliminationStep]stepRule{
+		Agreed:    {[]EliminationStep{Proposed}, OriginatingAgency},
+		Visaed:    {[]EliminationStep{Agreed}, ControlAuthority},
+		Withdrawn: {[]EliminationStep{Proposed, Agreed, Visaed}, Archivist},
+		Refused:   {[]EliminationStep{Proposed, Agreed}, map[EliminationStep]Role{Proposed: OriginatingAgency, Agreed: ControlAuthority}[e.State()]},
+	}[step]
+	bad := &Refusal{}
+	if !ok || !slices.Contains(rule.after, e.State()) {
+		bad.addf("elimination %s is %s: it cannot be %s now", e.ID, e.State(), step)
+		return bad
+	}
+	of, err := a.config.tenant(e.Tenant)
+	if err != nil {
+		return err
+	}
+	if err := of.may(agent, rule.role); err != nil {
+		return err
+	}
+	who := agentID(a.indexKey, agent)
+	for _, s := range e.Steps {
+		if s.Agent == who && step != Withdrawn {
+			bad.addf("%s has taken another step of this elimination (%s): each is another person's", agent, s.Step)
+		}
+	}
+	if (step == Refused || step == Withdrawn) && strings.TrimSpace(text.Reason) == "" {
+		bad.addf("no reason: say why")
+	}
+	if step == Refused || step == Withdrawn {
+		text.Refused = nil
+	}
+	for _, r := range text.Refused {
+		if strings.TrimSpace(r.Reason) == "" {
+			bad.addf("units are refused without a reason")
+		}
+		for _, n := range r.Numbers {
+			if n < 1 || n > e.Units {
+				bad.addf("number %d: the list has 1 to %d", n, e.Units)
+			}
+		}
+	}
+	if n := len(refusedOf(*text)); int64(n) == e.Units {
+		bad.addf("every unit is refused: refuse the request")
+	}
+	if text.Bordereau != "" {
+		if u, err := a.Unit(text.Bordereau); err != nil || u.Tenant != e.Tenant {
+			bad.addf("bordereau %q: deposit it first, and name its unit", text.Bordereau)
+		}
+	}
+	checkText("reason", text.Reason, 10_000, bad)
+	return bad.orNil()
+}
+
+func parseElimination(v []byte) (*Elimination, error) {
+	e := &Elimination{}
+	err := json.Unmarshal(v, e)
+	if err == nil && len(e.Steps) == 0 {
+		err = errors.New("no step was taken")
+	}
+	return e, err
+}
+
+// Elimination gives a request.
+func (a *Archive) Elimination(id string) (e *Elimination, err error) {
+	err = a.cat.view(func(t *tx) error {
+		v, err := t.get(bktElim, []byte(id))
+		if err == nil && (v == nil || !idForm.MatchString(id)) {
+			err = fmt.Errorf("elimination %q: %w", id, ErrNotFound)
+		}
+		if err != nil {
+			return err
+		}
+		e, err = parseElimination(v)
+		return err
+	})
+	return e, err
+}
+
+// Eliminations gives the requests of a tenant, in the order in which they were made.
+func (a *Archive) Eliminations(tenant string) (out []*Elimination, err error) {
+	of, err := a.config.tenant(tenant)
+	if err != nil {
+		return nil, err
+	}
+	err = a.cat.view(func(t *tx) error {
+		return t.eachElimination(func(e *Elimination) error { out = append(out, e); return nil })
+	})
+	out = slices.DeleteFunc(out, func(e *Elimination) bool { return e.Tenant != of.ID })
+	slices.SortFunc(out, func(x, y *Elimination) int { return int(x.Steps[0].Entry - y.Steps[0].Entry) })
+	return out, err
+}
+
+func (t *tx) eachElimination(f func(*Elimination) error) error {
+	return t.scan(bktElim, nil, nil, func(k, v []byte) (bool, error) {
+		if len(k) != 27 {
+			return true, nil
+		}
+		e, err := parseElimination(v)
+		if err != nil {
+			return false, damaged("elimination", string(k), err)
+		}
+		err = f(e)
+		return err == nil, err
+	})
+}
+
+// ListedUnit is a unit of a request's list.
+type ListedUnit struct {
+	Number  int64                 `json:"number"`
+	Unit    string                `json:"unit"`
+	Version int                   `json:"version"`
+	Title   string                `json:"title,omitempty"`
+	Refused bool                  `json:"refused,omitempty"`
+	Now     *retention.Assessment `json:"now,omitempty"` // what would become of it today
+}
+
+// EachListed calls f for the units of a request, in their order, as they are now.
+func (a *Archive) EachListed(ctx context.Context, id string, f func(ListedUnit) error) error {
+	e, err := a.Elimination(id)
+	if err != nil {
+		return err
+	}
+	today := now().Format(time.DateOnly)
+	return a.cat.view(func(t *tx) error {
+		h := a.heirs(t, "", nil)
+		return t.scan(bktElim, elimRowKey(id, 0), prefixEnd([]byte(id)), func(k, v []byte) (bool, error) {
+			u := ListedUnit{Number: int64(binary.BigEndian.Uint32(k[len(id):]))}
+			u.Unit, u.Version = splitUnitKey(v)
+			_, u.Refused = slices.BinarySearch(e.Refusals, u.Number)
+			unit, err := a.unit(t, u.Unit, 0)
+			if err != nil {
+				return false, err
+			}
+			in, err := h.ofUnit(unit)
+			if err != nil {
+				return false, err
+			}
+			now := retention.Appraise(in, today)
+			u.Title, u.Now = unit.Title, &now
+			err = f(u)
+			return err == nil, errors.Join(err, ctx.Err())
+		})
+	})
+}
+
+// StepWords gives what was said with a step.
+func (a *Archive) StepWords(s StepTaken) (text StepText, err error) {
+	err = a.cat.view(func(t *tx) error {
+		words, err := a.operationText(t, s.Operation)
+		if err == nil {
+			err = json.Unmarshal(words, &text)
+		}
+		return err
+	})
+	return text, err
+}
+
+// operationText opens what an operation said in words.
+func (a *Archive) operationText(t *tx, op string) ([]byte, error) {
+	v, err := t.get(bktOp, []byte(op))
+	if err == nil && v == nil {
+		err = fmt.Errorf("operation %q: %w", op, ErrNotFound)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var r operationRecord
+	s, err := decodeRecord(v, &r)
+	if err != nil {
+		return nil, damaged("operation", op, err)
+	}
+	key, err := a.vault.Unwrap(keyStore{t}, r.Key)
+	if err != nil {
+		return nil, damaged("operation", op, err)
+	}
+	_, words, err := s.open(key)
+	if err != nil {
+		return nil, damaged("operation", op, err)
+	}
+	return words, nil
+}
+
+// checkEliminations holds every request against the ledger: its list is the one committed to,
+// and its steps are those that the ledger knows.
+func (a *Archive) checkEliminations(t *tx, find func(where string, err error)) error {
+	steps := map[string]int{}
+	err := t.scan(bktEntry, nil, nil, func(k, v []byte) (bool, error) {
+		if !bytes.Contains(v, []byte(`"kind":"elimination-`)) {
+			return true, nil
+		}
+		e, err := integrity.ParseEntry(v)
+		var d integrity.EliminationDetail
+		if err == nil {
+			err = e.ReadDetail(e.Kind, &d)
+		}
+		if err != nil {
+			return false, err
+		}
+		steps[d.Elimination]++
+		if err := a.checkElimination(t, int64(indexLeaf(k)), e.Kind, d); err != nil {
+			find(d.Elimination, err)
+		}
+		return true, nil
+	})
+	if err != nil {
+		return err
+	}
+	return t.eachElimination(func(e *Elimination) error {
+		if n := steps[e.ID]; n != len(e.Steps) {
+			find(e.ID, fmt.Errorf("it has %d steps, the ledger %d", len(e.Steps), n))
+		}
+		return nil
+	})
+}
+
+func (a *Archive) checkElimination(t *tx, entry int64, kind integrity.Kind, d integrity.EliminationDetail) error {
+	v, err := t.get(bktElim, []byte(d.Elimination))
+	if err != nil {
+		return err
+	}
+	e, err := parseElimination(v)
+	if err != nil {
+		return fmt.Errorf("the request of ledger entry %d is not there, or damaged: %w", entry, err)
+	}
+	taken := func(s StepTaken) bool { return s.Entry == entry && "elimination-"+string(s.Step) == string(kind) }
+	i := slices.IndexFunc(e.Steps, taken)
+	if i < 0 || e.Root != d.Root || e.Units != d.Units {
+		return fmt.Errorf("it is not the request of ledger entry %d", entry)
+	}
+	words, err := a.commitmentOf(t, e.Steps[i].Operation)
+	if err != nil {
+		return err
+	}
+	if words != d.Text {
+		return fmt.Errorf("what was said with it is not what ledger entry %d commits to", entry)
+	}
+	if i > 0 {
+		return nil
+	}
+	return t.checkList(e)
+}
+
+// checkList recomputes the root of a list.
+func (t *tx) checkList(e *Elimination) error {
+	var tree integrity.Recompute
+	n := int64(0)
+	err := t.scan(bktElim, elimRowKey(e.ID, 0), prefixEnd([]byte(e.ID)), func(k, v []byte) (bool, error) {
+		n++
+		unit, version := splitUnitKey(v)
+		tree.Add(fmt.Appendf(nil, "%s %d", unit, version))
+		return binary.BigEndian.Uint32(k[len(e.ID):]) == uint32(n), nil
+	})
+	if err == nil && (n != e.Units || tree.Root() != e.Root) {
+		err = errors.New("its list is not the one that the ledger commits to")
+	}
+	return err
+}
+
+// commitmentOf is the commitment of what an operation said.
+func (a *Archive) commitmentOf(t *tx, op string) (h integrity.Hash, err error) {
+	v, err := t.get(bktOp, []byte(op))
+	if err == nil && v == nil {
+		err = fmt.Errorf("operation %q: %w", op, ErrNotFound)
+	}
+	if err != nil {
+		return h, err
+	}
+	var r operationRecord
+	s, err := decodeRecord(v, &r)
+	if err != nil {
+		return h, err
+	}
+	key, err := a.vault.Unwrap(keyStore{t}, r.Key)
+	if err != nil {
+		return h, err
+	}
+	salt, words, err := s.open(key)
+	return groupLeaf(sha256.Sum256(words), salt), err
+}

@@ -1,0 +1,361 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"sae/archive"
+	"sae/retention"
+)
+
+func (c *cli) eliminateCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "eliminate",
+		Short: "Elimination: analyse, propose a list, agree, visa, refuse",
+		Long: `The procedure of elimination (Code du patrimoine art. L212-2, L212-3, R212-14). An archivist
+proposes a frozen, numbered list of what is eliminable; the originating agency agrees; the
+control authority gives its visa, or refuses, item by item. Each step is another person's,
+named under "roles" in sae.yaml. Executing a request that has its visa is not there yet.
+See docs/retention.md.`,
+	}
+	cmd.AddCommand(c.eliminateAnalyseCmd(), c.eliminateProposeCmd(), c.eliminateListCmd(), c.eliminateShowCmd(),
+		c.eliminateStepCmd("agree", "Agree to a request, as the originating agency", archive.Agreed),
+		c.eliminateStepCmd("visa", "Give the visa of the control authority to a request", archive.Visaed),
+		c.eliminateStepCmd("refuse", "Refuse a request as a whole, as originating agency or control authority", archive.Refused),
+		c.eliminateStepCmd("withdraw", "Give a request up", archive.Withdrawn))
+	return cmd
+}
+
+// elimFilter are the flags by which units are chosen.
+func elimFilter(cmd *cobra.Command, f *archive.Filter, at *string) {
+	cmd.Flags().StringVar(&f.Tenant, "tenant", "", "archival agency (default the first)")
+	cmd.Flags().StringVar(&f.Agency, "originating-agency", "", "only units of this originating agency")
+	cmd.Flags().StringVar(&f.Agreement, "agreement", "", "only units under this agreement")
+	cmd.Flags().StringVar(&f.Subject, "subject", "", "only units of this citizen file")
+	cmd.Flags().StringVar(at, "at", today(), "day for which it is asked")
+}
+
+// agencyCount counts units of one originating agency.
+type agencyCount struct {
+	Agency   string                      `json:"originatingAgency"`
+	Verdicts map[retention.Verdict]int64 `json:"verdicts"`
+	Bytes    int64                       `json:"eliminableBytes"`
+}
+
+func (c *cli) eliminateAnalyseCmd() *cobra.Command {
+	var f archive.Filter
+	var at string
+	var units bool
+	cmd := &cobra.Command{
+		Use:   "analyse",
+		Short: "Say what is eliminable, what conflicts, what is not due, for each originating agency",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.open(true, func(a *archive.Archive) error {
+				agencies := map[string]*agencyCount{}
+				reasons := map[retention.ReasonCode]int64{}
+				enc := json.NewEncoder(c.out)
+				err := a.Due(cmd.Context(), f.Tenant, at, func(u archive.DueUnit) error {
+					if !u.ChosenBy(&f) {
+						return nil
+					}
+					countAgency(agencies, reasons, u)
+					if !units {
+						return nil
+					}
+					if c.json {
+						return enc.Encode(u)
+					}
+					c.printf("%s  %s  %s\n", u.ID, u.Assess.Verdict, u.Title)
+					for _, r := range u.Assess.Reasons {
+						c.printf("    %s\n", reasonText(r))
+					}
+					return nil
+				})
+				if err != nil {
+					return err
+				}
+				sorted := slices.SortedFunc(maps.Values(agencies), func(x, y *agencyCount) int { return strings.Compare(x.Agency, y.Agency) })
+				if c.json {
+					return c.printJSON(map[string]any{"at": at, "originatingAgencies": sorted, "reasons": reasons})
+				}
+				return c.printAnalysis(at, sorted, reasons)
+			})
+		},
+	}
+	elimFilter(cmd, &f, &at)
+	cmd.Flags().BoolVar(&units, "units", false, "name every unit, with the reasons")
+	return cmd
+}
+
+func countAgency(agencies map[string]*agencyCount, reasons map[retention.ReasonCode]int64, u archive.DueUnit) {
+	n := agencies[u.Agency]
+	if n == nil {
+		n = &agencyCount{Agency: u.Agency, Verdicts: map[retention.Verdict]int64{}}
+		agencies[u.Agency] = n
+	}
+	n.Verdicts[u.Assess.Verdict]++
+	if u.Assess.Verdict == retention.Eliminable {
+		n.Bytes += u.Bytes
+	}
+	seen := map[retention.ReasonCode]bool{}
+	for _, r := range u.Assess.Reasons {
+		if !seen[r.Code] {
+			seen[r.Code] = true
+			reasons[r.Code]++
+		}
+	}
+}
+
+func (c *cli) printAnalysis(at string, agencies []*agencyCount, reasons map[retention.ReasonCode]int64) error {
+	if len(agencies) == 0 {
+		c.printf("on %s nothing is due\n", at)
+		return nil
+	}
+	verdicts := []retention.Verdict{retention.Eliminable, retention.ToSort, retention.ToKeep, retention.Conflict, retention.NotDue}
+	err := c.table(func(w io.Writer) {
+		fmt.Fprintln(w, "ORIGINATING AGENCY\tELIMINABLE\tTO SORT\tTO KEEP\tCONFLICT\tNOT DUE\tELIMINABLE BYTES")
+		for _, n := range agencies {
+			fmt.Fprint(w, dash(n.Agency))
+			for _, v := range verdicts {
+				fmt.Fprintf(w, "\t%d", n.Verdicts[v])
+			}
+			fmt.Fprintf(w, "\t%s\n", bytesText(n.Bytes))
+		}
+	})
+	for _, r := range slices.Sorted(maps.Keys(reasons)) {
+		c.printf("%s: %d units\n", r, reasons[r])
+	}
+	return err
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+func (c *cli) eliminateProposeCmd() *cobra.Command {
+	var r archive.EliminationRequest
+	cmd := &cobra.Command{
+		Use:   "propose",
+		Short: "Freeze the list of what is eliminable, as an archivist",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.open(false, func(a *archive.Archive) error {
+				e, err := a.ProposeElimination(cmd.Context(), c.agent, r)
+				if err != nil {
+					return err
+				}
+				if c.json {
+					return c.printJSON(e)
+				}
+				c.printf("elimination %s: %d units proposed (ledger entry %d)\n", e.ID, e.Units, e.Steps[0].Entry)
+				return c.printLines(e)
+			})
+		},
+	}
+	elimFilter(cmd, &r.Filter, &r.At)
+	cmd.Flags().StringVar(&r.Reason, "reason", "", "what is to be said with it; kept enciphered")
+	return cmd
+}
+
+func (c *cli) printLines(e *archive.Elimination) error {
+	return c.table(func(w io.Writer) {
+		fmt.Fprintln(w, "NUMBERS\tORIGINATING AGENCY\tRULES\tUNITS\tOBJECTS\tBYTES\tDATES\tDUE")
+		for _, l := range e.Lines {
+			dates := "-"
+			if l.From != "" || l.To != "" {
+				dates = l.From + " to " + l.To
+			}
+			fmt.Fprintf(w, "%d-%d\t%s\t%s\t%d\t%d\t%s\t%s\t%s\n", l.First, l.First+l.Units-1, dash(l.Agency), strings.Join(l.Rules, " "), l.Units, l.Objects, bytesText(l.Bytes), dates, l.Due)
+		}
+	})
+}
+
+func (c *cli) eliminateListCmd() *cobra.Command {
+	var tenant string
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "Name the requests, and how far each is",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return c.open(true, func(a *archive.Archive) error {
+				all, err := a.Eliminations(tenant)
+				if err != nil {
+					return err
+				}
+				if c.json {
+					return c.printJSON(append([]*archive.Elimination{}, all...))
+				}
+				return c.table(func(w io.Writer) {
+					for _, e := range all {
+						fmt.Fprintf(w, "%s\t%s\t%s\t%d units\t%d refused\n", e.ID, e.Steps[0].Time.Format(time.DateOnly), e.State(), e.Units, len(e.Refusals))
+					}
+				})
+			})
+		},
+	}
+	cmd.Flags().StringVar(&tenant, "tenant", "", "archival agency (default the first)")
+	return cmd
+}
+
+func (c *cli) eliminateShowCmd() *cobra.Command {
+	var units bool
+	cmd := &cobra.Command{
+		Use:   "show ELIMINATION",
+		Short: "Show a request: its lines, its steps; with --units its numbered list, as things stand today",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.open(true, func(a *archive.Archive) error {
+				e, err := a.Elimination(args[0])
+				if err != nil {
+					return err
+				}
+				if units {
+					return c.printListed(cmd, a, e.ID)
+				}
+				if c.json {
+					return c.printJSON(e)
+				}
+				c.printf("elimination %s of tenant %s, for %s: %s\n", e.ID, e.Tenant, e.At, e.State())
+				if err := c.printLines(e); err != nil {
+					return err
+				}
+				for _, s := range e.Steps {
+					if err := c.printStep(a, s); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&units, "units", false, "the numbered list")
+	return cmd
+}
+
+func (c *cli) printStep(a *archive.Archive, s archive.StepTaken) error {
+	words, err := a.StepWords(s)
+	if err != nil {
+		return err
+	}
+	c.printf("%s  %s by %s (ledger entry %d)", s.Time.Format(time.RFC3339), s.Step, s.Agent, s.Entry)
+	if words.Reason != "" {
+		c.printf(": %s", words.Reason)
+	}
+	c.printf("\n")
+	if words.Bordereau != "" {
+		c.printf("    bordereau: unit %s\n", words.Bordereau)
+	}
+	for _, r := range words.Refused {
+		c.printf("    refused: %s: %s\n", numbersText(r.Numbers), r.Reason)
+	}
+	return nil
+}
+
+func (c *cli) printListed(cmd *cobra.Command, a *archive.Archive, id string) error {
+	enc := json.NewEncoder(c.out)
+	return a.EachListed(cmd.Context(), id, func(u archive.ListedUnit) error {
+		if c.json {
+			return enc.Encode(u)
+		}
+		state := string(u.Now.Verdict)
+		if u.Refused {
+			state = "refused"
+		}
+		c.printf("%6d  %s  %-10s  %s\n", u.Number, u.Unit, state, u.Title)
+		return nil
+	})
+}
+
+func (c *cli) eliminateStepCmd(use, short string, step archive.EliminationStep) *cobra.Command {
+	var text archive.StepText
+	var refused []string
+	cmd := &cobra.Command{
+		Use:   use + " ELIMINATION",
+		Short: short,
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			for _, s := range refused {
+				r, err := parseRefused(s)
+				if err != nil {
+					return err
+				}
+				text.Refused = append(text.Refused, r)
+			}
+			return c.open(false, func(a *archive.Archive) error {
+				e, err := a.StepElimination(cmd.Context(), c.agent, args[0], step, text)
+				if err != nil {
+					return err
+				}
+				if c.json {
+					return c.printJSON(e)
+				}
+				last := e.Steps[len(e.Steps)-1]
+				c.printf("elimination %s: %s (ledger entry %d); units: %d, refused: %d\n", e.ID, e.State(), last.Entry, e.Units, len(e.Refusals))
+				return nil
+			})
+		},
+	}
+	cmd.Flags().StringVar(&text.Reason, "reason", "", "why; kept enciphered")
+	if step == archive.Agreed || step == archive.Visaed {
+		cmd.Flags().StringArrayVar(&refused, "refuse", nil, "units that are refused, and why: 3,7-12:REASON; may be given again")
+		cmd.Flags().StringVar(&text.Bordereau, "bordereau", "", "unit that holds the bordereau as it was signed: deposit it first")
+	}
+	return cmd
+}
+
+// maxRefusedRange bounds the numbers of one range.
+const maxRefusedRange = 1_000_000
+
+// parseRefused reads 3,7-12:REASON.
+func parseRefused(s string) (r archive.RefusedUnits, err error) {
+	numbers, reason, ok := strings.Cut(s, ":")
+	if !ok {
+		return r, usagef("--refuse %q: want numbers and a reason, for example 3,7-12:REASON", s)
+	}
+	r.Reason = strings.TrimSpace(reason)
+	for part := range strings.SplitSeq(numbers, ",") {
+		first, last, isRange := strings.Cut(strings.TrimSpace(part), "-")
+		from, err := strconv.ParseInt(first, 10, 64)
+		to := from
+		if err == nil && isRange {
+			to, err = strconv.ParseInt(last, 10, 64)
+		}
+		if err != nil || from < 1 || to < from || to-from >= maxRefusedRange {
+			return r, usagef("--refuse %q: %q is not a number, nor a range of at most %d", s, part, maxRefusedRange)
+		}
+		for n := from; n <= to; n++ {
+			r.Numbers = append(r.Numbers, n)
+		}
+	}
+	return r, nil
+}
+
+// numbersText writes sorted numbers as parseRefused reads them.
+func numbersText(numbers []int64) string {
+	var parts []string
+	for i := 0; i < len(numbers); {
+		j := i
+		for j+1 < len(numbers) && numbers[j+1] == numbers[j]+1 {
+			j++
+		}
+		if i == j {
+			parts = append(parts, fmt.Sprint(numbers[i]))
+		} else {
+			parts = append(parts, fmt.Sprintf("%d-%d", numbers[i], numbers[j]))
+		}
+		i = j + 1
+	}
+	return strings.Join(parts, ",")
+}
