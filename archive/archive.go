@@ -152,6 +152,9 @@ func (a *Archive) open(o Options) error {
 	if err := a.keepFiles(); err != nil {
 		return err
 	}
+	if err := a.purgeSearch(); err != nil {
+		return err
+	}
 	a.cat.fault = o.CatalogueFault
 	return nil
 }
@@ -280,20 +283,21 @@ func (a *Archive) openVault() error {
 		return &DamagedError{What: "root key", Where: a.config.Slots.Root, Err: err}
 	}
 	defer slot.Close()
-	root, _, _, err := slot.Load()
-	if err == nil && len(root) != 32 {
-		err = fmt.Errorf("%d bytes instead of 32", len(root))
-	}
+	roots, err := loadRoots(slot)
 	if err != nil {
 		return &DamagedError{What: "root key", Where: a.config.Slots.Root, Err: err}
 	}
-	a.vault = vault.New([32]byte(root))
-	clear(root)
-	a.indexKey, err = a.unwrap(indexKeyNumber)
-	if errors.Is(err, vault.ErrWrongRoot) {
-		return &DamagedError{What: "root key", Where: a.config.Slots.Root, Why: "it does not open this catalogue: another archive's, or damaged"}
+	for _, root := range roots {
+		a.vault = vault.New(root)
+		if a.indexKey, err = a.unwrap(indexKeyNumber); errors.Is(err, vault.ErrWrongRoot) {
+			continue
+		}
+		if err == nil && !a.readOnly {
+			err = settleRoot(slot, root)
+		}
+		return err
 	}
-	return err
+	return &DamagedError{What: "root key", Where: a.config.Slots.Root, Why: "it does not open this catalogue: another archive's, or damaged"}
 }
 
 // unwrap gives a data key.

@@ -457,6 +457,12 @@ func (au *audit) leaf(t *tx, number uint64, row []byte) (*Object, error) {
 	if it.Leaf != leaf {
 		return nil, fmt.Errorf("leaf %d is not the one that ledger entry %d commits to", number, entry)
 	}
+	if row, err := t.tomb(it.Unit); err != nil || row != nil {
+		if err == nil {
+			err = t.checkTomb(it, row, number)
+		}
+		return nil, err
+	}
 	if it.Object != "" {
 		o, err := au.a.object(t, it.Object)
 		if err == nil && (groupLeaf(o.digest, o.salt) != leaf || o.record.Leaf != number) {

@@ -50,13 +50,14 @@ const (
 	bktRule   bucket = "rule"   // tenant, rule, version -> ruleRecord
 	bktAct    bucket = "act"    // act -> actRecord; unit, act -> ledger index, while it is in force
 	bktElim   bucket = "elim"   // elimination -> Elimination; elimination, number -> unit, version
+	bktTomb   bucket = "tomb"   // unit -> tombRow; object -> unit
 )
 
 var allBuckets = []bucket{bktMeta, bktEntry, bktHash, bktItem, bktLeaf, bktBatch, bktTile, bktUnit,
-	bktObject, bktBlob, bktKey, bktIndex, bktHist, bktOp, bktDebt, bktAgent, bktLock, bktUnused, bktRule, bktAct, bktElim}
+	bktObject, bktBlob, bktKey, bktIndex, bktHist, bktOp, bktDebt, bktAgent, bktLock, bktUnused, bktRule, bktAct, bktElim, bktTomb}
 
 // laterBuckets were not in the first catalogues: they are made when one is opened for writing.
-var laterBuckets = map[bucket]bool{bktLock: true, bktUnused: true, bktRule: true, bktAct: true, bktElim: true}
+var laterBuckets = map[bucket]bool{bktLock: true, bktUnused: true, bktRule: true, bktAct: true, bktElim: true, bktTomb: true}
 
 // appendOnly buckets grow at their right edge: their pages are filled whole.
 var appendOnly = map[bucket]bool{bktEntry: true, bktHash: true, bktItem: true, bktLeaf: true}

@@ -30,6 +30,10 @@ type operation struct {
 	records []func(position) []record
 	// deletes are keys that go.
 	deletes []record
+	// alone operations are committed in a group of their own; last is the last that is done in
+	// their transaction, before the checkpoint: when it fails the operation does not take place.
+	alone bool
+	last  func(*tx, position) error
 	// units are those of a deposit that is too large for one transaction (see stage.go);
 	// nil when they are in items already. staged is where they stand once they are written.
 	units  func(each func(*draft) error) error
@@ -124,12 +128,12 @@ func (a *Archive) committer() {
 const gatherWait = 3 * time.Millisecond
 
 // gather adds to the first operation all that is queued by now, and what deposits
-// under way bring soon. A deposit that is committed in stages is a group of its own: met
+// under way bring soon. An operation that is committed apart is a group of its own: met
 // in the queue, it is given back as next.
 func (a *Archive) gather(first pending) (group []pending, next *pending) {
 	a.taken(first.op)
 	group = []pending{first}
-	if first.op.units != nil {
+	if first.op.apart() {
 		return group, nil
 	}
 	items := len(first.op.items)
@@ -152,7 +156,7 @@ func (a *Archive) gather(first pending) (group []pending, next *pending) {
 			}
 		}
 		a.taken(p.op)
-		if p.op.units != nil {
+		if p.op.apart() {
 			return group, &p
 		}
 		group = append(group, p)
@@ -160,6 +164,9 @@ func (a *Archive) gather(first pending) (group []pending, next *pending) {
 	}
 	return group, nil
 }
+
+// apart reports whether an operation is committed in a group of its own.
+func (op *operation) apart() bool { return op.units != nil || op.alone }
 
 // taken counts an operation no more among those that are storing their content.
 func (a *Archive) taken(op *operation) {
@@ -323,6 +330,9 @@ func (a *Archive) apply(t *tx, w *ledgerWriter, op *operation) (position, error)
 		if err := t.delete(r.bucket, r.key); err != nil {
 			return pos, err
 		}
+	}
+	if op.last != nil {
+		return pos, op.last(t, pos)
 	}
 	return pos, nil
 }

@@ -267,6 +267,9 @@ func (f *fsck) indexes(ctx context.Context, t *tx) error {
 	}
 	extra := func(b bucket, k []byte, unit string) error {
 		_, _, err := t.unitRecord(unit, 0)
+		if stone, failed := t.tomb(unit); b == bktHist && stone != nil && failed == nil {
+			return ctx.Err() // its history stays
+		}
 		if errors.Is(err, ErrNotFound) {
 			f.find("extra", string(b)+" row", fmt.Sprintf("%x", k), "", "it is of a unit that is not there: "+unit, doRebuild)
 			err = nil

@@ -75,7 +75,11 @@ func (a *Archive) AcceptLoss(ctx context.Context, agent, object, reason string) 
 func (t *tx) lostObjects() (out []LostObject, err error) {
 	lost, err := t.lost()
 	for _, id := range slices.Sorted(maps.Keys(lost)) {
-		if !lost[id].GivenUp {
+		stone, err := t.tomb(id)
+		if err != nil {
+			return nil, err
+		}
+		if !lost[id].GivenUp && stone == nil {
 			out = append(out, LostObject{id, lost[id].Since})
 		}
 	}

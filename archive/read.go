@@ -69,7 +69,7 @@ func (t *tx) unitRecord(id string, version int) (rec unitRecord, s sealed, err e
 	}
 	k, v, err := t.last(bktUnit, max)
 	if err == nil && (!idForm.MatchString(id) || len(k) != len(max) || string(k[:len(id)]) != id || version != 0 && string(k) != string(max)) {
-		err = fmt.Errorf("unit %q: %w", id, ErrNotFound)
+		err = t.notFound("unit", id)
 	}
 	if err != nil {
 		return rec, s, err
@@ -155,7 +155,7 @@ func (t *tx) objectRecord(id string) (rec objectRecord, s sealed, err error) {
 		there, err = t.visible(rec.Leaf)
 	}
 	if err == nil && !there {
-		err = fmt.Errorf("object %q: %w", id, ErrNotFound)
+		err = t.notFound("object", id)
 	}
 	return rec, s, err
 }
@@ -200,6 +200,10 @@ func (a *Archive) Resolve(id string) (object string, err error) {
 			return err
 		}
 		rec, _, err := t.unitRecord(id, 0)
+		var destroyed *DestroyedError
+		if errors.As(err, &destroyed) {
+			return err
+		}
 		if err != nil {
 			return fmt.Errorf("unit or object %q: %w", id, ErrNotFound)
 		}
@@ -392,7 +396,8 @@ type Event struct {
 // the seals that cover it.
 func (a *Archive) History(unit string) (events []Event, err error) {
 	err = a.cat.view(func(t *tx) error {
-		if _, _, err := t.unitRecord(unit, 0); err != nil {
+		var destroyed *DestroyedError
+		if _, _, err := t.unitRecord(unit, 0); err != nil && !errors.As(err, &destroyed) {
 			return err
 		}
 		seals := map[int64]bool{}

@@ -79,8 +79,9 @@ type rebuild struct {
 	log   *slog.Logger
 	store blobs.Store
 	mark  blobs.Mark
-	root  [32]byte
-	index [32]byte // index key
+	root  [32]byte   // that opens the journal
+	roots [][32]byte // that it may be
+	index [32]byte   // index key
 	out   Rebuilt
 	// highest is the highest sequence in the offer.
 	highest uint64
@@ -156,15 +157,10 @@ func (r *rebuild) open(ctx context.Context) (err error) {
 		return fmt.Errorf("root key: %w", err)
 	}
 	defer slot.Close()
-	root, _, _, err := slot.Load()
-	if err == nil && len(root) != len(r.root) {
-		err = fmt.Errorf("%d bytes instead of %d", len(root), len(r.root))
-	}
+	r.roots, err = loadRoots(slot)
 	if err != nil {
 		return fmt.Errorf("root key %s: %w", path, err)
 	}
-	r.root = [32]byte(root)
-	clear(root)
 	return nil
 }
 
@@ -219,7 +215,7 @@ func (r *rebuild) chain(ctx context.Context, files []*journalFile) ([]*journalFi
 		if broken != nil && !goBack {
 			break
 		}
-		key, err := vault.OpenPath(r.root, indexKeyNumber, tip.Keys)
+		key, err := r.journalKey(tip)
 		if err != nil {
 			if broken == nil {
 				broken = fmt.Errorf("the root key does not open journal blob %s: another archive's, or one before an erasure: %w", tip.name, err)
@@ -237,6 +233,17 @@ func (r *rebuild) chain(ctx context.Context, files []*journalFile) ([]*journalFi
 		}
 	}
 	return nil, broken
+}
+
+// journalKey opens the index key by the keys that a blob has, under one of the roots.
+func (r *rebuild) journalKey(f *journalFile) (key [32]byte, err error) {
+	for _, root := range r.roots {
+		if key, err = vault.OpenPath(root, indexKeyNumber, f.Keys); err == nil {
+			r.root = root
+			return key, nil
+		}
+	}
+	return key, err
 }
 
 // chainTo follows a blob back to a whole one.

@@ -140,6 +140,9 @@ func (a *Archive) Search(tenant, words string, limit int) ([]*Unit, error) {
 	units := make([]*Unit, 0, len(ids))
 	for _, id := range ids {
 		u, err := a.Unit(id)
+		if errors.Is(err, ErrNotFound) { // destroyed: the index is not purged yet
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -208,7 +211,11 @@ func (a *Archive) fillBatch(batch *bleve.Batch, an *analyser, next *uint64) (mor
 			if err != nil {
 				return false, err
 			}
-			if *next = binary.BigEndian.Uint64(k) + 1; it.Object == "" {
+			stone, err := t.tomb(it.Unit)
+			if err != nil {
+				return false, err
+			}
+			if *next = binary.BigEndian.Uint64(k) + 1; it.Object == "" && stone == nil {
 				u, err := a.unit(t, it.Unit, it.Version)
 				if err != nil {
 					return false, err

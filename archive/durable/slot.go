@@ -183,6 +183,21 @@ func (s *Slot) CompareAndSwap(old uint64, value []byte) (uint64, error) {
 	return gen + 1, nil
 }
 
+// Alone reports whether the place that is not the newest holds nothing at all.
+func (s *Slot) Alone() (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, gen, at, _ := s.newest()
+	if gen == 0 {
+		return false, ErrSlot
+	}
+	b := make([]byte, placeSize)
+	if _, err := s.file.ReadAt(b, int64(1-at)*placeSize); err != nil {
+		return false, err
+	}
+	return bytes.Equal(b, make([]byte, placeSize)), nil
+}
+
 // WipeOther overwrites the place that is not the newest with zeros, durably: the
 // value before the last swap is no longer in the file. Where a disk keeps
 // overwritten blocks (copy-on-write, wear levelling, snapshots) that is beyond it.

@@ -65,6 +65,7 @@ type Store interface {
 type Vault struct {
 	mu        sync.Mutex
 	root      [keySize]byte
+	next      *[keySize]byte // the root to come: see Prepare
 	destroyed bool
 	nodes     map[nodeID]*node
 }
@@ -156,6 +157,9 @@ func (v *Vault) node(s Store, level int, index uint64, create bool) (key [keySiz
 		err = s.Put(level, index, wrapped)
 	} else {
 		key, err = unwrap(above, level, index, wrapped)
+		if next := v.nextRoot(); level == height-1 && err != nil && next != nil {
+			key, err = unwrap(*next, level, index, wrapped)
+		}
 	}
 	if err != nil {
 		return key, fmt.Errorf("node %d of level %d: %w", index, level, err)
@@ -171,6 +175,32 @@ func (v *Vault) rootKey() (key [keySize]byte, err error) {
 		return key, fmt.Errorf("%w: it was destroyed", ErrWrongRoot)
 	}
 	return v.root, nil
+}
+
+// Prepare lets the vault open what is wrapped under the root to come too: from before the
+// transaction of a Rekey is committed until Advance, both may be asked for. A root of nil ends
+// it.
+func (v *Vault) Prepare(next *[keySize]byte) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.next = next
+}
+
+// Advance takes the root to come for the root, and the old one out of memory.
+func (v *Vault) Advance() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.next == nil {
+		return
+	}
+	v.forget()
+	v.root, v.next = *v.next, nil
+}
+
+func (v *Vault) nextRoot() *[keySize]byte {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.next
 }
 
 // kept gives a node key kept open, if it is the one that the store has wrapped.

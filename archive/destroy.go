@@ -1,0 +1,314 @@
+package archive
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"sae/integrity"
+)
+
+// To destroy a unit is to destroy its data keys and those of its objects, and all rows of it;
+// a tombstone stays, which holds nothing about a person, and a leaf that commits to it. The
+// ledger's items and leaves of the unit stay: they are salted commitments of which nobody
+// knows the salt any more.
+
+// Tombstone is what stays of a unit.
+type Tombstone struct {
+	Form      string            `json:"form"` // "sae-tombstone/1"
+	Unit      string            `json:"unit"`
+	Version   int               `json:"version"` // the last one
+	Tenant    string            `json:"archivalAgency"`
+	Agreement string            `json:"archivalAgreement"`
+	Agency    string            `json:"originatingAgency,omitempty"`
+	Deposited time.Time         `json:"deposited"`
+	Entry     int64             `json:"depositEntry"` // ledger index of its deposit
+	Leaf      uint64            `json:"leaf"`         // of its last version
+	Rules     []TombstoneRule   `json:"rules,omitempty"`
+	Objects   []TombstoneObject `json:"objects,omitempty"`
+	// Under is by what it was destroyed: an elimination, and the entry of its visa.
+	Under string `json:"under"`
+	Visa  int64  `json:"visaEntry"`
+}
+
+// TombstoneRule is a retention that was over.
+type TombstoneRule struct {
+	Rule  string `json:"rule"`
+	Start string `json:"startDate"`
+	End   string `json:"endDate"`
+}
+
+// TombstoneObject is an object that was destroyed with its unit.
+type TombstoneObject struct {
+	ID   string `json:"object"`
+	Size int64  `json:"size"`
+	Leaf uint64 `json:"leaf"`
+}
+
+const tombstoneForm = "sae-tombstone/1"
+
+// tombRow is a tombstone as it is stored: the bytes that are committed to, their salt, and
+// where the commitment stands.
+type tombRow struct {
+	Entry int64           `json:"entry"`
+	Item  int64           `json:"item"`
+	Leaf  uint64          `json:"leaf"`
+	Time  time.Time       `json:"time"`
+	Salt  []byte          `json:"salt"`
+	Doc   json.RawMessage `json:"tombstone"`
+}
+
+// DestroyedError says that a unit, or an object, was destroyed. It matches ErrNotFound.
+type DestroyedError struct {
+	What, ID string
+	Time     time.Time
+	Entry    int64 // ledger entry
+}
+
+func (e *DestroyedError) Error() string {
+	return fmt.Sprintf("%s %s was destroyed on %s (ledger entry %d)", e.What, e.ID, e.Time.Format(time.DateOnly), e.Entry)
+}
+
+// Is makes it an ErrNotFound.
+func (e *DestroyedError) Is(target error) bool { return target == ErrNotFound }
+
+// tomb gives what stays of a unit, or of the unit of an object; nil when it was not destroyed.
+func (t *tx) tomb(id string) (*tombRow, error) {
+	v, err := t.get(bktTomb, []byte(id))
+	if err != nil || v == nil {
+		return nil, err
+	}
+	if len(v) == len(id) { // an object's names its unit
+		return t.tomb(string(v))
+	}
+	row := &tombRow{}
+	if err := json.Unmarshal(bytes.Clone(v), row); err != nil {
+		return nil, damaged("tombstone", id, err)
+	}
+	return row, nil
+}
+
+// notFound is the error for a unit or object that is not there.
+func (t *tx) notFound(what, id string) error {
+	if idForm.MatchString(id) {
+		row, err := t.tomb(id)
+		if err != nil {
+			return err
+		}
+		if row != nil {
+			return &DestroyedError{what, id, row.Time, row.Entry}
+		}
+	}
+	return fmt.Errorf("%s %q: %w", what, id, ErrNotFound)
+}
+
+// Tombstone gives what stays of a unit that was destroyed.
+func (a *Archive) Tombstone(unit string) (stone *Tombstone, entry int64, err error) {
+	err = a.cat.view(func(t *tx) error {
+		row, err := t.tomb(unit)
+		if err == nil && row == nil {
+			err = fmt.Errorf("tombstone %q: %w", unit, ErrNotFound)
+		}
+		if err != nil {
+			return err
+		}
+		entry, stone = row.Entry, &Tombstone{}
+		return json.Unmarshal(row.Doc, stone)
+	})
+	return stone, entry, err
+}
+
+// doomed is a unit that is to be destroyed.
+type doomed struct {
+	unit    *Unit
+	stone   Tombstone
+	keys    []uint64
+	rows    []record // that go
+	objects []objectRecord
+}
+
+// errChanged says that a unit may not be destroyed any more as it stands.
+var errChanged = errors.New("units changed meanwhile")
+
+// doom gathers what goes with a unit, all its versions.
+func (a *Archive) doom(t *tx, id, under string, visa int64) (*doomed, error) {
+	u, err := a.unit(t, id, 0)
+	if err != nil {
+		return nil, err
+	}
+	d := &doomed{unit: u, stone: Tombstone{Form: tombstoneForm, Unit: id, Version: u.Version, Tenant: u.Tenant, Agreement: u.Agreement, Agency: u.Agency,
+		Deposited: u.Archived, Entry: u.Entry, Leaf: u.record.Leaf, Under: under, Visa: visa}}
+	for version := 1; version <= u.Version; version++ {
+		v := u
+		if version < u.Version {
+			if v, err = a.unit(t, id, version); err != nil {
+				return nil, err
+			}
+		}
+		d.keys = append(d.keys, v.record.Key)
+		d.rows = append(d.rows, record{bucket: bktUnit, key: unitKey(id, version)})
+		for _, r := range a.indexRows(&v.record, &v.Description) {
+			if r.bucket == bktIndex {
+				d.rows = append(d.rows, r)
+			}
+		}
+	}
+	for _, o := range u.record.Objects {
+		r, _, err := t.objectRecord(o)
+		if err != nil {
+			return nil, err
+		}
+		d.objects = append(d.objects, r)
+		d.keys = append(d.keys, r.Key)
+		d.rows = append(d.rows, record{bucket: bktObject, key: []byte(o)})
+		d.stone.Objects = append(d.stone.Objects, TombstoneObject{ID: o, Size: r.Size, Leaf: r.Leaf})
+	}
+	acts, err := a.actsOn(t, id)
+	for _, act := range acts {
+		d.rows = append(d.rows, record{bucket: bktAct, key: unitActKey(id, act.ID)})
+		if act.Kind == StartAct {
+			d.rows = append(d.rows, a.ruleRow(&u.record, act.Rule, act.Start))
+		}
+	}
+	return d, err
+}
+
+// metaPurge is the row that says that the search index may hold words of what was destroyed.
+var metaPurge = []byte("purge-search")
+
+// destroy destroys units as one operation of a kind, on behalf of agent. check is asked again,
+// within the transaction, whether it may still be done; what it gives up with errChanged is to
+// be planned anew.
+func (a *Archive) destroy(ctx context.Context, agent, tenant string, kind integrity.Kind, detail func(position) any, all []*doomed, check func(*tx) error) error {
+	root, done, err := a.newRoot()
+	if err != nil {
+		return err
+	}
+	op := &operation{id: newID(opID), entry: integrity.Entry{Kind: kind, Tenant: tenant, Agent: agentID(a.indexKey, agent)}, detail: detail, alone: true}
+	var keys []uint64
+	for _, d := range all {
+		keys = append(keys, d.keys...)
+		op.deletes = append(op.deletes, d.rows...)
+		doc, salt := mustJSON(d.stone), newSalt()
+		item := int64(len(op.items))
+		op.items = append(op.items, integrity.Item{Unit: d.stone.Unit, Version: d.stone.Version, Leaf: groupLeaf(sha256.Sum256(doc), salt)})
+		op.records = append(op.records, func(p position) []record {
+			row := tombRow{Entry: p.entry, Item: item, Leaf: p.leaf + uint64(item), Time: p.time, Salt: salt[:], Doc: doc}
+			out := []record{{bktTomb, []byte(d.stone.Unit), mustJSON(row)}, histRow(d.stone.Unit, p.entry, item, row.Leaf), {bktMeta, metaPurge, []byte{1}}}
+			for _, o := range d.objects {
+				out = append(out, record{bktTomb, []byte(o.Object), []byte(d.stone.Unit)})
+			}
+			return out
+		})
+	}
+	op.last = func(t *tx, p position) error {
+		if err := check(t); err != nil {
+			return err
+		}
+		if err := a.dropBlobs(t, all, p.time); err != nil {
+			return err
+		}
+		_, err := a.vault.Rekey(keyStore{t}, keys, root)
+		return err
+	}
+	_, _, err = a.commit(ctx, op)
+	if errors.Is(err, errUncertain) {
+		return err // reopening tells which root it is
+	}
+	if settled := done(err == nil); settled != nil {
+		a.fail(settled)
+		err = errors.Join(err, settled)
+	}
+	return err
+}
+
+// dropBlobs takes objects out of the registration of their blobs; those in which none is left
+// are to be deleted.
+func (a *Archive) dropBlobs(t *tx, all []*doomed, when time.Time) error {
+	gone := map[string]map[string]bool{} // by blob
+	for _, d := range all {
+		for _, o := range d.objects {
+			if gone[o.Blob] == nil {
+				gone[o.Blob] = map[string]bool{}
+			}
+			gone[o.Blob][o.Object] = true
+		}
+	}
+	for blob, objects := range gone {
+		row, err := t.get(bktBlob, []byte(blob))
+		if err != nil {
+			return err
+		}
+		p, err := parsePack(row)
+		if err != nil {
+			return damaged("pack", blob, err)
+		}
+		if p != nil {
+			p.Objects = slices.DeleteFunc(p.Objects, func(id string) bool { return objects[id] })
+			if len(p.Objects) > 0 {
+				if err := t.put(bktBlob, []byte(blob), p.row()); err != nil {
+					return err
+				}
+				continue
+			}
+		}
+		if err := a.unuse(t, blob, when); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// purgeSearch throws the search index away when it may hold words of what was destroyed; the
+// next search makes it anew.
+func (a *Archive) purgeSearch() error {
+	purge := false
+	err := a.cat.view(func(t *tx) error {
+		v, err := t.get(bktMeta, metaPurge)
+		purge = v != nil
+		return err
+	})
+	if err != nil || !purge {
+		return err
+	}
+	dir := filepath.Join(a.dir, searchDir)
+	if err := a.fs.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	unlock, err := waitLock(filepath.Join(dir, lockFile))
+	if err != nil {
+		return fmt.Errorf("purging search: %w", err)
+	}
+	err = os.RemoveAll(filepath.Join(dir, "index"))
+	unlock()
+	if err != nil {
+		return fmt.Errorf("purging search: %w", err)
+	}
+	return a.update(nil, func(t *tx) error { return t.delete(bktMeta, metaPurge) })
+}
+
+// checkTomb holds an item of a unit that was destroyed against its tombstone: nothing else of it
+// may be left.
+func (t *tx) checkTomb(it integrity.Item, row *tombRow, number uint64) error {
+	if number == row.Leaf {
+		if it.Leaf != groupLeaf(sha256.Sum256(row.Doc), [saltSize]byte(row.Salt)) {
+			return &DamagedError{What: "tombstone", Where: it.Unit, Why: "it is not the one that the ledger commits to"}
+		}
+		return nil
+	}
+	left, err := t.get(bktUnit, unitKey(it.Unit, it.Version))
+	if it.Object != "" {
+		left, err = t.get(bktObject, []byte(it.Object))
+	}
+	if err == nil && left != nil {
+		err = &DamagedError{What: "tombstone", Where: it.Unit, Why: "the unit was destroyed, and is still there"}
+	}
+	return err
+}
