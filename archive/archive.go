@@ -49,7 +49,8 @@ type Archive struct {
 
 	blobs   atomic.Uint64 // blobs named in this session
 	sealing sync.Mutex    // one seal at a time
-	acting  sync.Mutex    // one change of schedules and acts at a time
+	acting  sync.Mutex    // one change of schedules, acts and eliminations at a time
+	closed  atomic.Bool
 
 	// The way of a commit.
 	queue   chan pending
@@ -159,8 +160,11 @@ func (a *Archive) open(o Options) error {
 	return nil
 }
 
-// Close ends the archive, when no method of it runs any more.
+// Close ends the archive, when no method of it runs any more. Another Close does nothing.
 func (a *Archive) Close() error {
+	if a.closed.Swap(true) {
+		return nil
+	}
 	close(a.stopped)
 	<-a.ended
 	if !a.readOnly && a.failed.Load() == nil { // else the next opening sweeps

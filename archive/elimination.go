@@ -32,6 +32,8 @@ const (
 	Visaed    EliminationStep = "visaed"    // by the control authority
 	Refused   EliminationStep = "refused"   // by either: ended
 	Withdrawn EliminationStep = "withdrawn" // by an archivist, before anything was destroyed: ended
+	// ExecutedStep is taken by an archivist, when all was destroyed that could be: ended.
+	ExecutedStep EliminationStep = "executed"
 )
 
 // Elimination is a request as it is kept. It names no person but by pseudonym.
@@ -45,6 +47,8 @@ type Elimination struct {
 	Steps  []StepTaken       `json:"steps"`
 	// Refusals are the numbers of units that somebody refused: they stay.
 	Refusals []int64 `json:"refusals,omitempty"`
+
+	begun bool // some of its units are destroyed
 }
 
 // EliminationLine is one line of the bordereau: units of one agency under the same rules.
@@ -67,14 +71,17 @@ type StepTaken struct {
 	Time      time.Time       `json:"time"`
 	Agent     string          `json:"agent"` // pseudonym
 	Operation string          `json:"operation"`
-	Refused   int64           `json:"refused,omitempty"` // units
+	Refused   int64           `json:"refused,omitempty"`   // units
+	Destroyed int64           `json:"destroyed,omitempty"` // units, of executing
 }
 
 // State is the last step.
 func (e *Elimination) State() EliminationStep { return e.Steps[len(e.Steps)-1].Step }
 
 // open reports whether something may still be done.
-func (e *Elimination) open() bool { return e.State() != Refused && e.State() != Withdrawn }
+func (e *Elimination) open() bool {
+	return e.State() != Refused && e.State() != Withdrawn && e.State() != ExecutedStep
+}
 
 // StepText is what a person says with a step.
 type StepText struct {
@@ -83,6 +90,9 @@ type StepText struct {
 	Bordereau string `json:"bordereau,omitempty"`
 	// Refused are the numbers of units that are refused, and why.
 	Refused []RefusedUnits `json:"refused,omitempty"`
+	// Destroyed and Kept are the outcome of executing.
+	Destroyed int64  `json:"destroyed,omitempty"`
+	Kept      []Kept `json:"kept,omitempty"`
 }
 
 // RefusedUnits are units refused for one reason.
@@ -280,13 +290,13 @@ func (a *Archive) takeStep(ctx context.Context, agent string, e *Elimination, st
 	refused := refusedOf(text)
 	words := mustJSON(text)
 	op := a.reasoned(integrity.Kind("elimination-"+step), agent, string(words), func(commitment integrity.Hash) any {
-		return integrity.EliminationDetail{Elimination: e.ID, Units: e.Units, Root: e.Root, Refused: int64(len(refused)), Text: commitment}
+		return integrity.EliminationDetail{Elimination: e.ID, Units: e.Units, Root: e.Root, Refused: int64(len(refused)), Destroyed: text.Destroyed, Text: commitment}
 	})
 	op.entry.Tenant = e.Tenant
 	after := *e
 	after.Refusals = slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(e.Refusals), refused...))))
 	op.records = append(op.records, func(p position) []record {
-		after.Steps = append(slices.Clone(e.Steps), StepTaken{Step: step, Entry: p.entry, Time: p.time, Agent: op.entry.Agent, Operation: op.id, Refused: int64(len(refused))})
+		after.Steps = append(slices.Clone(e.Steps), StepTaken{Step: step, Entry: p.entry, Time: p.time, Agent: op.entry.Agent, Operation: op.id, Refused: int64(len(refused)), Destroyed: text.Destroyed})
 		return []record{{bktElim, []byte(e.ID), mustJSON(after)}}
 	})
 	op.deletes = append(op.deletes, record{bucket: bktMeta, key: metaEliminating})
@@ -334,7 +344,9 @@ func (a *Archive) checkStep(agent string, e *Elimination, step EliminationStep, 
 		Agreed:    {[]EliminationStep{Proposed}, OriginatingAgency},
 		Visaed:    {[]EliminationStep{Agreed}, ControlAuthority},
 		Withdrawn: {[]EliminationStep{Proposed, Agreed, Visaed}, Archivist},
-		Refused:   {[]EliminationStep{Proposed, Agreed}, map[EliminationStep]Role{Proposed: OriginatingAgency, Agreed: ControlAuthority}[e.State()]},
+
+		ExecutedStep: {[]EliminationStep{Visaed}, Archivist},
+		Refused:      {[]EliminationStep{Proposed, Agreed}, map[EliminationStep]Role{Proposed: OriginatingAgency, Agreed: ControlAuthority}[e.State()]},
 	}[step]
 	bad := &Refusal{}
 	if !ok || !slices.Contains(rule.after, e.State()) {
@@ -378,6 +390,9 @@ func (a *Archive) checkStep(agent string, e *Elimination, step EliminationStep, 
 			bad.addf("bordereau %q: deposit it first, and name its unit", text.Bordereau)
 		}
 	}
+	if step == Withdrawn && e.begun {
+		bad.addf("some of its units are destroyed already: execute it to its end")
+	}
 	checkText("reason", text.Reason, 10_000, bad)
 	return bad.orNil()
 }
@@ -401,8 +416,15 @@ func (a *Archive) Elimination(id string) (e *Elimination, err error) {
 		if err != nil {
 			return err
 		}
-		e, err = parseElimination(v)
-		return err
+		if e, err = parseElimination(v); err != nil {
+			return damaged("elimination", id, err)
+		}
+		return t.scan(bktElim, elimRowKey(id, 0), prefixEnd([]byte(id)), func(_, v []byte) (bool, error) {
+			unit, _ := splitUnitKey(v)
+			stone, err := t.tomb(unit)
+			e.begun = e.begun || stone != nil
+			return !e.begun && e.State() == Visaed, err
+		})
 	})
 	return e, err
 }
@@ -443,6 +465,8 @@ type ListedUnit struct {
 	Title   string                `json:"title,omitempty"`
 	Refused bool                  `json:"refused,omitempty"`
 	Now     *retention.Assessment `json:"now,omitempty"` // what would become of it today
+	// Destroyed is the ledger entry by which it was destroyed; 0 when it was not.
+	Destroyed int64 `json:"destroyed,omitempty"`
 }
 
 // EachListed calls f for the units of a request, in their order, as they are now.
@@ -459,6 +483,12 @@ func (a *Archive) EachListed(ctx context.Context, id string, f func(ListedUnit) 
 			u.Unit, u.Version = splitUnitKey(v)
 			_, u.Refused = slices.BinarySearch(e.Refusals, u.Number)
 			unit, err := a.unit(t, u.Unit, 0)
+			var destroyed *DestroyedError
+			if errors.As(err, &destroyed) {
+				u.Destroyed = destroyed.Entry
+				err = f(u)
+				return err == nil, errors.Join(err, ctx.Err())
+			}
 			if err != nil {
 				return false, err
 			}

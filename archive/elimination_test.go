@@ -12,7 +12,7 @@ import (
 func eliminating(t *testing.T, units int) (*Archive, *Deposited) {
 	t.Helper()
 	dir := createEdited(t, func(c string) string {
-		return strings.Replace(c, "    accept-unknown:", "    roles: {archivist: [alice], originating-agency: [bob], control-authority: [carol]}\n    accept-unknown:", 1)
+		return strings.Replace(c, "    accept-unknown:", "    roles: {archivist: [alice, dave], originating-agency: [bob], control-authority: [carol]}\n    accept-unknown:", 1)
 	})
 	a := reopened(t, dir)
 	t.Cleanup(func() { a.Close() })

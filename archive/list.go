@@ -21,6 +21,7 @@ const (
 	idxChannel   = 'c'
 	idxChild     = 'p' // by parent
 	idxField     = 'f' // by an identifier that a SEDA transfer gave, or the title
+	idxShared    = 'x' // by a unit to whose objects it refers
 )
 
 func (a *Archive) indexPrefix(kind byte, tenant, value string) []byte {
@@ -50,6 +51,9 @@ func (a *Archive) indexRows(r *unitRecord, d *Description) []record {
 		for _, f := range d.SEDA.Fields {
 			add(idxField, fieldKey(f))
 		}
+	}
+	for _, s := range d.Shared {
+		add(idxShared, s.Unit) // the same row for several objects of one unit
 	}
 	if isUnit(r.Unit) {
 		rows = append(rows, a.ruleIndex(r, d)...)

@@ -33,6 +33,9 @@ const (
 	EliminationVisaed    Kind = "elimination-visaed"    // the control authority gave its visa
 	EliminationRefused   Kind = "elimination-refused"   // one of them refused
 	EliminationWithdrawn Kind = "elimination-withdrawn" // it was given up
+	EliminationExecuted  Kind = "elimination-executed"  // what could be destroyed of it was
+
+	Destroyed Kind = "destroyed" // units were destroyed
 )
 
 // MaxEntry is the longest entry, in bytes: the entry bundles of C2SP tlog-tiles
@@ -155,7 +158,17 @@ type EliminationDetail struct {
 	Units       int64  `json:"units"`
 	Root        Hash   `json:"root"`
 	Refused     int64  `json:"refused,omitempty"`
+	Destroyed   int64  `json:"destroyed,omitempty"` // units, when it was executed
 	Text        Hash   `json:"text"`
+}
+
+// DestroyedDetail is the detail of a Destroyed entry, whose items are the units that were
+// destroyed; their leaves commit to tombstones. Under is what allowed it, Visa the ledger entry
+// of its visa.
+type DestroyedDetail struct {
+	Under string `json:"under"`
+	Visa  int64  `json:"visa"`
+	Units int64  `json:"units"`
 }
 
 // Item is one thing an operation touched: a version of a unit's metadata, or,

@@ -23,14 +23,14 @@ func (c *cli) eliminateCmd() *cobra.Command {
 		Long: `The procedure of elimination (Code du patrimoine art. L212-2, L212-3, R212-14). An archivist
 proposes a frozen, numbered list of what is eliminable; the originating agency agrees; the
 control authority gives its visa, or refuses, item by item. Each step is another person's,
-named under "roles" in sae.yaml. Executing a request that has its visa is not there yet.
-See docs/retention.md.`,
+named under "roles" in sae.yaml; then an archivist executes what has its visa. See
+docs/retention.md.`,
 	}
 	cmd.AddCommand(c.eliminateAnalyseCmd(), c.eliminateProposeCmd(), c.eliminateListCmd(), c.eliminateShowCmd(),
 		c.eliminateStepCmd("agree", "Agree to a request, as the originating agency", archive.Agreed),
 		c.eliminateStepCmd("visa", "Give the visa of the control authority to a request", archive.Visaed),
 		c.eliminateStepCmd("refuse", "Refuse a request as a whole, as originating agency or control authority", archive.Refused),
-		c.eliminateStepCmd("withdraw", "Give a request up", archive.Withdrawn))
+		c.eliminateStepCmd("withdraw", "Give a request up", archive.Withdrawn), c.eliminateExecuteCmd())
 	return cmd
 }
 
@@ -257,6 +257,12 @@ func (c *cli) printStep(a *archive.Archive, s archive.StepTaken) error {
 	if words.Bordereau != "" {
 		c.printf("    bordereau: unit %s\n", words.Bordereau)
 	}
+	if s.Step == archive.ExecutedStep {
+		c.printf("    destroyed: %d, kept: %d\n", words.Destroyed, len(words.Kept))
+	}
+	for _, k := range words.Kept {
+		c.printf("    kept: %d: %s\n", k.Number, k.Reason)
+	}
 	for _, r := range words.Refused {
 		c.printf("    refused: %s: %s\n", numbersText(r.Numbers), r.Reason)
 	}
@@ -269,7 +275,10 @@ func (c *cli) printListed(cmd *cobra.Command, a *archive.Archive, id string) err
 		if c.json {
 			return enc.Encode(u)
 		}
-		state := string(u.Now.Verdict)
+		state := "destroyed"
+		if u.Now != nil {
+			state = string(u.Now.Verdict)
+		}
 		if u.Refused {
 			state = "refused"
 		}
@@ -313,6 +322,38 @@ func (c *cli) eliminateStepCmd(use, short string, step archive.EliminationStep) 
 		cmd.Flags().StringVar(&text.Bordereau, "bordereau", "", "unit that holds the bordereau as it was signed: deposit it first")
 	}
 	return cmd
+}
+
+func (c *cli) eliminateExecuteCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "execute ELIMINATION",
+		Short: "Destroy what has its visa, as an archivist who took no other step",
+		Long: `Destroy what has its visa: data keys, all rows, all copies in all offers; a tombstone
+without personal data stays. Every unit is looked at again before it goes: a rule, a hold or a
+unit below it that came meanwhile keeps it, and the outcome says so. Stopped at any point, run
+it again: it goes on from there.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.open(false, func(a *archive.Archive) error {
+				x, err := a.ExecuteElimination(cmd.Context(), c.agent, args[0], nil)
+				if err != nil {
+					return err
+				}
+				if c.json {
+					return c.printJSON(x)
+				}
+				c.printf("elimination %s: executed (ledger entry %d); units destroyed: %d, kept: %d\n", x.Elimination, x.Entry, x.Destroyed, len(x.Kept))
+				for _, k := range x.Kept {
+					c.printf("kept  %d  %s  %s\n", k.Number, k.Unit, k.Reason)
+					for _, r := range k.Reasons {
+						c.printf("    %s\n", reasonText(r))
+					}
+				}
+				c.printf("copies deleted: %d, still to be deleted: %d\n", x.Deleted, x.Waiting)
+				return nil
+			})
+		},
+	}
 }
 
 // maxRefusedRange bounds the numbers of one range.

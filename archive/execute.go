@@ -1,0 +1,307 @@
+package archive
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"sae/integrity"
+	"sae/retention"
+)
+
+// Executed is the outcome of executing an elimination.
+type Executed struct {
+	Elimination string `json:"elimination"`
+	Destroyed   int64  `json:"destroyed"` // units, over all runs
+	Kept        []Kept `json:"kept"`      // of the list, that were not refused
+	Entry       int64  `json:"ledgerEntry"`
+	Deleted     int64  `json:"deleted"` // copies, that are gone
+	Waiting     int64  `json:"waiting"` // copies that cannot be deleted yet: without their key
+}
+
+// Kept is a unit of a visaed list that was not destroyed, and why.
+type Kept struct {
+	Number  int64              `json:"number"`
+	Unit    string             `json:"unit"`
+	Reason  string             `json:"reason"` // a code
+	Reasons []retention.Reason `json:"reasons,omitempty"`
+}
+
+// Why a unit is kept.
+const (
+	keptVerdict  = "NOT_ELIMINABLE" // by its rules, or a hold, as they are now
+	keptVersion  = "CHANGED"        // it has another version than the one that was visaed
+	keptChildren = "HAS_CHILDREN"   // a unit below it stays
+	keptShared   = "SHARED"         // another unit refers to its objects
+)
+
+// executeChunk is how many units one transaction destroys.
+const executeChunk = 500
+
+// ExecuteElimination destroys what has its visa, on behalf of agent, who must be an archivist
+// and have taken no other step. Every unit is looked at again before it goes: what a new rule,
+// a new hold or a new unit below stands against is kept. Stopped at any point, it goes on from
+// there when it is called again.
+func (a *Archive) ExecuteElimination(ctx context.Context, agent, id string, progress func(destroyed int64)) (*Executed, error) {
+	if a.readOnly {
+		return nil, ErrReadOnly
+	}
+	e, err := a.Elimination(id)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.checkStep(agent, e, ExecutedStep, &StepText{}); err != nil {
+		return nil, err
+	}
+	x := &execution{a: a, e: e, agent: agent, out: &Executed{Elimination: id, Kept: []Kept{}}, left: map[string]planned{}}
+	var order []string
+	err = a.cat.view(func(t *tx) (err error) {
+		if err = x.find(t); err == nil {
+			order, err = x.order(ctx, t)
+		}
+		return err
+	})
+	for len(order) > 0 && err == nil {
+		n := min(len(order), executeChunk)
+		if err = ctx.Err(); err == nil {
+			err = x.chunk(ctx, order[:n])
+		}
+		if order = order[n:]; progress != nil {
+			progress(x.out.Destroyed)
+		}
+	}
+	if err != nil {
+		return x.out, fmt.Errorf("executing elimination %s: %w", id, err)
+	}
+	return x.out, x.end(ctx)
+}
+
+type execution struct {
+	a     *Archive
+	e     *Elimination
+	agent string
+	left  map[string]planned // units of the list that were not refused and still exist
+	out   *Executed
+}
+
+// planned is a unit of the list.
+type planned struct {
+	number  int64
+	version int
+}
+
+// tries bounds how often a chunk is begun anew because deposits changed what is below it.
+const tries = 100
+
+// chunk destroys those of some units that may be; none else changes rules, holds or requests
+// meanwhile.
+func (x *execution) chunk(ctx context.Context, ids []string) error {
+	a := x.a
+	a.acting.Lock()
+	defer a.acting.Unlock()
+	for range tries {
+		var all []*doomed
+		var kept []Kept
+		err := a.cat.view(func(t *tx) (err error) { all, kept, err = x.choose(t, ids); return err })
+		if err == nil && len(all) > 0 {
+			err = a.destroy(ctx, x.agent, x.e.Tenant, integrity.Destroyed, func(position) any {
+				return integrity.DestroyedDetail{Under: x.e.ID, Visa: x.visa(), Units: int64(len(all))}
+			}, all, func(t *tx) error { return a.stillDoomed(t, all) })
+		}
+		if errors.Is(err, errChanged) {
+			continue
+		}
+		if err == nil {
+			x.out.Destroyed += int64(len(all))
+			x.out.Kept = append(x.out.Kept, kept...)
+		}
+		return err
+	}
+	return errors.New("deposits change what is below its units again and again: try again")
+}
+
+// visa is the ledger entry of the visa.
+func (x *execution) visa() int64 {
+	for _, s := range x.e.Steps {
+		if s.Step == Visaed {
+			return s.Entry
+		}
+	}
+	return 0
+}
+
+// find reads the list.
+func (x *execution) find(t *tx) error {
+	return t.scan(bktElim, elimRowKey(x.e.ID, 0), prefixEnd([]byte(x.e.ID)), func(k, v []byte) (bool, error) {
+		number := int64(binary.BigEndian.Uint32(k[len(x.e.ID):]))
+		unit, version := splitUnitKey(v)
+		stone, err := t.tomb(unit)
+		_, refused := slices.BinarySearch(x.e.Refusals, number)
+		switch {
+		case err != nil:
+			return false, err
+		case stone != nil:
+			x.out.Destroyed++ // by a run before
+		case !refused:
+			x.left[unit] = planned{number, version}
+		}
+		return true, nil
+	})
+}
+
+// order gives the units so that each comes behind those below it: to destroy a folder before
+// what is in it would leave that without its rules.
+func (x *execution) order(ctx context.Context, t *tx) (out []string, err error) {
+	const entered, done = 1, 2
+	state := map[string]int{}
+	for _, first := range slices.Sorted(maps.Keys(x.left)) {
+		stack := []string{first}
+		for len(stack) > 0 {
+			id := stack[len(stack)-1]
+			if state[id] != 0 {
+				stack = stack[:len(stack)-1]
+				if state[id] == entered {
+					state[id] = done
+					out = append(out, id)
+				}
+				continue
+			}
+			state[id] = entered
+			rec, _, err := t.unitRecord(id, 0)
+			if err != nil {
+				return nil, err
+			}
+			below, err := x.a.children(t, rec)
+			if err != nil {
+				return nil, err
+			}
+			for _, child := range below {
+				if _, listed := x.left[child]; listed && state[child] == 0 {
+					stack = append(stack, child)
+				}
+			}
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// choose says which of some units may be destroyed, as things are now, and why the others are
+// kept.
+func (x *execution) choose(t *tx, ids []string) (all []*doomed, kept []Kept, err error) {
+	heirs, at := x.a.heirs(t, "", nil), now().Format(time.DateOnly)
+	goes := map[string]bool{}
+	for _, id := range ids {
+		u, err := x.a.unit(t, id, 0)
+		if err != nil {
+			return nil, nil, err
+		}
+		reason, reasons, err := x.against(t, heirs, u, at, goes)
+		if err != nil {
+			return nil, nil, err
+		}
+		if reason != "" {
+			kept = append(kept, Kept{x.left[id].number, id, reason, reasons})
+			continue
+		}
+		d, err := x.a.doom(t, id, x.e.ID, x.visa())
+		if err != nil {
+			return nil, nil, err
+		}
+		in, err := heirs.ofUnit(u)
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, r := range in.Categories[retention.Appraisal].Rules {
+			d.stone.Rules = append(d.stone.Rules, TombstoneRule{r.Rule, r.Start, r.End})
+		}
+		goes[id] = true
+		all = append(all, d)
+	}
+	return all, kept, nil
+}
+
+// against says what stands against destroying a unit; "" when nothing does. goes are units that
+// go with it.
+func (x *execution) against(t *tx, h *heirs, u *Unit, at string, goes map[string]bool) (reason string, reasons []retention.Reason, err error) {
+	in, err := h.ofUnit(u)
+	if err != nil {
+		return "", nil, err
+	}
+	if v := retention.Appraise(in, at); v.Verdict != retention.Eliminable {
+		return keptVerdict, v.Reasons, nil
+	}
+	if u.Version != x.left[u.Unit].version {
+		return keptVersion, nil, nil
+	}
+	stays, err := x.a.stays(t, &u.record, goes)
+	return stays, nil, err
+}
+
+// stays says what of others holds a unit: one below it, or one that refers to its objects.
+func (a *Archive) stays(t *tx, u *unitRecord, goes map[string]bool) (reason string, err error) {
+	for _, r := range []struct {
+		kind   byte
+		reason string
+	}{{idxChild, keptChildren}, {idxShared, keptShared}} {
+		err := t.indexed(a.indexPrefix(r.kind, u.Tenant, u.Unit), 0, ^uint64(0), func(id string, _ int, _ uint64) (bool, error) {
+			stone, err := t.tomb(id)
+			if stone == nil && !goes[id] {
+				reason = r.reason
+			}
+			return reason == "" && err == nil, err
+		})
+		if err != nil || reason != "" {
+			return reason, err
+		}
+	}
+	return "", nil
+}
+
+// stillDoomed looks, within the transaction, at what a deposit may have changed since units
+// were planned to go: what stands below them, and who refers to their objects.
+func (a *Archive) stillDoomed(t *tx, all []*doomed) error {
+	goes := map[string]bool{}
+	for _, d := range all {
+		goes[d.stone.Unit] = true
+	}
+	for _, d := range all {
+		switch reason, err := a.stays(t, &d.unit.record, goes); {
+		case err != nil:
+			return err
+		case reason != "":
+			return errChanged
+		}
+	}
+	return nil
+}
+
+// maxKeptTold bounds the kept units that the request's record names.
+const maxKeptTold = 10_000
+
+// end deletes what is not used any more, and records that the request was executed.
+func (x *execution) end(ctx context.Context) error {
+	if err := x.a.purgeSearch(); err != nil {
+		return err
+	}
+	c, err := x.a.Compact(ctx)
+	if err != nil {
+		return fmt.Errorf("deleting copies: %w", err)
+	}
+	x.out.Deleted, x.out.Waiting = c.Deleted, c.Waiting
+	x.a.acting.Lock()
+	defer x.a.acting.Unlock()
+	slices.SortFunc(x.out.Kept, func(x, y Kept) int { return int(x.Number - y.Number) })
+	text := StepText{Kept: x.out.Kept[:min(len(x.out.Kept), maxKeptTold)], Destroyed: x.out.Destroyed}
+	if err := x.a.takeStep(ctx, x.agent, x.e, ExecutedStep, text); err != nil {
+		return err
+	}
+	x.out.Entry = x.e.Steps[len(x.e.Steps)-1].Entry
+	return nil
+}
