@@ -301,7 +301,7 @@ func (a *Archive) openVault() error {
 		}
 		return err
 	}
-	return &DamagedError{What: "root key", Where: a.config.Slots.Root, Why: "it does not open this catalogue: another archive's, or damaged"}
+	return &DamagedError{What: "root key", Where: a.config.Slots.Root, Why: "it does not open this catalogue: another archive's, damaged, or the catalogue is a copy from before units were destroyed"}
 }
 
 // unwrap gives a data key.

@@ -33,9 +33,15 @@ func (a *Archive) Compact(ctx context.Context) (*Compacted, error) {
 	if a.readOnly {
 		return nil, ErrReadOnly
 	}
+	return a.compact(ctx, true)
+}
+
+// compact is Compact; without gather, it leaves small objects where they are that have a blob
+// each.
+func (a *Archive) compact(ctx context.Context, gather bool) (*Compacted, error) {
 	out := &Compacted{}
 	for {
-		c := &compaction{a: a, out: out}
+		c := &compaction{a: a, out: out, gather: gather}
 		if err := a.cat.view(func(t *tx) error { return c.choose(ctx, t) }); err != nil {
 			return out, fmt.Errorf("compacting: %w", err)
 		}
@@ -60,11 +66,13 @@ type compaction struct {
 	a   *Archive
 	out *Compacted
 	ids []string
+
+	gather bool // objects that have a blob each too
 }
 
 func (c *compaction) choose(ctx context.Context, t *tx) error {
 	c.out.Locked = 0
-	if err := c.packs(ctx, t); err != nil || len(c.ids) >= compactChunk {
+	if err := c.packs(ctx, t); err != nil || len(c.ids) >= compactChunk || !c.gather {
 		return err
 	}
 	return c.single(ctx, t)

@@ -103,6 +103,9 @@ func (x *execution) chunk(ctx context.Context, ids []string) error {
 	a := x.a
 	a.acting.Lock()
 	defer a.acting.Unlock()
+	if err := x.reload(); err != nil {
+		return err
+	}
 	for range tries {
 		var all []*doomed
 		var kept []Kept
@@ -122,6 +125,15 @@ func (x *execution) chunk(ctx context.Context, ids []string) error {
 		return err
 	}
 	return errors.New("deposits change what is below its units again and again: try again")
+}
+
+// reload wants the request to be as it was: somebody may have withdrawn it.
+func (x *execution) reload() error {
+	e, err := x.a.Elimination(x.e.ID)
+	if err == nil && len(e.Steps) != len(x.e.Steps) {
+		err = &Refusal{Problems: []string{"it is " + string(e.State()) + " meanwhile"}}
+	}
+	return err
 }
 
 // visa is the ledger entry of the visa.
@@ -290,13 +302,16 @@ func (x *execution) end(ctx context.Context) error {
 	if err := x.a.purgeSearch(); err != nil {
 		return err
 	}
-	c, err := x.a.Compact(ctx)
+	c, err := x.a.compact(ctx, false)
 	if err != nil {
 		return fmt.Errorf("deleting copies: %w", err)
 	}
 	x.out.Deleted, x.out.Waiting = c.Deleted, c.Waiting
 	x.a.acting.Lock()
 	defer x.a.acting.Unlock()
+	if err := x.reload(); err != nil {
+		return err
+	}
 	slices.SortFunc(x.out.Kept, func(x, y Kept) int { return int(x.Number - y.Number) })
 	text := StepText{Kept: x.out.Kept[:min(len(x.out.Kept), maxKeptTold)], Destroyed: x.out.Destroyed}
 	if err := x.a.takeStep(ctx, x.agent, x.e, ExecutedStep, text); err != nil {

@@ -2,6 +2,7 @@ package archive
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -79,4 +80,48 @@ func BenchmarkPacks(b *testing.B) {
 			versus(b, 5*batch, "docs", func() { audit(alone) }, func() { audit(packed) })
 		})
 	}
+}
+
+// BenchmarkDestroy: one unit of many, and 500 at a time, against a commit of one entry.
+func BenchmarkDestroy(b *testing.B) {
+	const many, step = 100_000, 500
+	a := benchArchive(b, 1)
+	d := Deposit{}
+	for i := range many {
+		d.Units = append(d.Units, NewUnit{Parent: -1, Title: fmt.Sprint(i)})
+	}
+	out, err := a.Deposit(context.Background(), "bench", d)
+	if err != nil {
+		b.Fatal(err)
+	}
+	next := 0
+	destroy := func(n int) {
+		if next+n > many {
+			b.Fatal("no units are left")
+		}
+		var all []*doomed
+		if err := a.cat.view(func(t *tx) error {
+			for range n {
+				x, err := a.doom(t, out.Units[(next*7919)%many].ID, "bench", 1) // far apart
+				if err != nil {
+					return err
+				}
+				all = append(all, x)
+				next++
+			}
+			return nil
+		}); err != nil {
+			b.Fatal(err)
+		}
+		if err := a.destroy(context.Background(), "bench", "archives", "bench", nil, all, func(*tx) error { return nil }); err != nil {
+			b.Fatal(err)
+		}
+	}
+	entry := func() {
+		if _, _, err := a.commit(context.Background(), a.offerOperation("bench", "first", "bench")); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.Run("one", func(b *testing.B) { versus(b, 1, "units", entry, func() { destroy(1) }) })
+	b.Run("500", func(b *testing.B) { versus(b, step, "units", entry, func() { destroy(step) }) })
 }

@@ -3,6 +3,7 @@ package archive
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -121,6 +122,10 @@ func (h *heirs) ofUnit(u *Unit) (*retention.Inheritance, error) {
 	var parents []*retention.Inheritance
 	for _, p := range u.Parents {
 		in, err := h.of(p)
+		var destroyed *DestroyedError
+		if errors.As(err, &destroyed) { // while the unit was being deposited: nothing comes from there
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
