@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -26,11 +27,15 @@ func (a *Archive) Proof(ctx context.Context, id string, w io.Writer) error {
 func (a *Archive) bundle(ctx context.Context, id string) (*bundle.Bundle, error) {
 	out := &bundle.Bundle{LedgerKey: a.ledgerKey}
 	err := a.cat.view(func(t *tx) error {
+		p := &proofs{a: a, t: t, out: out, trees: map[int64]*integrity.ItemTree{}, sizes: map[int64]bool{}}
 		u, objects, err := a.proved(t, id)
+		var destroyed *DestroyedError
+		if errors.As(err, &destroyed) {
+			return p.tombstone(id)
+		}
 		if err != nil {
 			return err
 		}
-		p := &proofs{a: a, t: t, out: out, trees: map[int64]*integrity.ItemTree{}, sizes: map[int64]bool{}}
 		content := func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(u.doc)), nil }
 		unit := bundle.Proof{ID: u.Unit, Size: int64(len(u.doc)), Salt: u.salt, Open: content}
 		if err := p.add(unit, sha256.Sum256(u.doc), u.record.Entry, u.record.Item, u.record.Leaf); err != nil {
@@ -55,10 +60,14 @@ func (a *Archive) proved(t *tx, id string) (*Unit, []*Object, error) {
 		u, err := a.unit(t, only.Unit, only.record.Version)
 		return u, []*Object{only}, err
 	}
-	if !errors.Is(err, ErrNotFound) {
+	var destroyed *DestroyedError
+	if !errors.Is(err, ErrNotFound) || errors.As(err, &destroyed) {
 		return nil, nil, err
 	}
 	u, err := a.unit(t, id, 0)
+	if errors.As(err, &destroyed) {
+		return nil, nil, err
+	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("unit or object %q: %w", id, errors.Unwrap(err))
 	}
@@ -71,6 +80,24 @@ func (a *Archive) proved(t *tx, id string) (*Unit, []*Object, error) {
 		objects = append(objects, o)
 	}
 	return u, objects, nil
+}
+
+// tombstone adds what stays of a unit that was destroyed: the tombstone is the document.
+func (p *proofs) tombstone(id string) error {
+	row, err := p.t.tomb(id)
+	if err != nil {
+		return err
+	}
+	var stone Tombstone
+	if err := json.Unmarshal(row.Doc, &stone); err != nil {
+		return damaged("tombstone", id, err)
+	}
+	proof := bundle.Proof{ID: stone.Unit, Size: int64(len(row.Doc)), Salt: [saltSize]byte(row.Salt),
+		Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(row.Doc)), nil }}
+	if err := p.add(proof, sha256.Sum256(row.Doc), row.Entry, row.Item, row.Leaf); err != nil {
+		return fmt.Errorf("tombstone of %s: %w", stone.Unit, err)
+	}
+	return nil
 }
 
 func fileNameOf(u *Unit, object string) string {
