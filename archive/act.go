@@ -26,6 +26,8 @@ type ActKind string
 const (
 	HoldAct  ActKind = "hold"  // the units, and all below them, must not be destroyed (gel)
 	StartAct ActKind = "start" // the retention of a rule starts, or starts anew, on a day
+	// SampleAct: of units that are to be sorted, some are kept, and the others may go.
+	SampleAct ActKind = "sample"
 )
 
 // Act is an act as it is shown.
@@ -47,6 +49,8 @@ type ActText struct {
 	Until  string   `json:"until,omitempty"` // of a hold: first day on which it is over; "" until it is lifted
 	Rule   string   `json:"rule,omitempty"`  // of a start
 	Start  string   `json:"start,omitempty"` // of a start
+	Kept   []string `json:"kept,omitempty"`  // of a sample: of the units, in order
+	Seed   string   `json:"seed,omitempty"`  // of a sample, hex
 }
 
 // ActEnd is how an act was ended.
@@ -126,8 +130,12 @@ func (a *Archive) Act(ctx context.Context, agent, tenant string, kind ActKind, t
 // checkAct finds all that is wrong with an act, and gives its units.
 func (a *Archive) checkAct(of *Tenant, kind ActKind, text *ActText) (units []*Unit, err error) {
 	bad := &Refusal{}
-	if len(text.Units) == 0 || len(text.Units) > MaxActUnits {
-		bad.addf("%d units: want 1 to %d", len(text.Units), MaxActUnits)
+	most := MaxActUnits
+	if kind == SampleAct {
+		most = maxCandidates
+	}
+	if len(text.Units) == 0 || len(text.Units) > most {
+		bad.addf("%d units: want 1 to %d", len(text.Units), most)
 		return nil, bad
 	}
 	if strings.TrimSpace(text.Reason) == "" {
@@ -315,8 +323,9 @@ func (a *Archive) ActOf(id string) (act *Act, err error) {
 	return act, err
 }
 
-// actsOn gives the acts in force on a unit, in their order.
-func (a *Archive) actsOn(t *tx, unit string) (out []*Act, err error) {
+// actsOn gives the acts in force on a unit, in their order. known are acts that were read
+// before, and those read now; it may be nil.
+func (a *Archive) actsOn(t *tx, unit string, known map[string]*Act) (out []*Act, err error) {
 	var ids []string
 	err = t.scan(bktAct, []byte(unit), prefixEnd([]byte(unit)), func(k, _ []byte) (bool, error) {
 		ids = append(ids, strings.TrimPrefix(string(k), unit))
@@ -326,8 +335,12 @@ func (a *Archive) actsOn(t *tx, unit string) (out []*Act, err error) {
 		if err != nil {
 			return nil, err
 		}
-		var act *Act
-		act, _, _, _, err = a.act(t, id)
+		act := known[id]
+		if act == nil {
+			if act, _, _, _, err = a.act(t, id); known != nil {
+				known[id] = act
+			}
+		}
 		out = append(out, act)
 	}
 	slices.SortFunc(out, func(x, y *Act) int { return int(x.Entry - y.Entry) })
@@ -349,18 +362,27 @@ func applyActs(d *retention.Declared, acts []*Act, s *retention.Schedule) {
 			continue
 		}
 		c := category(retention.Appraisal)
+		if act.Kind == SampleAct {
+			action := retention.Destroy
+			if _, kept := slices.BinarySearch(act.Kept, d.ID); kept {
+				action = retention.Keep
+			}
+			c.Properties = append(slices.DeleteFunc(c.Properties, isFinalAction), retention.Property{Name: "FinalAction", Value: string(action)})
+			continue
+		}
 		applied := retention.Applied{Rule: act.Rule, Start: act.Start, End: endOf(s, act.Rule, act.Start, "")}
 		if i := slices.IndexFunc(c.Rules, func(r retention.Applied) bool { return r.Rule == act.Rule }); i >= 0 {
 			c.Rules[i] = applied
 		} else {
 			c.Rules = append(c.Rules, applied)
 		}
-		decided := func(p retention.Property) bool { return p.Name == "FinalAction" }
-		if r, ok := s.Last(act.Rule); ok && r.FinalAction != "" && !slices.ContainsFunc(c.Properties, decided) {
+		if r, ok := s.Last(act.Rule); ok && r.FinalAction != "" && !slices.ContainsFunc(c.Properties, isFinalAction) {
 			c.Properties = append(c.Properties, retention.Property{Name: "FinalAction", Value: string(r.FinalAction)})
 		}
 	}
 }
+
+func isFinalAction(p retention.Property) bool { return p.Name == "FinalAction" }
 
 // checkActs holds the acts against the ledger: each entry has its record, which is as it was
 // committed to and ended as the ledger says, and is found by its units.
@@ -370,7 +392,7 @@ func (a *Archive) checkActs(t *tx, find func(where string, err error)) error {
 	err := t.scan(bktEntry, nil, nil, func(k, v []byte) (bool, error) {
 		index := int64(indexLeaf(k))
 		switch {
-		case bytes.Contains(v, []byte(`"kind":"`+HoldAct+`"`)), bytes.Contains(v, []byte(`"kind":"`+StartAct+`"`)):
+		case bytes.Contains(v, []byte(`"kind":"`+HoldAct+`"`)), bytes.Contains(v, []byte(`"kind":"`+StartAct+`"`)), bytes.Contains(v, []byte(`"kind":"`+SampleAct+`"`)):
 			begun = append(begun, index)
 		case bytes.Contains(v, []byte(`"kind":"`+integrity.ActEnded+`"`)):
 			d, err := actDetail(v)

@@ -170,7 +170,7 @@ func (a *Archive) doom(t *tx, id, under string, visa int64) (*doomed, error) {
 		d.rows = append(d.rows, record{bucket: bktObject, key: []byte(o)})
 		d.stone.Objects = append(d.stone.Objects, TombstoneObject{ID: o, Size: r.Size, Leaf: r.Leaf})
 	}
-	acts, err := a.actsOn(t, id)
+	acts, err := a.actsOn(t, id, nil)
 	for _, act := range acts {
 		d.rows = append(d.rows, record{bucket: bktAct, key: unitActKey(id, act.ID)})
 		if act.Kind == StartAct {

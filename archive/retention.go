@@ -88,13 +88,14 @@ type heirs struct {
 	rules map[string]*retention.Schedule // by tenant, instead of those in force
 	known map[string]*retention.Inheritance
 	path  map[string]bool // those being computed
+	acts  map[string]*Act // that were read
 }
 
 // maxKept bounds the units that are kept.
 const maxKept = 50_000
 
 func (a *Archive) heirs(t *tx, tenant string, s *retention.Schedule) *heirs {
-	h := &heirs{a: a, t: t, known: map[string]*retention.Inheritance{}, path: map[string]bool{}, rules: map[string]*retention.Schedule{}}
+	h := &heirs{a: a, t: t, known: map[string]*retention.Inheritance{}, path: map[string]bool{}, acts: map[string]*Act{}, rules: map[string]*retention.Schedule{}}
 	if s != nil {
 		h.rules[tenant] = s
 	}
@@ -135,7 +136,7 @@ func (h *heirs) ofUnit(u *Unit) (*retention.Inheritance, error) {
 	if s == nil {
 		s = h.a.schedule(u.Tenant)
 	}
-	acts, err := h.a.actsOn(h.t, u.Unit)
+	acts, err := h.a.actsOn(h.t, u.Unit, h.acts)
 	if err != nil {
 		return nil, err
 	}

@@ -26,7 +26,9 @@ const (
 	Rules            Kind = "rules"             // a retention schedule was changed
 	Hold             Kind = "hold"              // units were put on hold
 	Start            Kind = "start"             // the day was set on which a retention starts
-	ActEnded         Kind = "act-ended"         // a hold was lifted, or a start taken back
+	ActEnded         Kind = "act-ended"         // a hold was lifted, a start taken back, a sample undone
+	SampleSeed       Kind = "sample-seed"       // a seed was drawn, before a sample is chosen by it
+	Sample           Kind = "sample"            // of units that are to be sorted, some are kept and the rest may go
 
 	EliminationProposed  Kind = "elimination-proposed"  // a list of units to destroy was frozen
 	EliminationAgreed    Kind = "elimination-agreed"    // the originating agency agreed
@@ -140,13 +142,23 @@ type RollbackDetail struct {
 	Reason   Hash  `json:"reason"`
 }
 
-// ActDetail is the detail of Hold, Start and ActEnded entries: the act, how many units it is on,
+// ActDetail is the detail of Hold, Start, Sample and ActEnded entries: the act, how many units it is on,
 // and a salted commitment of its text, which names them and is kept enciphered; of ActEnded, of
 // the reason.
 type ActDetail struct {
 	Act   string `json:"act"`
 	Units int64  `json:"units"`
 	Text  Hash   `json:"text"`
+}
+
+// SampleSeedDetail is the detail of a SampleSeed entry: the rule, how many units are chosen
+// among, the RFC 6962 root over their identifiers in order, and the seed, hex.
+type SampleSeedDetail struct {
+	Rule        string `json:"rule"`
+	RuleVersion int    `json:"ruleVersion"`
+	Candidates  int64  `json:"candidates"`
+	Root        Hash   `json:"root"`
+	Seed        string `json:"seed"`
 }
 
 // EliminationDetail is the detail of the entries of an elimination request, of kinds

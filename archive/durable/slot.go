@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"sync"
@@ -183,7 +184,7 @@ func (s *Slot) CompareAndSwap(old uint64, value []byte) (uint64, error) {
 	return gen + 1, nil
 }
 
-// Alone reports whether the place that is not the newest holds nothing at all.
+// Alone reports whether the place that is not the newest holds nothing at all, or is not there.
 func (s *Slot) Alone() (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -192,7 +193,7 @@ func (s *Slot) Alone() (bool, error) {
 		return false, ErrSlot
 	}
 	b := make([]byte, placeSize)
-	if _, err := s.file.ReadAt(b, int64(1-at)*placeSize); err != nil {
+	if _, err := s.file.ReadAt(b, int64(1-at)*placeSize); err != nil && err != io.EOF { // a file that was cut short
 		return false, err
 	}
 	return bytes.Equal(b, make([]byte, placeSize)), nil

@@ -359,3 +359,36 @@ func FuzzPlace(f *testing.F) {
 		}
 	})
 }
+
+// TestSlotAlone: a value is alone until another is written, and again when the one before is
+// wiped.
+func TestSlotAlone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "slot")
+	if err := CreateSlot(FS{}, path, 0o600, []byte("one")); err != nil {
+		t.Fatal(err)
+	}
+	s, err := OpenSlot(FS{}, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	alone := func(want bool) {
+		t.Helper()
+		if got, err := s.Alone(); err != nil || got != want {
+			t.Errorf("alone %v, %v, want %v", got, err, want)
+		}
+	}
+	alone(true)
+	_, gen, _, err := s.Load()
+	if err == nil {
+		_, err = s.CompareAndSwap(gen, []byte("two"))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	alone(false)
+	if err := s.WipeOther(); err != nil {
+		t.Fatal(err)
+	}
+	alone(true)
+}

@@ -125,6 +125,8 @@ func actState(act *archive.Act) string {
 		return "until " + act.Until
 	case act.Kind == archive.StartAct:
 		return act.Rule + " from " + act.Start
+	case act.Kind == archive.SampleAct:
+		return fmt.Sprintf("%s, %d kept", act.Rule, len(act.Kept))
 	}
 	return "in force"
 }
@@ -207,16 +209,17 @@ itself. The units then declare the rule, from that day, whatever day they declar
 	return cmd
 }
 
-func (c *cli) retentionStartsCmd() *cobra.Command {
-	cmd := &cobra.Command{Use: "starts", Short: "The starts that were set: list, show, take back"}
+// actsCmd are the verbs on acts that can be taken back.
+func (c *cli) actsCmd(use, short string, kind archive.ActKind) *cobra.Command {
+	cmd := &cobra.Command{Use: use, Short: short + ": list, show, take back"}
 	var reason string
 	back := &cobra.Command{
 		Use:   "take-back ID",
-		Short: "Take a start back",
+		Short: fmt.Sprintf("Take a %s back", kind),
 		Args:  cobra.ExactArgs(1),
 		RunE:  func(cmd *cobra.Command, args []string) error { return c.endAct(cmd, args[0], reason, "taken back") },
 	}
 	back.Flags().StringVar(&reason, "reason", "", "why; kept enciphered")
-	cmd.AddCommand(c.actListCmd(archive.StartAct), c.actShowCmd(archive.StartAct), back)
+	cmd.AddCommand(c.actListCmd(kind), c.actShowCmd(kind), back)
 	return cmd
 }

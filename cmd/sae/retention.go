@@ -23,7 +23,7 @@ func (c *cli) retentionCmd() *cobra.Command {
 		Use:   "retention",
 		Short: "What applies to a unit, what is due, what falls due when",
 	}
-	cmd.AddCommand(c.explainCmd(), c.dueCmd(), c.calendarCmd(), c.retentionStartCmd(), c.retentionStartsCmd())
+	cmd.AddCommand(c.explainCmd(), c.dueCmd(), c.calendarCmd(), c.retentionStartCmd(), c.actsCmd("starts", "The starts that were set", archive.StartAct), c.sampleCmd(), c.actsCmd("samples", "The samples that were drawn", archive.SampleAct))
 	return cmd
 }
 
@@ -282,4 +282,40 @@ func calendarSVG(w io.Writer, lines []archive.CalendarLine) error {
 	b.WriteString("</svg>\n")
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+func (c *cli) sampleCmd() *cobra.Command {
+	var r archive.SampleRequest
+	cmd := &cobra.Command{
+		Use:   "sample --rule RULE",
+		Short: "Sort: choose what is kept of the units under a rule whose final action is Sort, as an archivist",
+		Long: `Sort the units that declare a rule whose final action is Sort, and of which every retention
+is over: a sample is kept, by the rule's method and by hand, and the rest may be eliminated.
+What is chosen among are the topmost units that declare the rule; what is in them follows. A
+seed is drawn and entered into the ledger, with the root over the candidates, before anything
+is chosen. "sae retention samples take-back" undoes it.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.open(false, func(a *archive.Archive) error {
+				s, err := a.Sample(cmd.Context(), c.agent, r)
+				if err != nil {
+					return err
+				}
+				if c.json {
+					return c.printJSON(s)
+				}
+				c.printf("sample %s: %d of %d kept (seed in ledger entry %d, sample in %d)\n", s.Act, len(s.Kept), s.Candidates, s.SeedEntry, s.Entry)
+				for _, id := range s.Kept {
+					c.printf("kept  %s\n", id)
+				}
+				return nil
+			})
+		},
+	}
+	cmd.Flags().StringVar(&r.Tenant, "tenant", "", "archival agency (default the first)")
+	cmd.Flags().StringVar(&r.Rule, "rule", "", "appraisal rule with final action Sort")
+	cmd.Flags().StringVar(&r.At, "at", today(), "day on which every retention must be over")
+	cmd.Flags().StringSliceVar(&r.Picks, "pick", nil, "units that are kept whatever the method says")
+	cmd.Flags().StringVar(&r.Reason, "reason", "", "why, and by which decision; kept enciphered")
+	return cmd
 }
