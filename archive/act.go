@@ -98,6 +98,12 @@ func (a *Archive) Act(ctx context.Context, agent, tenant string, kind ActKind, t
 	if err != nil {
 		return nil, err
 	}
+	var holds []record
+	if kind == HoldAct {
+		if err := a.cat.view(func(t *tx) (err error) { holds, err = a.holdRows(t, text.Units); return err }); err != nil {
+			return nil, err
+		}
+	}
 	salt, key, secret := newSalt(), newKey(), mustJSON(text)
 	r := actRecord{Act: newID(actID), Kind: kind, Tenant: of.ID}
 	op := &operation{
@@ -115,7 +121,7 @@ func (a *Archive) Act(ctx context.Context, agent, tenant string, kind ActKind, t
 			out = append(out, record{bktAct, unitActKey(u.Unit, r.Act), be64(uint64(p.entry))}, histRow(u.Unit, p.entry, noItem, u.record.Leaf))
 			out = append(out, a.startRows(u, kind, &text)...)
 		}
-		return out
+		return append(out, holds...)
 	}}
 	pos, _, err := a.commit(ctx, op)
 	if err != nil {
@@ -215,9 +221,15 @@ func (a *Archive) EndAct(ctx context.Context, agent, id, reason string) (*Act, e
 	var key [32]byte
 	var secret []byte
 	leaves := map[string]uint64{}
+	var holds []record
 	err := a.cat.view(func(t *tx) (err error) {
 		if act, r, key, secret, err = a.act(t, id); err != nil {
 			return err
+		}
+		if r.Kind == HoldAct {
+			if holds, err = a.holdRows(t, act.Units); err != nil {
+				return err
+			}
 		}
 		for _, u := range act.Units {
 			rec, _, err := t.unitRecord(u, 0)
@@ -260,10 +272,13 @@ func (a *Archive) EndAct(ctx context.Context, agent, id, reason string) (*Act, e
 		for u, leaf := range leaves {
 			out = append(out, histRow(u, p.entry, noItem, leaf))
 		}
-		return out
+		return append(out, holds...)
 	})
 	if _, _, err := a.commit(ctx, op); err != nil {
 		return nil, fmt.Errorf("ending %s %s: %w", r.Kind, id, err)
+	}
+	if err := a.setLocks(context.WithoutCancel(ctx)); err != nil {
+		a.log.Warn("lifting legal holds", "error", err)
 	}
 	return act, nil
 }

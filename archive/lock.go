@@ -23,7 +23,9 @@ import (
 
 // lockRecord is a copy that is to be locked.
 type lockRecord struct {
-	Until time.Time `json:"until"`
+	Until time.Time `json:"until,omitzero"`
+	// Hold: the legal hold of the copy is to be set, or lifted, by what holds its objects then.
+	Hold bool `json:"hold,omitempty"`
 }
 
 // lockEnd is until when a rule, as it applies to a unit, locks its objects; zero when it does
@@ -70,7 +72,7 @@ func (a *Archive) lockRows(p *policy, blob string, until time.Time) (out []recor
 	}
 	for i, o := range a.offers {
 		if a.locks(i) && p.wants(i) {
-			out = append(out, record{bktLock, debtKey(o.name, blob), mustJSON(lockRecord{until})})
+			out = append(out, record{bktLock, debtKey(o.name, blob), mustJSON(lockRecord{Until: until})})
 		}
 	}
 	return out
@@ -126,7 +128,7 @@ func (a *Archive) setLocks(ctx context.Context) error {
 			for j := range work {
 				err := j.of.writable() // another may have failed meanwhile
 				if err == nil {
-					if err = j.to.Lock(ctx, j.name, j.Until); err != nil && !errors.Is(err, fs.ErrNotExist) {
+					if err = a.lockCopy(ctx, &j); err != nil && !errors.Is(err, fs.ErrNotExist) {
 						j.of.fails(err, a.pause)
 					}
 				}
@@ -168,6 +170,118 @@ func (a *Archive) setLocks(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// lockCopy sets the lock of a copy, and its legal hold.
+func (a *Archive) lockCopy(ctx context.Context, j *lockJob) error {
+	if !j.Until.IsZero() {
+		if err := j.to.Lock(ctx, j.name, j.Until); err != nil || !j.Hold {
+			return err
+		}
+	}
+	held, err := a.blobHeld(j.name)
+	if err != nil {
+		return err
+	}
+	return j.to.Hold(ctx, j.name, held)
+}
+
+// blobHeld reports whether a hold is in force on a unit that has an object in a blob.
+func (a *Archive) blobHeld(blob string) (held bool, err error) {
+	today := now().Format(time.DateOnly)
+	err = a.cat.view(func(t *tx) error {
+		row, err := t.get(bktBlob, []byte(blob))
+		if err != nil {
+			return err
+		}
+		objects := []string{string(row)}
+		if p, err := parsePack(row); err != nil {
+			return damaged("pack", blob, err)
+		} else if p != nil {
+			objects = p.Objects
+		}
+		h := a.heirs(t, "", nil)
+		for _, id := range objects {
+			rec, _, err := t.objectRecord(id)
+			if errors.Is(err, ErrNotFound) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			in, err := h.of(rec.Unit)
+			if err != nil {
+				return err
+			}
+			if held = retention.HeldOn(in, today); held {
+				return nil
+			}
+		}
+		return nil
+	})
+	return held, err
+}
+
+// holdRows are the copies, of all that is in units and below them, of which the legal hold is to
+// be brought up to date.
+func (a *Archive) holdRows(t *tx, units []string) (out []record, err error) {
+	some := false
+	for i := range a.offers {
+		some = some || a.locks(i)
+	}
+	if !some {
+		return nil, nil
+	}
+	seen, blobs := map[string]bool{}, map[string]bool{}
+	for _, id := range units {
+		err := a.under(t, id, seen, func(id string) error {
+			rec, _, err := t.unitRecord(id, 0)
+			if err != nil {
+				return err
+			}
+			for _, o := range rec.Objects {
+				r, _, err := t.objectRecord(o)
+				if err != nil {
+					return err
+				}
+				if blobs[r.Blob] {
+					continue
+				}
+				blobs[r.Blob] = true
+				rows, err := a.holdRow(t, &r)
+				if err != nil {
+					return err
+				}
+				out = append(out, rows...)
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, ErrNotFound) { // destroyed meanwhile
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func (a *Archive) holdRow(t *tx, r *objectRecord) (out []record, err error) {
+	p := a.policy(r.Policy)
+	for i, o := range a.offers {
+		if !a.locks(i) || !p.wants(i) {
+			continue
+		}
+		key := debtKey(o.name, r.Blob)
+		var have lockRecord
+		v, err := t.get(bktLock, key)
+		if err == nil && v != nil {
+			err = json.Unmarshal(v, &have)
+		}
+		if err != nil {
+			return nil, err
+		}
+		have.Hold = true
+		out = append(out, record{bktLock, key, mustJSON(have)})
+	}
+	return out, nil
+}
+
 // oweLocks notes that copies just made in offer i are to be locked.
 func (a *Archive) oweLocks(i int, made []repairedCopy) error {
 	if !a.locks(i) || len(made) == 0 {
@@ -193,7 +307,7 @@ func (a *Archive) oweLocks(i int, made []repairedCopy) error {
 				return err
 			}
 			if until := lockEnd(u.Rule); !until.IsZero() {
-				rows = append(rows, record{bktLock, debtKey(a.offers[i].name, m.blob), mustJSON(lockRecord{until})})
+				rows = append(rows, record{bktLock, debtKey(a.offers[i].name, m.blob), mustJSON(lockRecord{Until: until})})
 			}
 		}
 		return nil

@@ -343,6 +343,38 @@ func TestLocksFollowTheRule(t *testing.T) {
 		}
 	}
 	a.packFrom = packFrom
+	// A hold is a legal hold of the copies, of packs too, until the last one is lifted.
+	legal := func(object string) bool {
+		t.Helper()
+		o, err := a.Object(object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		on, err := r.Client.GetObjectLegalHold(context.Background(), bucket.Bucket, "sae/blobs/"+o.record.Blob, minio.GetObjectLegalHoldOptions{})
+		return err == nil && on != nil && *on == minio.LegalHoldEnabled
+	}
+	var holds []*Act
+	for _, unit := range []string{packed.Units[0].ID, packed.Units[2].ID, d.Units[1].ID} { // the first two lie in one pack
+		h, err := a.Act(context.Background(), "test", "", HoldAct, ActText{Units: []string{unit}, Reason: "dispute"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		holds = append(holds, h)
+	}
+	if !legal(packed.Units[0].Objects[0].ID) || !legal(d.Units[1].Objects[0].ID) || legal(d.Units[2].Objects[0].ID) || legal(packed.Units[1].Objects[0].ID) {
+		t.Error("the legal holds are not those of what is held")
+	}
+	for i, h := range holds {
+		if _, err := a.EndAct(context.Background(), "test", h.ID, "settled"); err != nil {
+			t.Fatal(err)
+		}
+		if legal(packed.Units[0].Objects[0].ID) != (i == 0) {
+			t.Errorf("after %d of two were lifted", i+1)
+		}
+	}
+	if legal(d.Units[1].Objects[0].ID) {
+		t.Error("a legal hold was not lifted")
+	}
 	hidden, err := a.Object(d.Units[0].Objects[0].ID)
 	if err != nil {
 		t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"sae/archive/blobs"
+	"sae/archive/s3"
 )
 
 // Copies of a blob that is not used any more are deleted in every offer, and it is seen to
@@ -150,6 +151,12 @@ func (a *Archive) deleteCopy(ctx context.Context, u *unused) error {
 	}
 	var locked *blobs.LockedError
 	err := o.blobs.Delete(ctx, u.blob)
+	if to, ok := o.blobs.(*s3.Store); ok && errors.As(err, &locked) && locked.Until.IsZero() {
+		// A legal hold of ours, which is over: nothing that is in use, or held, is in the blob.
+		if err = to.Hold(ctx, u.blob, false); err == nil {
+			err = o.blobs.Delete(ctx, u.blob)
+		}
+	}
 	if errors.As(err, &locked) {
 		u.Until = locked.Until
 	}

@@ -64,13 +64,21 @@ func Appraise(in *Inheritance, at string) Assessment {
 		out.Reasons = append(out.Reasons, Reason{Code: AgenciesDiffer})
 	}
 	for _, h := range in.Categories[Hold].Rules {
-		if h.End != "" && h.End <= at {
+		if !inForce(&h, at) {
 			continue
 		}
 		out.Verdict = Conflict
 		out.Reasons = append(out.Reasons, Reason{Code: Held, Agency: h.Agency, Rule: h.Rule, Unit: h.Unit, Date: h.End})
 	}
 	return out
+}
+
+// inForce reports whether a hold is in force on a day: until its end, for ever without one.
+func inForce(h *InheritedRule, at string) bool { return h.End == "" || h.End > at }
+
+// HeldOn reports whether a hold is in force for a unit on a day.
+func HeldOn(in *Inheritance, at string) bool {
+	return slices.ContainsFunc(in.Categories[Hold].Rules, func(h InheritedRule) bool { return inForce(&h, at) })
 }
 
 // dueOf is the last end of rules.
