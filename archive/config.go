@@ -409,3 +409,12 @@ func (t *Tenant) agreement(id string) (string, error) {
 	}
 	return "", fmt.Errorf("agreement %q is not known to tenant %s; known: %s", id, t.ID, strings.Join(known, ", "))
 }
+
+// TenantName is the name of a tenant for people; its code when it has none.
+func (a *Archive) TenantName(id string) string {
+	t, err := a.config.tenant(id)
+	if err != nil || t.Name == "" {
+		return id
+	}
+	return t.Name
+}

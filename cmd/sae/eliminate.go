@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"sae/archive"
+	"sae/archive/bordereau"
 	"sae/retention"
 )
 
@@ -30,7 +31,7 @@ docs/retention.md.`,
 		c.eliminateStepCmd("agree", "Agree to a request, as the originating agency", archive.Agreed),
 		c.eliminateStepCmd("visa", "Give the visa of the control authority to a request", archive.Visaed),
 		c.eliminateStepCmd("refuse", "Refuse a request as a whole, as originating agency or control authority", archive.Refused),
-		c.eliminateStepCmd("withdraw", "Give a request up", archive.Withdrawn), c.eliminateExecuteCmd())
+		c.eliminateStepCmd("withdraw", "Give a request up", archive.Withdrawn), c.eliminateExecuteCmd(), c.bordereauCmd())
 	return cmd
 }
 
@@ -322,6 +323,63 @@ func (c *cli) eliminateStepCmd(use, short string, step archive.EliminationStep) 
 		cmd.Flags().StringVar(&text.Bordereau, "bordereau", "", "unit that holds the bordereau as it was signed: deposit it first")
 	}
 	return cmd
+}
+
+func (c *cli) bordereauCmd() *cobra.Command {
+	var out string
+	cmd := &cobra.Command{
+		Use:   "bordereau ELIMINATION -o FILE.pdf",
+		Short: "Write the bordereau d'élimination of a request as PDF, in French, to be signed",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if out == "" {
+				return usagef("name the file with --out")
+			}
+			return c.open(true, func(a *archive.Archive) error {
+				e, err := a.Elimination(args[0])
+				if err != nil {
+					return err
+				}
+				s, err := a.Rules(e.Tenant)
+				if err != nil {
+					return err
+				}
+				pdf, err := bordereauOf(e, s, a.TenantName(e.Tenant)).PDF()
+				if err != nil {
+					return err
+				}
+				if err := writeNew(out, func(w io.Writer) error { _, err := w.Write(pdf); return err }); err != nil {
+					return err
+				}
+				c.printf("bordereau of %s written to %s\n", e.ID, out)
+				return nil
+			})
+		},
+	}
+	cmd.Flags().StringVarP(&out, "out", "o", "", "file; it must not exist")
+	return cmd
+}
+
+// stepsInFrench are how a bordereau names the steps.
+var stepsInFrench = map[archive.EliminationStep]string{
+	archive.Proposed: "Demande établie", archive.Agreed: "Accord du service producteur", archive.Visaed: "Visa du contrôle scientifique et technique",
+	archive.Refused: "Refus", archive.Withdrawn: "Retrait de la demande", archive.ExecutedStep: "Élimination exécutée",
+}
+
+func bordereauOf(e *archive.Elimination, s *retention.Schedule, tenant string) *bordereau.Bordereau {
+	b := &bordereau.Bordereau{Reference: e.ID, Authority: tenant, Proposed: e.Steps[0].Time, At: e.At, Units: e.Units, Refused: int64(len(e.Refusals)), Root: fmt.Sprintf("%x", e.Root[:]), Entry: e.Steps[0].Entry}
+	for _, l := range e.Lines {
+		line := bordereau.Line{First: l.First, Units: l.Units, Objects: l.Objects, Bytes: l.Bytes, Agency: l.Agency, From: l.From, To: l.To, Due: l.Due}
+		for _, id := range l.Rules {
+			r, _ := s.Last(id)
+			line.Rules = append(line.Rules, bordereau.Rule{ID: id, Name: r.Name, Duration: r.Duration.String(), Action: string(retention.Destroy), Basis: r.Basis})
+		}
+		b.Lines = append(b.Lines, line)
+	}
+	for _, step := range e.Steps {
+		b.Steps = append(b.Steps, bordereau.Step{What: stepsInFrench[step.Step], When: step.Time, Entry: step.Entry, Refused: step.Refused})
+	}
+	return b
 }
 
 func (c *cli) eliminateExecuteCmd() *cobra.Command {

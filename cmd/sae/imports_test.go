@@ -14,7 +14,7 @@ import (
 // imports is the table of docs/ARCHITECTURE.md as code: which of our packages each
 // package may import, tests apart.
 var imports = map[string][]string{
-	"cmd/sae":                 {"archive", "archive/bagit", "integrity", "integrity/bundle", "retention", "seda"},
+	"cmd/sae":                 {"archive", "archive/bagit", "archive/bordereau", "integrity", "integrity/bundle", "retention", "seda"},
 	"cmd/sae-verify":          {"integrity/bundle"},
 	"archive":                 {"archive/blobs", "archive/durable", "archive/s3", "archive/stream", "archive/vault", "integrity", "integrity/bundle", "integrity/ers", "integrity/tsp", "retention", "seda"},
 	"archive/blobs":           {"archive/durable"},
@@ -22,6 +22,7 @@ var imports = map[string][]string{
 	"archive/s3":              {"archive/blobs"},
 	"archive/s3/s3test":       {"archive/s3"},
 	"archive/bagit":           {},
+	"archive/bordereau":       {},
 	"archive/durable":         {},
 	"archive/stream":          {},
 	"archive/vault":           {},
