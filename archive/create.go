@@ -48,7 +48,10 @@ func Create(dir string, n New) (*Config, error) {
 		return nil, err
 	}
 	if n.Tenant == "" {
-		n.Tenant, n.TenantName = "archives", "Archives"
+		n.Tenant = "archives"
+		if n.TenantName == "" {
+			n.TenantName = "Archives"
+		}
 	}
 	id := newID("a")
 	if n.Origin == "" {
