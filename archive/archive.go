@@ -71,6 +71,8 @@ type Options struct {
 	Command  string       // what holds the lock, for those who find it taken
 	Log      *slog.Logger // nil: nothing is logged
 	FS       durable.FS   // tests inject faults here
+	// NoKeys opens without the root key, for reading only: what is enciphered stays so.
+	NoKeys bool
 	// CatalogueFault, in tests, is asked before ("commit") and after ("committed")
 	// each commit of the catalogue.
 	CatalogueFault func(step string) error
@@ -101,6 +103,7 @@ func Open(dir string, o Options) (*Archive, error) {
 	if err != nil {
 		return nil, err
 	}
+	o.ReadOnly = o.ReadOnly || o.NoKeys
 	a := &Archive{dir: dir, config: config, policies: config.policies(), fs: o.FS, log: o.Log, readOnly: o.ReadOnly, session: newID("s"), stageItems: stageItems, packFrom: packFrom, pause: ailingFor,
 		queue: make(chan pending, maxGroup), stopped: make(chan struct{}), ended: make(chan struct{})}
 	if a.log == nil {
@@ -129,7 +132,9 @@ func (a *Archive) open(o Options) error {
 	if a.cat, err = openCatalogue(filepath.Join(a.dir, catalogueFile), a.readOnly); err != nil {
 		return err
 	}
-	if err := a.openVault(); err != nil {
+	if o.NoKeys {
+		a.vault = withoutKeys()
+	} else if err := a.openVault(); err != nil {
 		return err
 	}
 	cp, err := a.VerifyLedger(false)

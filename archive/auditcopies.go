@@ -99,8 +99,14 @@ func (au *audit) group(ctx context.Context, group []*Object, buf []byte) {
 		}
 		au.count(ctx, o, good >= 0, n)
 	}
+	lengths := map[int]int64{}
+	for i, b := range in.copies {
+		if b != nil {
+			lengths[i] = b.Size()
+		}
+	}
 	in.close()
-	if len(bad) == 0 {
+	if len(bad) == 0 && !group[0].record.Pack {
 		return
 	}
 	if now, err := au.a.Object(group[0].ID); err == nil && now.record.Blob != in.blob {
@@ -110,6 +116,11 @@ func (au *audit) group(ctx context.Context, group []*Object, buf []byte) {
 	if err := au.a.cat.view(func(t *tx) (err error) { b, err = au.a.registeredBlob(t, in.blob); return err }); err != nil {
 		au.findErr("catalogue", au.a.cat.path, err)
 		return
+	}
+	for i, length := range lengths { // every object may be good in a pack that is not
+		if group[0].record.Pack && length != b.size && len(bad[i]) == 0 && b.policy.wants(i) {
+			bad[i] = []badObject{{group[0], fmt.Errorf("%d bytes instead of %d", length, b.size), false}}
+		}
 	}
 	for i, objects := range bad {
 		au.badObjects(ctx, b, i, objects)

@@ -82,6 +82,7 @@ func TestPacks(t *testing.T) {
 	for name, damage := range map[string]func() error{
 		"gone":     func() error { return os.Remove(path) },
 		"cut":      func() error { return os.Truncate(path, int64(len(whole)/2)) },
+		"longer":   func() error { return os.WriteFile(path, append(bytes.Clone(whole), 1), 0o600) },
 		"one byte": func() error { return os.WriteFile(path, flipped(whole, len(whole)/2), 0o600) },
 	} {
 		if err := damage(); err != nil {

@@ -16,7 +16,7 @@ import (
 
 func (c *cli) auditCmd() *cobra.Command {
 	var sample string
-	var repair, removeExtra, continued, ciphertext bool
+	var repair, removeExtra, continued, ciphertext, noKeys bool
 	var watch, within time.Duration
 	cmd := &cobra.Command{
 		Use:   "audit",
@@ -30,10 +30,19 @@ good one. The exit status is 3 when damage remains.
 that follow on the last such audit: run daily with --sample 4%, every object is read
 at least once in 25 days. Catalogue, ledger and evidence are read whole each time.
 
+--no-keys only holds every copy against the SHA-256 of its ciphertext, where the root key is
+not: nothing is repaired, nothing entered into the ledger.
+
 --watch 1h --within 720h audits every hour, until interrupted, as much as it takes to
 read every object at least once in 30 days; the archive is opened only meanwhile.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if noKeys {
+				if cmd.Flags().NFlag() > 1 && (repair || removeExtra || continued || watch != 0) {
+					return usagef("--no-keys only reads, and reads everything")
+				}
+				return c.scrub(cmd.Context())
+			}
 			share, err := parseSample(sample)
 			if err != nil {
 				return err
@@ -55,6 +64,7 @@ read every object at least once in 30 days; the archive is opened only meanwhile
 	cmd.Flags().DurationVar(&watch, "watch", 0, "audit again after this time, such as 1h, until interrupted; with --within")
 	cmd.Flags().DurationVar(&within, "within", 0, "with --watch: read every object at least once within this time, such as 720h")
 	cmd.Flags().BoolVar(&ciphertext, "ciphertext", false, "hold copies against the SHA-256 of their ciphertext, without deciphering them")
+	cmd.Flags().BoolVar(&noKeys, "no-keys", false, "without the root key: copies against the SHA-256 of their ciphertext, and nothing else")
 	cmd.Flags().BoolVar(&removeExtra, "remove-extra", false, "remove blobs that no object refers to (after a rollback: what a newer catalogue refers to)")
 	return cmd
 }
@@ -80,6 +90,29 @@ func (c *cli) auditWatch(ctx context.Context, o archive.AuditOptions, every time
 			c.log().Error("auditing failed, trying again", "in", every, "error", err)
 		}
 		return nil
+	})
+}
+
+// scrub reads all copies without a key; damage ends with status 3.
+func (c *cli) scrub(ctx context.Context) error {
+	return c.openWith(archive.Options{NoKeys: true}, func(a *archive.Archive) error {
+		s, err := a.Scrub(ctx)
+		if err != nil {
+			return err
+		}
+		if c.json {
+			err = c.printJSON(s)
+		} else {
+			c.printf("read %d blobs in %d copies, %s\n", s.Blobs, s.Copies, bytesText(s.Bytes))
+			for _, f := range s.Findings {
+				c.printf("%s  %s  %s%s: %s\n", outcome(f), f.What, f.Where, inOffer(f.Offer), strings.ReplaceAll(f.Why, "\n", "; "))
+			}
+			c.printf("findings: %d\n", len(s.Findings))
+		}
+		if err == nil && len(s.Findings) > 0 {
+			err = errDamage
+		}
+		return err
 	})
 }
 

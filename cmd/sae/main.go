@@ -143,8 +143,13 @@ func loginName() string {
 }
 
 // open opens the archive for the time of f.
-func (c *cli) open(readOnly bool, f func(*archive.Archive) error) (err error) {
-	a, err := c.openWaiting(archive.Options{ReadOnly: readOnly, Command: strings.Join(os.Args[:min(2, len(os.Args))], " "), Log: c.log()})
+func (c *cli) open(readOnly bool, f func(*archive.Archive) error) error {
+	return c.openWith(archive.Options{ReadOnly: readOnly}, f)
+}
+
+func (c *cli) openWith(o archive.Options, f func(*archive.Archive) error) (err error) {
+	o.Command, o.Log = strings.Join(os.Args[:min(2, len(os.Args))], " "), c.log()
+	a, err := c.openWaiting(o)
 	if err != nil {
 		if errors.Is(err, fs.ErrPermission) {
 			return fmt.Errorf("%w; run sae as the owner of %s", err, c.dir)
