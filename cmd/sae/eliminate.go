@@ -15,6 +15,7 @@ import (
 	"sae/archive"
 	"sae/archive/bordereau"
 	"sae/retention"
+	"sae/seda"
 )
 
 func (c *cli) eliminateCmd() *cobra.Command {
@@ -31,7 +32,7 @@ docs/retention.md.`,
 		c.eliminateStepCmd("agree", "Agree to a request, as the originating agency", archive.Agreed),
 		c.eliminateStepCmd("visa", "Give the visa of the control authority to a request", archive.Visaed),
 		c.eliminateStepCmd("refuse", "Refuse a request as a whole, as originating agency or control authority", archive.Refused),
-		c.eliminateStepCmd("withdraw", "Give a request up", archive.Withdrawn), c.eliminateExecuteCmd(), c.bordereauCmd())
+		c.eliminateStepCmd("withdraw", "Give a request up", archive.Withdrawn), c.eliminateExecuteCmd(), c.bordereauCmd(), c.eliminationMessageCmd())
 	return cmd
 }
 
@@ -358,6 +359,55 @@ func (c *cli) bordereauCmd() *cobra.Command {
 	}
 	cmd.Flags().StringVarP(&out, "out", "o", "", "file; it must not exist")
 	return cmd
+}
+
+func (c *cli) eliminationMessageCmd() *cobra.Command {
+	var r archive.MessageRequest
+	var version, out string
+	cmd := &cobra.Command{
+		Use:   "message ELIMINATION -o FILE.xml",
+		Short: "Write a message of SEDA about a request: to agree, to visa, or that units were destroyed",
+		Long: `Write a message of SEDA about a request. --kind originating-agency is the
+AuthorizationOriginatingAgencyRequest, control-authority the
+AuthorizationControlAuthorityRequest; both name the units that nobody refused.
+notification is the ArchiveDestructionNotification, and names those that were destroyed.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			v, err := seda.ParseVersion(version)
+			if err != nil {
+				return usagef("%v", err)
+			}
+			if out == "" {
+				return usagef("name the file with --out")
+			}
+			r.Version = v
+			return c.open(true, func(a *archive.Archive) error {
+				m, err := a.EliminationMessage(args[0], r)
+				if err != nil {
+					return err
+				}
+				if err := writeNew(out, m.Write); err != nil {
+					return err
+				}
+				c.printf("%s of %d units written to %s\n", m.Name, len(m.Units)+requested(m), out)
+				return nil
+			})
+		},
+	}
+	cmd.Flags().StringVar(&r.Kind, "kind", "", "originating-agency, control-authority or notification")
+	cmd.Flags().StringVar(&r.Agency, "originating-agency", "", "originating agency whose units are named (default the only one)")
+	cmd.Flags().StringVar(&r.To, "control-authority", "", "identifier of the control authority")
+	cmd.Flags().StringVar(&version, "seda", "2.2", "version of SEDA: 2.1, 2.2 or 2.3")
+	cmd.Flags().StringVarP(&out, "out", "o", "", "file; it must not exist")
+	return cmd
+}
+
+// requested is how many units an authorisation is asked for.
+func requested(m *seda.Message) int {
+	if m.Request == nil {
+		return 0
+	}
+	return len(m.Request.Units)
 }
 
 // stepsInFrench are how a bordereau names the steps.

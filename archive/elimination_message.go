@@ -1,0 +1,104 @@
+package archive
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	"sae/seda"
+)
+
+// eliminationMessages are the messages of SEDA about an elimination, and whom each is for.
+var eliminationMessages = map[string]string{
+	"originating-agency": "AuthorizationOriginatingAgencyRequest",
+	"control-authority":  "AuthorizationControlAuthorityRequest",
+	"notification":       "ArchiveDestructionNotification",
+}
+
+// MessageRequest says what message about an elimination is wanted.
+type MessageRequest struct {
+	Kind    string // "originating-agency" and "control-authority": the request to agree, to visa; "notification": that units were destroyed
+	Agency  string // originating agency of which units are named; "" for all, or the only one
+	To      string // identifier of the control authority
+	Version seda.Version
+}
+
+// EliminationMessage gives a message of SEDA about a request: authorisation requests name the
+// units that were not refused, the notification those that were destroyed.
+func (a *Archive) EliminationMessage(id string, r MessageRequest) (*seda.Message, error) {
+	e, err := a.Elimination(id)
+	if err != nil {
+		return nil, err
+	}
+	name := eliminationMessages[r.Kind]
+	agencies := map[string]bool{}
+	for _, l := range e.Lines {
+		agencies[l.Agency] = true
+	}
+	bad := &Refusal{}
+	switch {
+	case name == "":
+		bad.addf("message %q: want originating-agency, control-authority or notification", r.Kind)
+	case r.Agency != "" && !agencies[r.Agency]:
+		bad.addf("no unit of the request is of originating agency %q", r.Agency)
+	case r.Kind == "control-authority" && r.To == "":
+		bad.addf("name the control authority")
+	case r.Kind != "control-authority" && r.Agency == "" && len(agencies) > 1:
+		bad.addf("units of %d originating agencies are in the request: name one", len(agencies))
+	case r.Kind == "notification" && e.State() != ExecutedStep:
+		bad.addf("elimination %s is %s: it has not been executed", e.ID, e.State())
+	}
+	if err := bad.orNil(); err != nil {
+		return nil, err
+	}
+	if r.Agency == "" && len(agencies) == 1 {
+		r.Agency = e.Lines[0].Agency
+	}
+	units, err := a.messageUnits(e, r)
+	if err != nil {
+		return nil, err
+	}
+	first, last := e.Steps[0], e.Steps[len(e.Steps)-1]
+	m := &seda.Message{Name: name, Version: r.Version, Identifier: first.Operation, Date: first.Time, ArchivalAgency: e.Tenant, Other: r.Agency,
+		Comments: []string{fmt.Sprintf("Demande d'élimination %s, entrée %d du journal", e.ID, first.Entry)}}
+	if r.Kind == "notification" {
+		i := slices.IndexFunc(e.Steps, func(s StepTaken) bool { return s.Step == Visaed })
+		m.Identifier, m.Date, m.Units, m.Authorization = last.Operation, last.Time, units, e.Steps[i].Operation
+	} else {
+		m.Request = &seda.AuthorizationRequest{Reason: "ArchiveDestructionRequest", Comments: m.Comments, Date: first.Time, Units: units, Requester: e.Tenant}
+	}
+	if r.Kind == "control-authority" {
+		m.Other = r.To
+	}
+	if m.Other == "" {
+		return nil, &Refusal{Problems: []string{"the units have no originating agency: SEDA wants one in the message"}}
+	}
+	return m, nil
+}
+
+// messageUnits are the units that a message names.
+func (a *Archive) messageUnits(e *Elimination, r MessageRequest) (units []string, err error) {
+	of := func(number int64) bool {
+		i := slices.IndexFunc(e.Lines, func(l EliminationLine) bool { return number < l.First+l.Units })
+		return r.Agency == "" || r.Kind == "control-authority" || i >= 0 && e.Lines[i].Agency == r.Agency
+	}
+	err = a.cat.view(func(t *tx) error {
+		return t.scan(bktElim, elimRowKey(e.ID, 0), prefixEnd([]byte(e.ID)), func(k, v []byte) (bool, error) {
+			number := int64(binary.BigEndian.Uint32(k[len(e.ID):]))
+			unit, _ := splitUnitKey(v)
+			stone, err := t.tomb(unit)
+			if err != nil {
+				return false, err
+			}
+			_, refused := slices.BinarySearch(e.Refusals, number)
+			if of(number) && (r.Kind == "notification" && stone != nil || r.Kind != "notification" && !refused) {
+				units = append(units, unit)
+			}
+			return true, nil
+		})
+	})
+	if err == nil && len(units) == 0 {
+		err = &Refusal{Problems: []string{"no unit is to be named in the message"}}
+	}
+	return units, err
+}
