@@ -325,7 +325,9 @@ func TestKillStages(t *testing.T) {
 			t.Errorf("round %d: %d units behind %d: %v", round, s.Units, last, err)
 		}
 		last = s.Units
-		k.noOrphans(a)
+		if round == rounds-1 { // it reads the whole archive
+			k.noOrphans(a)
+		}
 		r, err := a.Audit(context.Background(), "test", archive.AuditOptions{Sample: 1})
 		if err != nil || !r.Sound() || r.Units != last+last/units {
 			t.Errorf("round %d: audit %+v, %v", round, r, err)
