@@ -169,7 +169,8 @@ func (a *Archive) moveObjects(ctx context.Context, ids []string, out *Compacted)
 	defer packs.abort()
 	to := map[string]movedObject{}
 	defer func() {
-		if err != nil {
+		var uncertain *commitError // what it wrote may be in use: reopening tells
+		if err != nil && !errors.As(err, &uncertain) {
 			for _, p := range packs.done {
 				a.removeBlob(blobs.Name(a.session, p.number))
 			}

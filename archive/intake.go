@@ -209,7 +209,12 @@ func (a *Archive) intakeOperation(agent string, in *intake) (*operation, error) 
 		}
 	}
 	if in.items > a.stageItems {
-		op.units = in.units
+		op.units = func(each func(*draft) error) error {
+			for _, p := range in.packs { // a deposit that is staged anew registers its packs anew
+				p.taken = false
+			}
+			return in.units(each)
+		}
 		return op, nil
 	}
 	return op, in.units(func(d *draft) error { return a.addUnit(op, d) })
