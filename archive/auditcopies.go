@@ -92,6 +92,9 @@ func (au *audit) group(ctx context.Context, group []*Object, buf []byte) {
 				good = i
 			}
 		}
+		if good < 0 && au.elsewhere(o) {
+			continue
+		}
 		if good >= 0 || !au.lost[o.ID].GivenUp {
 			for i, why := range errs {
 				bad[i] = append(bad[i], badObject{o, why, good < 0})
@@ -125,6 +128,12 @@ func (au *audit) group(ctx context.Context, group []*Object, buf []byte) {
 	for i, objects := range bad {
 		au.badObjects(ctx, b, i, objects)
 	}
+}
+
+// elsewhere reports whether an object was moved, or destroyed, since it was looked up.
+func (au *audit) elsewhere(o *Object) bool {
+	now, err := au.a.Object(o.ID)
+	return errors.Is(err, ErrNotFound) || err == nil && now.record.Blob != o.record.Blob
 }
 
 // count counts an object whose copies have been read.
@@ -323,6 +332,15 @@ func (au *audit) badCopy(ctx context.Context, b wholeBlob, where string, i int, 
 func (au *audit) moveOut(ctx context.Context, name string) bool {
 	au.moving.Lock()
 	defer au.moving.Unlock()
+	var b wholeBlob
+	if err := au.a.cat.view(func(t *tx) (err error) { b, err = au.a.registeredBlob(t, name); return err }); err != nil {
+		return false
+	}
+	for i := range au.a.offers {
+		if !au.movedOut[name] && au.a.cipherCopy(ctx, i, b) == nil {
+			return false // one is whole: it is the other offer that does not take it
+		}
+	}
 	if au.movedOut[name] {
 		return true // it was bad in another offer too
 	}
@@ -341,7 +359,7 @@ func (au *audit) moveOut(ctx context.Context, name string) bool {
 	if err != nil || len(ids) == 0 {
 		return false
 	}
-	if _, err := au.a.moveObjects(ctx, ids, &Compacted{}); err != nil {
+	if moved, err := au.a.moveObjects(ctx, ids, &Compacted{}); err != nil || moved == 0 {
 		au.a.log.Warn("moving objects out of a damaged pack", "pack", name, "error", err)
 		return false
 	}

@@ -56,6 +56,9 @@ func (a *Archive) compact(ctx context.Context, gather bool) (*Compacted, error) 
 			break
 		}
 	}
+	if err := a.setLocks(ctx); err != nil { // of the new packs, before the old ones are let go
+		return out, err
+	}
 	n, left, err := a.deleteUnused(ctx)
 	out.Deleted, out.Waiting = n, int64(len(left))
 	return out, err
@@ -195,6 +198,11 @@ func (a *Archive) moveObjects(ctx context.Context, ids []string, out *Compacted)
 	if _, err := a.settle(landed, a.syncLanded(landed)); err != nil {
 		return 0, err
 	}
+	for _, l := range landed { // the old copies go: there must be as many new ones
+		for i, why := range l.failed {
+			return 0, fmt.Errorf("objects stay where they are: offer %s: %w", a.offers[i].name, why)
+		}
+	}
 	err = a.update(nil, func(t *tx) error {
 		moved = 0
 		return a.recordMove(t, packs.done, to, &moved, out)
@@ -216,6 +224,9 @@ func (a *Archive) rewrite(ctx context.Context, packs *packer, id string) (*moved
 		}
 		return err
 	})
+	if errors.Is(err, ErrNotFound) { // destroyed meanwhile
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -281,7 +292,7 @@ func (a *Archive) recordMove(t *tx, packs []*pack, to map[string]movedObject, mo
 			continue
 		}
 		rows := append(a.debtsOf(p.at, name, when), record{bktBlob, []byte(name), r.row()})
-		if err := t.putAll(append(rows, a.lockRows(p.at.policy, name, until)...)); err != nil {
+		if err := t.putAll(append(rows, a.movedLocks(p.at.policy, name, until)...)); err != nil {
 			return err
 		}
 	}

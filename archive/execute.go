@@ -19,8 +19,9 @@ type Executed struct {
 	Destroyed   int64  `json:"destroyed"` // units, over all runs
 	Kept        []Kept `json:"kept"`      // of the list, that were not refused
 	Entry       int64  `json:"ledgerEntry"`
-	Deleted     int64  `json:"deleted"` // copies, that are gone
-	Waiting     int64  `json:"waiting"` // copies that cannot be deleted yet: without their key
+	Deleted     int64  `json:"deleted"`        // copies, that are gone
+	Waiting     int64  `json:"waiting"`        // copies that cannot be deleted yet: without their key
+	Left        string `json:"left,omitempty"` // why bytes are left in packs
 }
 
 // Kept is a unit of a visaed list that was not destroyed, and why.
@@ -303,8 +304,9 @@ func (x *execution) end(ctx context.Context) error {
 		return err
 	}
 	c, err := x.a.compact(ctx, false)
-	if err != nil {
-		return fmt.Errorf("deleting copies: %w", err)
+	if err != nil { // the keys are gone: what is left of the bytes is for a later compaction
+		x.a.log.Warn("deleting copies", "error", err)
+		x.out.Left = "not all bytes could be reclaimed, run sae compact: " + err.Error()
 	}
 	x.out.Deleted, x.out.Waiting = c.Deleted, c.Waiting
 	x.a.acting.Lock()

@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -78,6 +79,16 @@ func (a *Archive) lockRows(p *policy, blob string, until time.Time) (out []recor
 	return out
 }
 
+// movedLocks are the copies of a blob whose lock, and legal hold, are to be brought up to date.
+func (a *Archive) movedLocks(p *policy, blob string, until time.Time) (out []record) {
+	for i, o := range a.offers {
+		if a.locks(i) && p.wants(i) {
+			out = append(out, record{bktLock, debtKey(o.name, blob), mustJSON(lockRecord{Until: until, Hold: true})})
+		}
+	}
+	return out
+}
+
 // lockWorkers is how many locks are set at the same time.
 const lockWorkers = 16
 
@@ -87,6 +98,7 @@ type lockJob struct {
 	name string
 	of   *offer
 	to   *s3.Store
+	row  []byte // as it was read
 	lockRecord
 }
 
@@ -104,7 +116,7 @@ func (a *Archive) lockJobs(t *tx) (jobs []lockJob, err error) {
 		if err != nil || !remote || owed != nil {
 			return err == nil, err
 		}
-		j := lockJob{key: slices.Clone(k), name: name, of: a.offers[i], to: to}
+		j := lockJob{key: slices.Clone(k), row: slices.Clone(v), name: name, of: a.offers[i], to: to}
 		err = json.Unmarshal(v, &j.lockRecord)
 		jobs = append(jobs, j)
 		return err == nil, err
@@ -119,7 +131,7 @@ func (a *Archive) setLocks(ctx context.Context) error {
 		return err
 	}
 	var mu sync.Mutex
-	var done [][]byte
+	var done []lockJob
 	var failed error
 	work := make(chan lockJob)
 	var wg sync.WaitGroup
@@ -134,7 +146,7 @@ func (a *Archive) setLocks(ctx context.Context) error {
 				}
 				mu.Lock()
 				if err == nil {
-					done = append(done, j.key)
+					done = append(done, j)
 				} else {
 					failed = err
 				}
@@ -157,8 +169,12 @@ func (a *Archive) setLocks(ctx context.Context) error {
 		return ctx.Err()
 	}
 	err := a.update(nil, func(t *tx) error {
-		for _, k := range done {
-			if err := t.delete(bktLock, k); err != nil {
+		for _, j := range done {
+			v, err := t.get(bktLock, j.key)
+			if err == nil && bytes.Equal(v, j.row) { // else more was noted meanwhile
+				err = t.delete(bktLock, j.key)
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -306,9 +322,7 @@ func (a *Archive) oweLocks(i int, made []repairedCopy) error {
 			if err != nil {
 				return err
 			}
-			if until := lockEnd(u.Rule); !until.IsZero() {
-				rows = append(rows, record{bktLock, debtKey(a.offers[i].name, m.blob), mustJSON(lockRecord{Until: until})})
-			}
+			rows = append(rows, record{bktLock, debtKey(a.offers[i].name, m.blob), mustJSON(lockRecord{Until: lockEnd(u.Rule), Hold: true})})
 		}
 		return nil
 	})

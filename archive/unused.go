@@ -83,13 +83,19 @@ func (a *Archive) deleteUnused(ctx context.Context) (deleted int64, left []unuse
 	if err := a.cat.view(func(t *tx) (err error) { all, err = t.unused(); return err }); err != nil || len(all) == 0 {
 		return 0, nil, err
 	}
+	waits, err := a.mustWait()
+	if err != nil {
+		return 0, all, err
+	}
 	errs := make([]error, len(all))
 	next := make(chan int)
 	var wg sync.WaitGroup
 	for range min(lockWorkers, len(all)) {
 		wg.Go(func() {
 			for i := range next {
-				errs[i] = a.deleteCopy(ctx, &all[i])
+				if errs[i] = waits[all[i].offer]; errs[i] == nil {
+					errs[i] = a.deleteCopy(ctx, &all[i])
+				}
 			}
 		})
 	}
@@ -134,6 +140,34 @@ func (a *Archive) deleteUnused(ctx context.Context) (deleted int64, left []unuse
 		return 0, nil, fmt.Errorf("noting what was deleted: %w", err)
 	}
 	return deleted, left, nil
+}
+
+var errOwes = errors.New("the offer owes copies: what replaces this one may be among them, or the journal that says so")
+
+// mustWait says in which offers nothing may be deleted yet: a rebuilding from one of them must
+// find what its journal speaks of.
+func (a *Archive) mustWait() (map[string]error, error) {
+	if err := a.beginJournal(); err != nil {
+		return nil, err
+	}
+	waits := map[string]error{}
+	err := a.cat.view(func(t *tx) error {
+		s, err := t.journalState()
+		if err != nil {
+			return err
+		}
+		if s.SHA256 == "" { // no offer has the last transactions
+			for _, o := range a.offers {
+				waits[o.name] = errOwes
+			}
+		}
+		return t.scan(bktDebt, nil, nil, func(k, _ []byte) (bool, error) {
+			offer, _, _ := strings.Cut(string(k), "\x00")
+			waits[offer] = errOwes
+			return true, nil
+		})
+	})
+	return waits, err
 }
 
 // deleteCopy deletes one copy and looks whether it is gone.

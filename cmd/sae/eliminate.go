@@ -458,6 +458,9 @@ it again: it goes on from there.`,
 					}
 				}
 				c.printf("copies deleted: %d, still to be deleted: %d\n", x.Deleted, x.Waiting)
+				if x.Left != "" {
+					c.printf("%s\n", x.Left)
+				}
 				return nil
 			})
 		},
