@@ -101,7 +101,7 @@ func (a *Archive) Audit(ctx context.Context, agent string, o AuditOptions) (*Aud
 	if err := au.record(agent); err != nil || len(au.movedOut) == 0 {
 		return au.report, err
 	}
-	_, _, err := a.deleteUnused(ctx)
+	_, err := a.deleteUnused(ctx)
 	return au.report, err
 }
 

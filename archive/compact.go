@@ -39,9 +39,10 @@ func (a *Archive) Compact(ctx context.Context) (*Compacted, error) {
 // compact is Compact; without gather, it leaves small objects where they are that have a blob
 // each.
 func (a *Archive) compact(ctx context.Context, gather bool) (*Compacted, error) {
-	out := &Compacted{}
+	out, stuck := &Compacted{}, map[string]bool{}
+	var failed error
 	for {
-		c := &compaction{a: a, out: out, gather: gather}
+		c := &compaction{a: a, out: out, gather: gather, stuck: stuck}
 		if err := a.cat.view(func(t *tx) error { return c.choose(ctx, t) }); err != nil {
 			return out, fmt.Errorf("compacting: %w", err)
 		}
@@ -50,18 +51,35 @@ func (a *Archive) compact(ctx context.Context, gather bool) (*Compacted, error) 
 		}
 		moved, err := a.moveObjects(ctx, c.ids, out)
 		if err != nil {
-			return out, fmt.Errorf("compacting: %w", err)
+			var uncertain *commitError
+			if ctx.Err() != nil || errors.As(err, &uncertain) {
+				return out, fmt.Errorf("compacting: %w", err)
+			}
+			failed = fmt.Errorf("compacting: %w", err)
 		}
-		if moved == 0 { // none has a good copy: an audit says so
-			break
+		for _, id := range c.ids { // what does not move, for want of a good copy or of offers, is not chosen again
+			if err != nil || moved < int64(len(c.ids)) {
+				stuck[id] = true
+			}
+		}
+		if err := a.letGo(ctx, out); err != nil {
+			return out, err
 		}
 	}
-	if err := a.setLocks(ctx); err != nil { // of the new packs, before the old ones are let go
-		return out, err
+	if failed != nil {
+		return out, errors.Join(failed, a.letGo(ctx, out))
 	}
-	n, left, err := a.deleteUnused(ctx)
-	out.Deleted, out.Waiting = n, int64(len(left))
-	return out, err
+	return out, a.letGo(ctx, out)
+}
+
+// letGo locks what was moved, then deletes what is not used any more.
+func (a *Archive) letGo(ctx context.Context, out *Compacted) error {
+	if err := a.setLocks(ctx); err != nil {
+		return err
+	}
+	d, err := a.deleteUnused(ctx)
+	out.Deleted, out.Waiting = out.Deleted+d.deleted, d.waiting
+	return err
 }
 
 // compaction chooses what is to be moved, so much of it as one transaction takes.
@@ -70,7 +88,8 @@ type compaction struct {
 	out *Compacted
 	ids []string
 
-	gather bool // objects that have a blob each too
+	gather bool            // objects that have a blob each too
+	stuck  map[string]bool // objects that were tried
 }
 
 func (c *compaction) choose(ctx context.Context, t *tx) error {
@@ -106,7 +125,11 @@ func (c *compaction) packs(ctx context.Context, t *tx) error {
 		case !until.IsZero():
 			c.out.Locked += p.Size - used
 		default:
-			c.ids = append(c.ids, p.Objects...)
+			for _, id := range p.Objects {
+				if !c.stuck[id] {
+					c.ids = append(c.ids, id)
+				}
+			}
 		}
 		return len(c.ids) < compactChunk, ctx.Err()
 	})
@@ -141,7 +164,7 @@ func (c *compaction) single(ctx context.Context, t *tx) error {
 	byPolicy := map[*policy][]string{}
 	err := t.eachObject(func(r *objectRecord) error {
 		p := c.a.policy(r.Policy)
-		if r.Pack || r.Size > maxPacked || !c.a.packKey(p, time.Unix(0, 0)).until.IsZero() {
+		if r.Pack || r.Size > maxPacked || c.stuck[r.Object] || !c.a.packKey(p, time.Unix(0, 0)).until.IsZero() {
 			return ctx.Err()
 		}
 		if len(byPolicy[p]) < compactChunk {

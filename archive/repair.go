@@ -158,9 +158,9 @@ func (a *Archive) RepairQueue(ctx context.Context, agent string) (*Repaired, err
 	if err := a.recordRepairs(agent, done); err != nil {
 		return out, err
 	}
-	n, left, err := a.deleteUnused(ctx)
-	out.Deleted = n
-	_, stuck := unusedLater(left)
+	d, err := a.deleteUnused(ctx)
+	out.Deleted = d.deleted
+	_, stuck := unusedLater(d.left)
 	for _, u := range stuck {
 		out.Left = append(out.Left, Finding{What: "copy to delete", Where: u.blob, Offer: u.offer, Why: u.Why})
 	}

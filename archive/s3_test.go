@@ -451,8 +451,8 @@ func TestLocksFollowTheRule(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if n, left, err := a.deleteUnused(context.Background()); err != nil || len(left) != 4 || left[0].Until.IsZero() {
-			t.Errorf("%d deleted, %+v are left, %v", n, left, err)
+		if d, err := a.deleteUnused(context.Background()); err != nil || len(d.left) != 4 || d.left[0].Until.IsZero() {
+			t.Errorf("%+v, %v", d, err)
 		}
 	}
 	if s, err := a.Status(); err != nil || s.Offers[2].Locked != 2 || s.Offers[2].Unused != 2 || !s.Offers[2].LockEnd.After(now()) || s.Offers[0].Unused != 0 || s.Offers[3].Locked != 2 {

@@ -55,13 +55,17 @@ type unused struct {
 	unusedRecord
 }
 
-func (t *tx) unused() (out []unused, err error) {
-	err = t.scan(bktUnused, nil, nil, func(k, v []byte) (bool, error) {
+// unused are all of them.
+func (t *tx) unused() ([]unused, error) { return t.unusedFrom(nil, 0) }
+
+// unusedFrom are at most so many from a key on; 0 for all.
+func (t *tx) unusedFrom(from []byte, most int) (out []unused, err error) {
+	err = t.scan(bktUnused, from, nil, func(k, v []byte) (bool, error) {
 		var u unused
 		u.offer, u.blob, _ = strings.Cut(string(k), "\x00")
 		err := json.Unmarshal(v, &u.unusedRecord)
 		out = append(out, u)
-		return err == nil, err
+		return err == nil && len(out) != most, err
 	})
 	return out, err
 }
@@ -76,70 +80,108 @@ func (a *Archive) isUnused(offer, blob string) (yes bool) {
 	return yes
 }
 
-// deleteUnused deletes the copies that are to be deleted and can be, and gives those that
-// wait.
-func (a *Archive) deleteUnused(ctx context.Context) (deleted int64, left []unused, err error) {
-	var all []unused
-	if err := a.cat.view(func(t *tx) (err error) { all, err = t.unused(); return err }); err != nil || len(all) == 0 {
-		return 0, nil, err
+// unusedBatch is how many copies one transaction takes off the list, and maxLeft how many of
+// those that wait are named.
+const (
+	unusedBatch = 10_000
+	maxLeft     = 10_000
+)
+
+// deletion is what became of the copies that were to be deleted.
+type deletion struct {
+	deleted, waiting int64
+	left             []unused // that wait, at most maxLeft
+}
+
+// deleteUnused deletes the copies that are to be deleted and can be, some at a time.
+func (a *Archive) deleteUnused(ctx context.Context) (d deletion, err error) {
+	var from []byte
+	waits := map[string]error(nil)
+	for {
+		var batch []unused
+		err := a.cat.view(func(t *tx) (err error) { batch, err = t.unusedFrom(from, unusedBatch); return err })
+		if err != nil || len(batch) == 0 {
+			return d, err
+		}
+		if waits == nil {
+			if waits, err = a.mustWait(); err != nil {
+				return d, err
+			}
+		}
+		if err := a.deleteBatch(ctx, batch, waits, &d); err != nil {
+			return d, err
+		}
+		last := batch[len(batch)-1]
+		from = append(debtKey(last.offer, last.blob), 0)
 	}
-	waits, err := a.mustWait()
-	if err != nil {
-		return 0, all, err
-	}
-	errs := make([]error, len(all))
+}
+
+func (a *Archive) deleteBatch(ctx context.Context, batch []unused, waits map[string]error, d *deletion) error {
+	errs, before := make([]error, len(batch)), slices.Clone(batch)
 	next := make(chan int)
 	var wg sync.WaitGroup
-	for range min(lockWorkers, len(all)) {
+	for range min(lockWorkers, len(batch)) {
 		wg.Go(func() {
 			for i := range next {
-				if errs[i] = waits[all[i].offer]; errs[i] == nil {
-					errs[i] = a.deleteCopy(ctx, &all[i])
+				if errs[i] = waits[batch[i].offer]; errs[i] == nil && ctx.Err() == nil {
+					errs[i] = a.deleteCopy(ctx, &batch[i])
 				}
 			}
 		})
 	}
-	for i := range all {
+	for i := range batch {
 		next <- i
 	}
 	close(next)
 	wg.Wait()
 	if ctx.Err() != nil {
-		return 0, nil, ctx.Err()
+		return ctx.Err()
 	}
 	used := map[int]bool{}
-	for i := range all {
-		if n := a.offerNamed(all[i].offer); errs[i] == nil && n >= 0 {
+	for i := range batch {
+		if n := a.offerNamed(batch[i].offer); errs[i] == nil && n >= 0 {
 			used[n] = true
 		}
 	}
 	notSynced := a.syncOffers(used)
-	err = a.update(nil, func(t *tx) error {
-		deleted, left = 0, nil
-		for i, u := range all {
-			key, err := debtKey(u.offer, u.blob), errs[i]
-			if n := a.offerNamed(u.offer); err == nil && n >= 0 {
-				err = notSynced[n]
-			}
-			if err == nil {
-				deleted++
-				if err := t.delete(bktUnused, key); err != nil {
+	var gone []unused
+	var changed, left []unused
+	for i, u := range batch {
+		if n := a.offerNamed(u.offer); errs[i] == nil && n >= 0 {
+			errs[i] = notSynced[n]
+		}
+		if errs[i] == nil {
+			gone = append(gone, u)
+			continue
+		}
+		u.Why = errs[i].Error()
+		left = append(left, u)
+		if u.unusedRecord != before[i].unusedRecord {
+			changed = append(changed, u)
+		}
+	}
+	if len(gone)+len(changed) > 0 {
+		err := a.update(nil, func(t *tx) error {
+			for _, u := range gone {
+				if err := t.delete(bktUnused, debtKey(u.offer, u.blob)); err != nil {
 					return err
 				}
-				continue
 			}
-			u.Why = err.Error()
-			left = append(left, u)
-			if err := t.put(bktUnused, key, mustJSON(u.unusedRecord)); err != nil {
-				return err
+			for _, u := range changed {
+				if err := t.put(bktUnused, debtKey(u.offer, u.blob), mustJSON(u.unusedRecord)); err != nil {
+					return err
+				}
 			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("noting what was deleted: %w", err)
 		}
-		return nil
-	})
-	if err != nil {
-		return 0, nil, fmt.Errorf("noting what was deleted: %w", err)
 	}
-	return deleted, left, nil
+	d.deleted += int64(len(gone))
+	d.waiting += int64(len(left))
+	d.left = append(d.left, left[:min(len(left), maxLeft-len(d.left))]...)
+	return nil
 }
 
 var errOwes = errors.New("the offer owes copies: what replaces this one may be among them, or the journal that says so")
