@@ -608,10 +608,11 @@ func (a *Archive) HoldingsOf(tenant, agency string) (operations []string, units 
 			if err != nil {
 				return false, err
 			}
-			if units[rec.Operation] == nil {
-				operations = append(operations, rec.Operation)
+			op := rec.deposited().Operation
+			if units[op] == nil {
+				operations = append(operations, op)
 			}
-			units[rec.Operation] = append(units[rec.Operation], id)
+			units[op] = append(units[op], id)
 			return true, nil
 		})
 	})

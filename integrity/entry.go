@@ -38,6 +38,8 @@ const (
 	EliminationExecuted  Kind = "elimination-executed"  // what could be destroyed of it was
 
 	Destroyed Kind = "destroyed" // units were destroyed
+
+	Conversion Kind = "conversion" // a unit got copies of its objects in other formats
 )
 
 // MaxEntry is the longest entry, in bytes: the entry bundles of C2SP tlog-tiles
@@ -181,6 +183,20 @@ type DestroyedDetail struct {
 	Under string `json:"under"`
 	Visa  int64  `json:"visa"`
 	Units int64  `json:"units"`
+}
+
+// ConversionDetail is the detail of a Conversion entry, whose items are the new version of a unit
+// and its new objects: what each new object was converted from, and a salted commitment of what
+// was said with it: by which tool, why.
+type ConversionDetail struct {
+	Converted []Converted `json:"converted"`
+	Text      Hash        `json:"text"`
+}
+
+// Converted links a new object to the one that it was made from, which stays.
+type Converted struct {
+	From   string `json:"from"`
+	Object string `json:"object"`
 }
 
 // Item is one thing an operation touched: a version of a unit's metadata, or,
