@@ -202,13 +202,7 @@ func (a *Archive) intakeOperation(agent string, in *intake) (*operation, error) 
 		return nil, err
 	}
 	op.records = append(op.records, agentRecords)
-	landed := map[*landing]bool{}
-	for i := range in.stored {
-		if l := in.stored[i].landing(); l != nil && !landed[l] {
-			landed[l] = true
-			op.landed = append(op.landed, l)
-		}
-	}
+	op.landed = in.landings()
 	if in.items > a.stageItems {
 		op.units = func(each func(*draft) error) error {
 			for _, p := range in.packs { // a deposit that is staged anew registers its packs anew
@@ -219,6 +213,18 @@ func (a *Archive) intakeOperation(agent string, in *intake) (*operation, error) 
 		return op, nil
 	}
 	return op, in.units(func(d *draft) error { return a.addUnit(op, d) })
+}
+
+// landings are where the contents of an intake landed, each once.
+func (in *intake) landings() (out []*landing) {
+	seen := map[*landing]bool{}
+	for i := range in.stored {
+		if l := in.stored[i].landing(); l != nil && !seen[l] {
+			seen[l] = true
+			out = append(out, l)
+		}
+	}
+	return out
 }
 
 // addUnit adds one unit to the operation.
