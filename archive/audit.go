@@ -477,7 +477,9 @@ func (au *audit) leaf(t *tx, number uint64, row []byte) (*Object, error) {
 		}
 		return o, err
 	}
-	au.report.Units++
+	if it.Version == 1 {
+		au.report.Units++
+	}
 	return nil, au.a.auditUnit(t, it, number)
 }
 

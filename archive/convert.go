@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/hex"
@@ -361,7 +362,7 @@ func (a *Archive) ConversionText(operation string) (reason string, tools []strin
 // and what was said with it is what the entry commits to.
 func (a *Archive) checkConversions(t *tx, find func(where string, err error)) error {
 	return t.scan(bktEntry, nil, nil, func(k, v []byte) (bool, error) {
-		if !strings.Contains(string(v), `"kind":"`+string(integrity.Conversion)+`"`) {
+		if !bytes.Contains(v, []byte(`"kind":"`+integrity.Conversion+`"`)) {
 			return true, nil
 		}
 		e, err := integrity.ParseEntry(v)
