@@ -165,12 +165,17 @@ var (
 func ValidPUID(s string) bool { return puid.MatchString(s) }
 
 // parse reads a file of notes; unknown keys are refused, each problem is told with its line.
-func parse(text []byte) (*file, error) {
+func parse(text []byte) (f *file, err error) {
 	if len(text) > maxFile {
 		return nil, fmt.Errorf("more than %d bytes", maxFile)
 	}
-	f := &file{}
-	err := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict()).Decode(f)
+	defer func() { // the parser panics on some texts
+		if p := recover(); p != nil {
+			f, err = nil, errors.New("not YAML")
+		}
+	}()
+	f = &file{}
+	err = yaml.NewDecoder(bytes.NewReader(text), yaml.Strict()).Decode(f)
 	if errors.Is(err, io.EOF) {
 		return nil, errors.New("the file is empty")
 	}
