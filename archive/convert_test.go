@@ -535,10 +535,12 @@ func TestConvertedIsFoundChanged(t *testing.T) {
 			r.From = d.Units[1].Objects[0].ID
 			return t.put(bktObject, []byte(o.ID), encodeRecord(r, o.key, append(o.salt[:], o.digest[:]...)))
 		},
-		"no reason":     func(t *tx) error { return t.delete(bktOp, []byte(c.Operation)) },
-		"no version":    func(t *tx) error { return t.delete(bktUnit, unitKey(d.Units[0].ID, 2)) },
-		"no old":        func(t *tx) error { return t.delete(bktUnit, unitKey(d.Units[0].ID, 1)) },
-		"old index row": func(t *tx) error { return t.put(bktIndex, a.indexRows(&v1.record, &v1.Description)[0].key, unitKey(d.Units[0].ID, 1)) },
+		"no reason":  func(t *tx) error { return t.delete(bktOp, []byte(c.Operation)) },
+		"no version": func(t *tx) error { return t.delete(bktUnit, unitKey(d.Units[0].ID, 2)) },
+		"no old":     func(t *tx) error { return t.delete(bktUnit, unitKey(d.Units[0].ID, 1)) },
+		"old index row": func(t *tx) error {
+			return t.put(bktIndex, a.indexRows(&v1.record, &v1.Description)[0].key, unitKey(d.Units[0].ID, 1))
+		},
 	} {
 		before := rows(t, a)
 		if err := a.update(nil, change); err != nil {
