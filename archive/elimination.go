@@ -34,6 +34,7 @@ const (
 	Withdrawn EliminationStep = "withdrawn" // by an archivist, before anything was destroyed: ended
 	// ExecutedStep is taken by an archivist, when all was destroyed that could be: ended.
 	ExecutedStep EliminationStep = "executed"
+	Certified    EliminationStep = "certified" // the destruction certificate was archived
 )
 
 // Elimination is a request as it is kept. It names no person but by pseudonym.
@@ -80,7 +81,25 @@ func (e *Elimination) State() EliminationStep { return e.Steps[len(e.Steps)-1].S
 
 // open reports whether something may still be done.
 func (e *Elimination) open() bool {
-	return e.State() != Refused && e.State() != Withdrawn && e.State() != ExecutedStep
+	switch e.State() {
+	case Refused, Withdrawn, ExecutedStep, Certified:
+		return false
+	}
+	return true
+}
+
+// step gives a step that was taken.
+func (e *Elimination) step(s EliminationStep) (StepTaken, bool) {
+	i := slices.IndexFunc(e.Steps, func(t StepTaken) bool { return t.Step == s })
+	if i < 0 {
+		return StepTaken{}, false
+	}
+	return e.Steps[i], true
+}
+
+func (e *Elimination) executed() bool {
+	_, ok := e.step(ExecutedStep)
+	return ok
 }
 
 // StepText is what a person says with a step.
@@ -90,9 +109,11 @@ type StepText struct {
 	Bordereau string `json:"bordereau,omitempty"`
 	// Refused are the numbers of units that are refused, and why.
 	Refused []RefusedUnits `json:"refused,omitempty"`
-	// Destroyed and Kept are the outcome of executing.
+	// The outcome of executing: units, and copies that are gone or cannot be deleted yet.
 	Destroyed int64  `json:"destroyed,omitempty"`
 	Kept      []Kept `json:"kept,omitempty"`
+	Deleted   int64  `json:"deleted,omitempty"`
+	Waiting   int64  `json:"waiting,omitempty"`
 }
 
 // RefusedUnits are units refused for one reason.
@@ -287,24 +308,37 @@ func (a *Archive) sweepElimination() error {
 
 // takeStep records a step, on behalf of agent.
 func (a *Archive) takeStep(ctx context.Context, agent string, e *Elimination, step EliminationStep, text StepText) error {
-	refused := refusedOf(text)
-	words := mustJSON(text)
-	op := a.reasoned(integrity.Kind("elimination-"+step), agent, string(words), func(commitment integrity.Hash) any {
-		return integrity.EliminationDetail{Elimination: e.ID, Units: e.Units, Root: e.Root, Refused: int64(len(refused)), Destroyed: text.Destroyed, Text: commitment}
-	})
-	op.entry.Tenant = e.Tenant
-	after := *e
-	after.Refusals = slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(e.Refusals), refused...))))
-	op.records = append(op.records, func(p position) []record {
-		after.Steps = append(slices.Clone(e.Steps), StepTaken{Step: step, Entry: p.entry, Time: p.time, Agent: op.entry.Agent, Operation: op.id, Refused: int64(len(refused)), Destroyed: text.Destroyed})
-		return []record{{bktElim, []byte(e.ID), mustJSON(after)}}
-	})
-	op.deletes = append(op.deletes, record{bucket: bktMeta, key: metaEliminating})
+	op := &operation{id: newID(opID), entry: integrity.Entry{Agent: agentID(a.indexKey, agent)}}
+	after := a.stepOperation(op, e, step, text)
 	if _, _, err := a.commit(ctx, op); err != nil {
 		return fmt.Errorf("recording the step: %w", err)
 	}
-	*e = after
+	*e = *after
 	return nil
+}
+
+// stepOperation makes an operation one that takes a step; after is the request after it, once it
+// is committed.
+func (a *Archive) stepOperation(op *operation, e *Elimination, step EliminationStep, text StepText) (after *Elimination) {
+	refused := refusedOf(text)
+	op.entry.Kind, op.entry.Tenant = integrity.Kind("elimination-"+step), e.Tenant
+	said := op.say(string(mustJSON(text)))
+	op.detail = func(position) any {
+		return integrity.EliminationDetail{Elimination: e.ID, Units: e.Units, Root: e.Root, Refused: int64(len(refused)), Destroyed: text.Destroyed, Text: said}
+	}
+	after = &Elimination{}
+	*after = *e
+	after.Refusals = slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(e.Refusals), refused...))))
+	op.records = append(op.records, func(p position) []record {
+		after.Steps = append(slices.Clone(e.Steps), StepTaken{Step: step, Entry: p.entry, Time: p.time, Agent: op.entry.Agent, Operation: op.id, Refused: int64(len(refused)), Destroyed: text.Destroyed})
+		out := []record{{bktElim, []byte(e.ID), mustJSON(after)}}
+		if text.Bordereau != "" {
+			out = append(out, record{bktAct, unitActKey(text.Bordereau, e.ID), be64(uint64(p.entry))})
+		}
+		return out
+	})
+	op.deletes = append(op.deletes, record{bucket: bktMeta, key: metaEliminating})
+	return after
 }
 
 func refusedOf(text StepText) (numbers []int64) {
@@ -346,6 +380,7 @@ func (a *Archive) checkStep(agent string, e *Elimination, step EliminationStep, 
 		Withdrawn: {[]EliminationStep{Proposed, Agreed, Visaed}, Archivist},
 
 		ExecutedStep: {[]EliminationStep{Visaed}, Archivist},
+		Certified:    {[]EliminationStep{ExecutedStep}, Archivist},
 		Refused:      {[]EliminationStep{Proposed, Agreed}, map[EliminationStep]Role{Proposed: OriginatingAgency, Agreed: ControlAuthority}[e.State()]},
 	}[step]
 	bad := &Refusal{}
@@ -362,7 +397,7 @@ func (a *Archive) checkStep(agent string, e *Elimination, step EliminationStep, 
 	}
 	who := agentID(a.indexKey, agent)
 	for _, s := range e.Steps {
-		if s.Agent == who && step != Withdrawn {
+		if s.Agent == who && step != Withdrawn && step != Certified {
 			bad.addf("%s has taken another step of this elimination (%s): each is another person's", agent, s.Step)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sae/integrity"
+	"sae/integrity/certificate"
 	"sae/retention"
 )
 
@@ -22,6 +23,8 @@ type Executed struct {
 	Deleted     int64  `json:"deleted"`        // copies, that are gone
 	Waiting     int64  `json:"waiting"`        // copies that cannot be deleted yet: without their key
 	Left        string `json:"left,omitempty"` // why bytes are left in packs
+	// Exports are those that handed out destroyed units before: others may hold copies.
+	Exports []certificate.Export `json:"exports"`
 }
 
 // Kept is a unit of a visaed list that was not destroyed, and why.
@@ -298,6 +301,17 @@ func (a *Archive) stillDoomed(t *tx, all []*doomed) error {
 // maxKeptTold bounds the kept units that the request's record names.
 const maxKeptTold = 10_000
 
+// exports finds those that handed out units which were destroyed.
+func (x *execution) exports(t *tx) (err error) {
+	c := &certifying{a: x.a, e: x.e, kinds: map[int64]integrity.Entry{}}
+	exports := map[int64]int64{}
+	err = c.units(t, func(certificate.Listed) error { return nil }, func(entry int64) { exports[entry]++ })
+	if err == nil {
+		x.out.Exports, err = c.exports(exports)
+	}
+	return err
+}
+
 // end deletes what is not used any more, and records that the request was executed.
 func (x *execution) end(ctx context.Context) error {
 	if err := x.a.purgeSearch(); err != nil {
@@ -315,7 +329,10 @@ func (x *execution) end(ctx context.Context) error {
 		return err
 	}
 	slices.SortFunc(x.out.Kept, func(x, y Kept) int { return int(x.Number - y.Number) })
-	text := StepText{Kept: x.out.Kept[:min(len(x.out.Kept), maxKeptTold)], Destroyed: x.out.Destroyed}
+	if err := x.a.cat.view(x.exports); err != nil {
+		return err
+	}
+	text := StepText{Kept: x.out.Kept[:min(len(x.out.Kept), maxKeptTold)], Destroyed: x.out.Destroyed, Deleted: c.Deleted, Waiting: c.Waiting}
 	if err := x.a.takeStep(ctx, x.agent, x.e, ExecutedStep, text); err != nil {
 		return err
 	}

@@ -91,6 +91,12 @@ func (a *Archive) Export(ctx context.Context, agent string, r ExportRequest, w F
 			return integrity.ExportDetail{Message: r.Message, Units: int64(len(e.units)), Objects: int64(len(e.out.Objects)), Bytes: e.bytes, Root: tree.Items().Root}
 		},
 	}
+	op.records = append(op.records, func(p position) (out []record) {
+		for _, u := range e.units { // so that it is known, when one is destroyed, who else may have it
+			out = append(out, histRow(u.Unit, p.entry, noItem, u.record.Leaf))
+		}
+		return out
+	})
 	_, receipt, err := a.commit(ctx, op)
 	if err != nil {
 		return nil, fmt.Errorf("exporting: %w", err)

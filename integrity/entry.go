@@ -36,6 +36,7 @@ const (
 	EliminationRefused   Kind = "elimination-refused"   // one of them refused
 	EliminationWithdrawn Kind = "elimination-withdrawn" // it was given up
 	EliminationExecuted  Kind = "elimination-executed"  // what could be destroyed of it was
+	EliminationCertified Kind = "elimination-certified" // its destruction certificate was archived
 
 	Destroyed Kind = "destroyed" // units were destroyed
 )

@@ -32,7 +32,7 @@ docs/retention.md.`,
 		c.eliminateStepCmd("agree", "Agree to a request, as the originating agency", archive.Agreed),
 		c.eliminateStepCmd("visa", "Give the visa of the control authority to a request", archive.Visaed),
 		c.eliminateStepCmd("refuse", "Refuse a request as a whole, as originating agency or control authority", archive.Refused),
-		c.eliminateStepCmd("withdraw", "Give a request up", archive.Withdrawn), c.eliminateExecuteCmd(), c.bordereauCmd(), c.eliminationMessageCmd())
+		c.eliminateStepCmd("withdraw", "Give a request up", archive.Withdrawn), c.eliminateExecuteCmd(), c.certificateCmd(), c.bordereauCmd(), c.eliminationMessageCmd())
 	return cmd
 }
 
@@ -413,7 +413,7 @@ func requested(m *seda.Message) int {
 // stepsInFrench are how a bordereau names the steps.
 var stepsInFrench = map[archive.EliminationStep]string{
 	archive.Proposed: "Demande établie", archive.Agreed: "Accord du service producteur", archive.Visaed: "Visa du contrôle scientifique et technique",
-	archive.Refused: "Refus", archive.Withdrawn: "Retrait de la demande", archive.ExecutedStep: "Élimination exécutée",
+	archive.Refused: "Refus", archive.Withdrawn: "Retrait de la demande", archive.ExecutedStep: "Élimination exécutée", archive.Certified: "Attestation de destruction",
 }
 
 func bordereauOf(e *archive.Elimination, s *retention.Schedule, tenant string) *bordereau.Bordereau {
@@ -447,8 +447,12 @@ it again: it goes on from there.`,
 				if err != nil {
 					return err
 				}
+				cert, err := c.certify(cmd.Context(), a, x.Elimination, x.Destroyed)
+				if err != nil {
+					return fmt.Errorf("elimination %s was executed, without a certificate as yet: %w", x.Elimination, err)
+				}
 				if c.json {
-					return c.printJSON(x)
+					return c.printJSON(executedJSON{x, cert})
 				}
 				c.printf("elimination %s: executed (ledger entry %d); units destroyed: %d, kept: %d\n", x.Elimination, x.Entry, x.Destroyed, len(x.Kept))
 				for _, k := range x.Kept {
@@ -460,6 +464,12 @@ it again: it goes on from there.`,
 				c.printf("copies deleted: %d, still to be deleted: %d\n", x.Deleted, x.Waiting)
 				if x.Left != "" {
 					c.printf("%s\n", x.Left)
+				}
+				for _, e := range x.Exports {
+					c.printf("handed out before: %d units by %s of %s, operation %s (ledger entry %d): others may hold copies\n", e.Units, e.Message, e.Time.Format(time.RFC3339), e.Operation, e.Entry)
+				}
+				if cert != nil {
+					c.printf("destruction certificate: record %s (ledger entry %d); sae eliminate certificate %s -o FILE\n", cert.Record, cert.Entry, x.Elimination)
 				}
 				return nil
 			})
