@@ -126,7 +126,6 @@ type certifying struct {
 	a       *Archive
 	e       *Elimination
 	head    certificate.Head
-	batches []batchRecord // by first leaf
 	entries map[int64][]int64
 	kinds   map[int64]integrity.Entry // of entries that history names
 	kept    map[int64]string
@@ -135,11 +134,7 @@ type certifying struct {
 // gather finds what the certificate needs, and makes its proofs but those of items.
 func (c *certifying) gather(t *tx) error {
 	executed, _ := c.e.step(ExecutedStep)
-	text := StepText{}
-	words, err := c.a.operationText(t, executed.Operation)
-	if err == nil {
-		err = json.Unmarshal(words, &text)
-	}
+	text, err := c.a.stepText(t, executed)
 	if err != nil {
 		return err
 	}

@@ -52,7 +52,7 @@ func certified(t *testing.T) (*Archive, *Elimination, []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	exportTo(t, a, ExportRequest{Message: "ArchiveDeliveryRequestReply", Version: seda.V22, IDs: []string{first.Unit}})
+	exportTo(t, a, ExportRequest{Message: "ArchiveDeliveryRequestReply", Version: seda.V22, IDs: []string{first.Unit}, Exact: true})
 	if _, err := a.Certify(ctx, "dave", e.ID, noPDF); err == nil {
 		t.Error("what was not executed was certified")
 	}

@@ -20,7 +20,25 @@ import (
 // An elimination (Code du patrimoine art. L212-2, L212-3, R212-14) begins with a request: a
 // frozen, numbered list of units, which the originating agency agrees to and the control
 // authority visas, item by item, each a person of their own. The list stands in the catalogue
-// in clear, as identifiers; the ledger commits to it.
+// in clear, as identifiers; the ledger commits to it. Transfers to the archives that keep units
+// for ever, and the destruction of paper of which a copy stays, go by requests of the same form.
+
+// RequestKind is what a request is for.
+type RequestKind string
+
+// The kinds.
+const (
+	ForElimination RequestKind = ""         // units are destroyed
+	ForTransfer    RequestKind = "transfer" // units go to an archive that keeps them for ever
+)
+
+// ledgerKind is the kind of the ledger entry of a step.
+func (k RequestKind) ledgerKind(s EliminationStep) integrity.Kind {
+	return integrity.Kind(k.String() + "-" + string(s))
+}
+
+// requestKinds are how entries of requests begin, in their JSON.
+var requestKinds = [][]byte{[]byte(`"kind":"elimination-`), []byte(`"kind":"transfer-`)}
 
 // EliminationStep is what can be done to a request.
 type EliminationStep string
@@ -34,12 +52,16 @@ const (
 	Withdrawn EliminationStep = "withdrawn" // by an archivist, before anything was destroyed: ended
 	// ExecutedStep is taken by an archivist, when all was destroyed that could be: ended.
 	ExecutedStep EliminationStep = "executed"
-	Certified    EliminationStep = "certified" // the destruction certificate was archived
+	Sent         EliminationStep = "sent"         // of a transfer, by an archivist
+	Acknowledged EliminationStep = "acknowledged" // of a transfer: the reply was verified
+	Certified    EliminationStep = "certified"    // the destruction certificate was archived
 )
 
 // Elimination is a request as it is kept. It names no person but by pseudonym.
 type Elimination struct {
 	ID     string            `json:"elimination"`
+	Kind   RequestKind       `json:"kind,omitempty"`
+	To     string            `json:"to,omitempty"` // of a transfer: the archive that takes the units
 	Tenant string            `json:"tenant"`
 	At     string            `json:"at"`    // day for which retentions were looked at
 	Units  int64             `json:"units"` // numbered from 1
@@ -114,6 +136,8 @@ type StepText struct {
 	Kept      []Kept `json:"kept,omitempty"`
 	Deleted   int64  `json:"deleted,omitempty"`
 	Waiting   int64  `json:"waiting,omitempty"`
+	// Packages are those of a transfer that was sent.
+	Packages []SentPackage `json:"packages,omitempty"`
 }
 
 // RefusedUnits are units refused for one reason.
@@ -146,9 +170,11 @@ type frozen struct {
 	due      string
 }
 
-// EliminationRequest says what to propose: the units of a tenant that are eliminable on a day,
-// of those that the filter chooses.
+// EliminationRequest says what to propose: the units of a tenant that are eliminable on a day
+// or, for a transfer, to be kept, of those that the filter chooses.
 type EliminationRequest struct {
+	Kind   RequestKind
+	To     string // of a transfer
 	At     string
 	Filter Filter
 	Reason string
@@ -172,14 +198,14 @@ func (a *Archive) ProposeElimination(ctx context.Context, agent string, r Elimin
 	if err := a.sweepElimination(); err != nil {
 		return nil, err
 	}
-	list, err := a.eliminable(ctx, of, r)
+	list, err := a.proposable(ctx, of, r)
 	if err != nil {
 		return nil, err
 	}
 	if len(list) == 0 {
-		return nil, &Refusal{Problems: []string{"nothing is eliminable on " + r.At + " that no open request lists: sae eliminate analyse says why"}}
+		return nil, &Refusal{Problems: []string{"nothing is " + string(r.Kind.verdict()) + " on " + r.At + " that no open request lists: sae eliminate analyse says why"}}
 	}
-	e := &Elimination{ID: newID(eliminationID), Tenant: of.ID, At: r.At, Units: int64(len(list)), Lines: linesOf(list), Root: rootOf(list)}
+	e := &Elimination{ID: newID(eliminationID), Kind: r.Kind, To: r.To, Tenant: of.ID, At: r.At, Units: int64(len(list)), Lines: linesOf(list), Root: rootOf(list)}
 	if err := a.writeList(ctx, e.ID, list); err != nil {
 		return nil, errors.Join(err, a.sweepElimination())
 	}
@@ -189,8 +215,16 @@ func (a *Archive) ProposeElimination(ctx context.Context, agent string, r Elimin
 	return e, nil
 }
 
-// eliminable lists what may be proposed, in the order of the bordereau.
-func (a *Archive) eliminable(ctx context.Context, of *Tenant, r EliminationRequest) (list []frozen, err error) {
+// verdict is what units must be to go by a request.
+func (k RequestKind) verdict() retention.Verdict {
+	if k == ForTransfer {
+		return retention.ToKeep
+	}
+	return retention.Eliminable
+}
+
+// proposable lists what may be proposed, in the order of the bordereau.
+func (a *Archive) proposable(ctx context.Context, of *Tenant, r EliminationRequest) (list []frozen, err error) {
 	taken := map[string]bool{}
 	err = a.cat.view(func(t *tx) error { taken, err = a.listed(t); return err })
 	if err != nil {
@@ -198,7 +232,7 @@ func (a *Archive) eliminable(ctx context.Context, of *Tenant, r EliminationReque
 	}
 	r.Filter.Tenant = of.ID
 	err = a.Due(ctx, of.ID, r.At, func(u DueUnit) error {
-		if u.Assess.Verdict != retention.Eliminable || taken[u.ID] || !u.ChosenBy(&r.Filter) {
+		if u.Assess.Verdict != r.Kind.verdict() || taken[u.ID] || !u.ChosenBy(&r.Filter) {
 			return nil
 		}
 		list = append(list, frozen{unit: u.ID, version: u.unit.Version, agency: u.Agency, rules: strings.Join(u.Rules, " "), objects: int64(u.Objects), bytes: u.Bytes,
@@ -321,7 +355,7 @@ func (a *Archive) takeStep(ctx context.Context, agent string, e *Elimination, st
 // is committed.
 func (a *Archive) stepOperation(op *operation, e *Elimination, step EliminationStep, text StepText) (after *Elimination) {
 	refused := refusedOf(text)
-	op.entry.Kind, op.entry.Tenant = integrity.Kind("elimination-"+step), e.Tenant
+	op.entry.Kind, op.entry.Tenant = e.Kind.ledgerKind(step), e.Tenant
 	said := op.say(string(mustJSON(text)))
 	op.detail = func(position) any {
 		return integrity.EliminationDetail{Elimination: e.ID, Units: e.Units, Root: e.Root, Refused: int64(len(refused)), Destroyed: text.Destroyed, Text: said}
@@ -370,22 +404,49 @@ func (a *Archive) StepElimination(ctx context.Context, agent, id string, step El
 type stepRule struct {
 	after []EliminationStep
 	role  Role
+	apart []EliminationStep // steps that another person must have taken
+}
+
+var everyStep = []EliminationStep{Proposed, Agreed, Visaed}
+
+// stepRules are those of an elimination, but for refusals: whose they are depends on when.
+var stepRules = map[EliminationStep]stepRule{
+	Agreed:       {[]EliminationStep{Proposed}, OriginatingAgency, everyStep},
+	Visaed:       {[]EliminationStep{Agreed}, ControlAuthority, everyStep},
+	Withdrawn:    {[]EliminationStep{Proposed, Agreed, Visaed}, Archivist, nil},
+	ExecutedStep: {[]EliminationStep{Visaed}, Archivist, everyStep},
+	Certified:    {[]EliminationStep{ExecutedStep}, Archivist, nil},
+}
+
+// transferRules are those of a transfer: nothing is destroyed by who chose what goes.
+var transferRules = map[EliminationStep]stepRule{
+	Sent:         {[]EliminationStep{Proposed, Sent}, Archivist, nil},
+	Acknowledged: {[]EliminationStep{Sent}, Archivist, []EliminationStep{Proposed, Sent}},
+	ExecutedStep: {[]EliminationStep{Acknowledged}, Archivist, []EliminationStep{Proposed, Sent}},
+	Withdrawn:    {[]EliminationStep{Proposed, Sent}, Archivist, nil},
+}
+
+// rule is what a step of the request wants now.
+func (e *Elimination) rule(step EliminationStep) (stepRule, bool) {
+	rules := stepRules
+	if e.Kind == ForTransfer {
+		rules = transferRules
+	}
+	if r, ok := rules[step]; ok || step != Refused || e.Kind == ForTransfer {
+		return r, ok
+	}
+	if e.State() == Agreed {
+		return stepRule{[]EliminationStep{Agreed}, ControlAuthority, everyStep}, true
+	}
+	return stepRule{[]EliminationStep{Proposed}, OriginatingAgency, everyStep}, true
 }
 
 // checkStep says what stands against a step.
 func (a *Archive) checkStep(agent string, e *Elimination, step EliminationStep, text *StepText) error {
-	rule, ok := map[EliminationStep]stepRule{
-		Agreed:    {[]EliminationStep{Proposed}, OriginatingAgency},
-		Visaed:    {[]EliminationStep{Agreed}, ControlAuthority},
-		Withdrawn: {[]EliminationStep{Proposed, Agreed, Visaed}, Archivist},
-
-		ExecutedStep: {[]EliminationStep{Visaed}, Archivist},
-		Certified:    {[]EliminationStep{ExecutedStep}, Archivist},
-		Refused:      {[]EliminationStep{Proposed, Agreed}, map[EliminationStep]Role{Proposed: OriginatingAgency, Agreed: ControlAuthority}[e.State()]},
-	}[step]
+	rule, ok := e.rule(step)
 	bad := &Refusal{}
 	if !ok || !slices.Contains(rule.after, e.State()) {
-		bad.addf("elimination %s is %s: it cannot be %s now", e.ID, e.State(), step)
+		bad.addf("%s %s is %s: it cannot be %s now", e.Kind, e.ID, e.State(), step)
 		return bad
 	}
 	of, err := a.config.tenant(e.Tenant)
@@ -397,8 +458,8 @@ func (a *Archive) checkStep(agent string, e *Elimination, step EliminationStep, 
 	}
 	who := agentID(a.indexKey, agent)
 	for _, s := range e.Steps {
-		if s.Agent == who && step != Withdrawn && step != Certified {
-			bad.addf("%s has taken another step of this elimination (%s): each is another person's", agent, s.Step)
+		if s.Agent == who && slices.Contains(rule.apart, s.Step) {
+			bad.addf("%s has taken another step of this %s (%s): each is another person's", agent, e.Kind, s.Step)
 		}
 	}
 	if (step == Refused || step == Withdrawn) && strings.TrimSpace(text.Reason) == "" {
@@ -458,14 +519,22 @@ func (a *Archive) Elimination(id string) (e *Elimination, err error) {
 			unit, _ := splitUnitKey(v)
 			stone, err := t.tomb(unit)
 			e.begun = e.begun || stone != nil
-			return !e.begun && e.State() == Visaed, err
+			return !e.begun && (e.State() == Visaed || e.State() == Acknowledged), err
 		})
 	})
 	return e, err
 }
 
-// Eliminations gives the requests of a tenant, in the order in which they were made.
-func (a *Archive) Eliminations(tenant string) (out []*Elimination, err error) {
+// String names the kind for people.
+func (k RequestKind) String() string {
+	if k == ForElimination {
+		return "elimination"
+	}
+	return string(k)
+}
+
+// Eliminations gives the requests of a tenant of one kind, in the order in which they were made.
+func (a *Archive) Eliminations(tenant string, kind RequestKind) (out []*Elimination, err error) {
 	of, err := a.config.tenant(tenant)
 	if err != nil {
 		return nil, err
@@ -473,7 +542,7 @@ func (a *Archive) Eliminations(tenant string) (out []*Elimination, err error) {
 	err = a.cat.view(func(t *tx) error {
 		return t.eachElimination(func(e *Elimination) error { out = append(out, e); return nil })
 	})
-	out = slices.DeleteFunc(out, func(e *Elimination) bool { return e.Tenant != of.ID })
+	out = slices.DeleteFunc(out, func(e *Elimination) bool { return e.Tenant != of.ID || e.Kind != kind })
 	slices.SortFunc(out, func(x, y *Elimination) int { return int(x.Steps[0].Entry - y.Steps[0].Entry) })
 	return out, err
 }
@@ -541,13 +610,15 @@ func (a *Archive) EachListed(ctx context.Context, id string, f func(ListedUnit) 
 
 // StepWords gives what was said with a step.
 func (a *Archive) StepWords(s StepTaken) (text StepText, err error) {
-	err = a.cat.view(func(t *tx) error {
-		words, err := a.operationText(t, s.Operation)
-		if err == nil {
-			err = json.Unmarshal(words, &text)
-		}
-		return err
-	})
+	err = a.cat.view(func(t *tx) error { text, err = a.stepText(t, s); return err })
+	return text, err
+}
+
+func (a *Archive) stepText(t *tx, s StepTaken) (text StepText, err error) {
+	words, err := a.operationText(t, s.Operation)
+	if err == nil {
+		err = json.Unmarshal(words, &text)
+	}
 	return text, err
 }
 
@@ -581,7 +652,7 @@ func (a *Archive) operationText(t *tx, op string) ([]byte, error) {
 func (a *Archive) checkEliminations(t *tx, find func(where string, err error)) error {
 	steps := map[string]int{}
 	err := t.scan(bktEntry, nil, nil, func(k, v []byte) (bool, error) {
-		if !bytes.Contains(v, []byte(`"kind":"elimination-`)) {
+		if !slices.ContainsFunc(requestKinds, func(k []byte) bool { return bytes.Contains(v, k) }) {
 			return true, nil
 		}
 		e, err := integrity.ParseEntry(v)
@@ -618,7 +689,7 @@ func (a *Archive) checkElimination(t *tx, entry int64, kind integrity.Kind, d in
 	if err != nil {
 		return fmt.Errorf("the request of ledger entry %d is not there, or damaged: %w", entry, err)
 	}
-	taken := func(s StepTaken) bool { return s.Entry == entry && "elimination-"+string(s.Step) == string(kind) }
+	taken := func(s StepTaken) bool { return s.Entry == entry && e.Kind.ledgerKind(s.Step) == kind }
 	i := slices.IndexFunc(e.Steps, taken)
 	if i < 0 || e.Root != d.Root || e.Units != d.Units {
 		return fmt.Errorf("it is not the request of ledger entry %d", entry)

@@ -37,11 +37,21 @@ type Kept struct {
 
 // Why a unit is kept.
 const (
-	keptVerdict  = "NOT_ELIMINABLE" // by its rules, or a hold, as they are now
-	keptVersion  = "CHANGED"        // it has another version than the one that was visaed
-	keptChildren = "HAS_CHILDREN"   // a unit below it stays
-	keptShared   = "SHARED"         // another unit refers to its objects
+	keptVerdict  = "NOT_ELIMINABLE"   // by its rules, or a hold, as they are now
+	keptUnfit    = "NOT_TRANSFERABLE" // the same of a transfer
+	keptVersion  = "CHANGED"          // it has another version than the one that was visaed
+	keptChildren = "HAS_CHILDREN"     // a unit below it stays
+	keptShared   = "SHARED"           // another unit refers to its objects
+	keptHere     = "NOT_TRANSFERRED"  // the archive that was to take it did not
 )
+
+// unfit is why a unit is kept that is not what its request is for.
+func (k RequestKind) unfit() string {
+	if k == ForTransfer {
+		return keptUnfit
+	}
+	return keptVerdict
+}
 
 // executeChunk is how many units one transaction destroys.
 const executeChunk = 500
@@ -58,12 +68,22 @@ func (a *Archive) ExecuteElimination(ctx context.Context, agent, id string, prog
 	if err != nil {
 		return nil, err
 	}
+	if e.Kind != ForElimination {
+		return nil, &Refusal{Problems: []string{fmt.Sprintf("%s is a request of another kind: %s", id, e.Kind)}}
+	}
+	return a.execute(ctx, agent, e, nil, progress)
+}
+
+// execute destroys what a request allows; taken are the units that another archive has, with
+// their identifiers there: of a transfer.
+func (a *Archive) execute(ctx context.Context, agent string, e *Elimination, taken map[string]string, progress func(destroyed int64)) (*Executed, error) {
 	if err := a.checkStep(agent, e, ExecutedStep, &StepText{}); err != nil {
 		return nil, err
 	}
-	x := &execution{a: a, e: e, agent: agent, out: &Executed{Elimination: id, Kept: []Kept{}}, left: map[string]planned{}}
+	id := e.ID
+	x := &execution{taken: taken, a: a, e: e, agent: agent, out: &Executed{Elimination: id, Kept: []Kept{}}, left: map[string]planned{}}
 	var order []string
-	err = a.cat.view(func(t *tx) (err error) {
+	err := a.cat.view(func(t *tx) (err error) {
 		if err = x.find(t); err == nil {
 			order, err = x.order(ctx, t)
 		}
@@ -79,12 +99,13 @@ func (a *Archive) ExecuteElimination(ctx context.Context, agent, id string, prog
 		}
 	}
 	if err != nil {
-		return x.out, fmt.Errorf("executing elimination %s: %w", id, err)
+		return x.out, fmt.Errorf("executing %s %s: %w", e.Kind, id, err)
 	}
 	return x.out, x.end(ctx)
 }
 
 type execution struct {
+	taken map[string]string // of a transfer: identifiers where the units are now
 	a     *Archive
 	e     *Elimination
 	agent string
@@ -140,14 +161,13 @@ func (x *execution) reload() error {
 	return err
 }
 
-// visa is the ledger entry of the visa.
+// visa is the ledger entry of the visa; of a transfer, that the reply was verified.
 func (x *execution) visa() int64 {
-	for _, s := range x.e.Steps {
-		if s.Step == Visaed {
-			return s.Entry
-		}
+	s, ok := x.e.step(Visaed)
+	if !ok {
+		s, _ = x.e.step(Acknowledged)
 	}
-	return 0
+	return s.Entry
 }
 
 // find reads the list.
@@ -237,6 +257,9 @@ func (x *execution) choose(t *tx, ids []string) (all []*doomed, kept []Kept, err
 		for _, r := range in.Categories[retention.Appraisal].Rules {
 			d.stone.Rules = append(d.stone.Rules, TombstoneRule{r.Rule, r.Start, r.End})
 		}
+		if x.e.Kind == ForTransfer {
+			d.stone.Transferred = &TransferredTo{Archive: x.e.To, Unit: x.taken[id]}
+		}
 		goes[id] = true
 		all = append(all, d)
 	}
@@ -250,8 +273,11 @@ func (x *execution) against(t *tx, h *heirs, u *Unit, at string, goes map[string
 	if err != nil {
 		return "", nil, err
 	}
-	if v := retention.Appraise(in, at); v.Verdict != retention.Eliminable {
-		return keptVerdict, v.Reasons, nil
+	if v := retention.Appraise(in, at); v.Verdict != x.e.Kind.verdict() {
+		return x.e.Kind.unfit(), v.Reasons, nil
+	}
+	if _, ok := x.taken[u.Unit]; !ok && x.e.Kind == ForTransfer {
+		return keptHere, nil, nil
 	}
 	if u.Version != x.left[u.Unit].version {
 		return keptVersion, nil, nil

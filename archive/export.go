@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -32,6 +33,9 @@ type ExportRequest struct {
 	Requester string // who asked for a DIP
 	InReplyTo string // MessageIdentifier of the request
 	Exact     bool   // the units named alone, not what they hold
+	// Custody is the receipt of the entry by which the units are handed over; it goes with the
+	// proofs, and the archive that takes them enters it into its ledger.
+	Custody []byte
 }
 
 // ExportOutcome is what was handed out.
@@ -570,9 +574,32 @@ func (e *export) proofs() error {
 		}
 		id := "proof-" + u.Unit
 		e.out.Objects = append(e.out.Objects, seda.ExportObject{XMLID: id + "-asice", Usage: "BinaryMaster", URI: name, Algorithm: "SHA-256",
-			Digest: hex.EncodeToString(c.sum.Sum(nil)), Size: c.n, MIME: "application/vnd.etsi.asic-e+zip", Filename: u.Unit + ".asice"})
+			Digest: hex.EncodeToString(c.sum.Sum(nil)), Size: c.n, Format: "fmt/1564", MIME: "application/vnd.etsi.asic-e+zip", Filename: u.Unit + ".asice"})
 		below = append(below, seda.ExportUnit{XMLID: id, Plain: &seda.Plain{Level: "Item", Title: "Preuve de " + u.Unit}, Objects: []string{id + "-asice"}})
 		above.Children = append(above.Children, id)
+	}
+	if e.r.Custody != nil {
+		id := "custody"
+		u := seda.ExportUnit{XMLID: e.unique(id), Plain: &seda.Plain{Level: "Item", Title: "Chaîne de conservation"}}
+		for _, f := range []struct {
+			name string
+			data []byte
+		}{{custodyProof, e.r.Custody}, {custodyKey, []byte(e.a.ledgerKey + "\n")}} {
+			w, err := e.files.File(f.name)
+			if err == nil {
+				_, err = w.Write(f.data)
+			}
+			if err != nil {
+				return err
+			}
+			sum := sha256.Sum256(f.data)
+			xml := e.unique(id + "-" + strings.ReplaceAll(path.Base(f.name), ".", "-"))
+			e.out.Objects = append(e.out.Objects, seda.ExportObject{XMLID: xml, Usage: "BinaryMaster", URI: f.name, Algorithm: "SHA-256", Digest: hex.EncodeToString(sum[:]),
+				Size: int64(len(f.data)), Format: "x-fmt/111", MIME: "text/plain", Filename: path.Base(f.name)})
+			u.Objects = append(u.Objects, xml)
+		}
+		below = append(below, u)
+		above.Children = append(above.Children, u.XMLID)
 	}
 	e.out.Units = append(append(e.out.Units, above), below...)
 	return nil

@@ -38,6 +38,12 @@ const (
 	EliminationExecuted  Kind = "elimination-executed"  // what could be destroyed of it was
 	EliminationCertified Kind = "elimination-certified" // its destruction certificate was archived
 
+	TransferProposed     Kind = "transfer-proposed"     // a list of units was frozen that go to another archive
+	TransferSent         Kind = "transfer-sent"         // they were sent
+	TransferAcknowledged Kind = "transfer-acknowledged" // the reply was verified against what was sent
+	TransferWithdrawn    Kind = "transfer-withdrawn"    // it was given up
+	TransferExecuted     Kind = "transfer-executed"     // what the other archive has was destroyed here
+
 	Destroyed Kind = "destroyed" // units were destroyed
 )
 
@@ -81,6 +87,22 @@ type RulesDetail struct {
 	Changed  int  `json:"changed"`
 	Ended    int  `json:"ended"`
 	Schedule Hash `json:"schedule"`
+}
+
+// DepositDetail is the detail of a Deposit entry, of units that another archive handed over.
+type DepositDetail struct {
+	From CustodyFrom `json:"from"`
+}
+
+// CustodyFrom is the entry of another ledger by which its archive handed units over: its note
+// verifier key, the entry's index and record hash (RFC 6962 section 2.1), and the size and root
+// of the checkpoint under which it was proved.
+type CustodyFrom struct {
+	Ledger string `json:"ledger"`
+	Entry  int64  `json:"entry"`
+	Hash   Hash   `json:"hash"`
+	Size   int64  `json:"size"`
+	Root   Hash   `json:"root"`
 }
 
 // SealDetail is the detail of a Seal entry. Checkpoint is the size of the ledger
@@ -162,8 +184,8 @@ type SampleSeedDetail struct {
 	Seed        string `json:"seed"`
 }
 
-// EliminationDetail is the detail of the entries of an elimination request, of kinds
-// "elimination-" and the step: the request, how many units its list has, the RFC 6962 root over
+// EliminationDetail is the detail of the entries of a request to eliminate or to transfer, of
+// kinds "elimination-" or "transfer-" and the step: the request, how many units its list has, the RFC 6962 root over
 // "UNIT VERSION" of each in their order, how many of them the step refuses, and a salted
 // commitment of what was said with it.
 type EliminationDetail struct {

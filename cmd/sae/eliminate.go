@@ -28,7 +28,7 @@ control authority gives its visa, or refuses, item by item. Each step is another
 named under "roles" in sae.yaml; then an archivist executes what has its visa. See
 docs/retention.md.`,
 	}
-	cmd.AddCommand(c.eliminateAnalyseCmd(), c.eliminateProposeCmd(), c.eliminateListCmd(), c.eliminateShowCmd(),
+	cmd.AddCommand(c.eliminateAnalyseCmd(), c.proposeCmd(archive.ForElimination), c.requestsCmd(archive.ForElimination), c.requestCmd(archive.ForElimination),
 		c.eliminateStepCmd("agree", "Agree to a request, as the originating agency", archive.Agreed),
 		c.eliminateStepCmd("visa", "Give the visa of the control authority to a request", archive.Visaed),
 		c.eliminateStepCmd("refuse", "Refuse a request as a whole, as originating agency or control authority", archive.Refused),
@@ -146,8 +146,9 @@ func dash(s string) string {
 	return s
 }
 
-func (c *cli) eliminateProposeCmd() *cobra.Command {
-	var r archive.EliminationRequest
+// proposeCmd freezes the list of a request of a kind.
+func (c *cli) proposeCmd(kind archive.RequestKind) *cobra.Command {
+	r := archive.EliminationRequest{Kind: kind}
 	cmd := &cobra.Command{
 		Use:   "propose",
 		Short: "Freeze the list of what is eliminable, as an archivist",
@@ -161,13 +162,18 @@ func (c *cli) eliminateProposeCmd() *cobra.Command {
 				if c.json {
 					return c.printJSON(e)
 				}
-				c.printf("elimination %s: %d units proposed (ledger entry %d)\n", e.ID, e.Units, e.Steps[0].Entry)
+				c.printf("%s %s: %d units proposed (ledger entry %d)\n", e.Kind, e.ID, e.Units, e.Steps[0].Entry)
 				return c.printLines(e)
 			})
 		},
 	}
 	elimFilter(cmd, &r.Filter, &r.At)
 	cmd.Flags().StringVar(&r.Reason, "reason", "", "what is to be said with it; kept enciphered")
+	if kind == archive.ForTransfer {
+		cmd.Short = "Freeze the list of what is to be kept for ever and goes to another archive, as an archivist"
+		cmd.Flags().StringVar(&r.To, "to", "", "ArchivalAgency of the archive that takes them")
+		cmd.MarkFlagRequired("to")
+	}
 	return cmd
 }
 
@@ -184,7 +190,8 @@ func (c *cli) printLines(e *archive.Elimination) error {
 	})
 }
 
-func (c *cli) eliminateListCmd() *cobra.Command {
+// requestsCmd names the requests of a kind.
+func (c *cli) requestsCmd(kind archive.RequestKind) *cobra.Command {
 	var tenant string
 	cmd := &cobra.Command{
 		Use:   "list",
@@ -192,7 +199,7 @@ func (c *cli) eliminateListCmd() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			return c.open(true, func(a *archive.Archive) error {
-				all, err := a.Eliminations(tenant)
+				all, err := a.Eliminations(tenant, kind)
 				if err != nil {
 					return err
 				}
@@ -211,10 +218,11 @@ func (c *cli) eliminateListCmd() *cobra.Command {
 	return cmd
 }
 
-func (c *cli) eliminateShowCmd() *cobra.Command {
+// requestCmd shows a request of a kind.
+func (c *cli) requestCmd(kind archive.RequestKind) *cobra.Command {
 	var units bool
 	cmd := &cobra.Command{
-		Use:   "show ELIMINATION",
+		Use:   "show " + strings.ToUpper(kind.String()),
 		Short: "Show a request: its lines, its steps; with --units its numbered list, as things stand today",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -229,7 +237,13 @@ func (c *cli) eliminateShowCmd() *cobra.Command {
 				if c.json {
 					return c.printJSON(e)
 				}
-				c.printf("elimination %s of tenant %s, for %s: %s\n", e.ID, e.Tenant, e.At, e.State())
+				if e.Kind != kind {
+					return fmt.Errorf("%s is a request of another kind: sae %s show", e.ID, verbs[e.Kind])
+				}
+				c.printf("%s %s of tenant %s, for %s: %s\n", e.Kind, e.ID, e.Tenant, e.At, e.State())
+				if e.To != "" {
+					c.printf("to %s\n", e.To)
+				}
 				if err := c.printLines(e); err != nil {
 					return err
 				}
@@ -262,6 +276,9 @@ func (c *cli) printStep(a *archive.Archive, s archive.StepTaken) error {
 	if s.Step == archive.ExecutedStep {
 		c.printf("    destroyed: %d, kept: %d\n", words.Destroyed, len(words.Kept))
 	}
+	for _, p := range words.Packages {
+		c.printf("    package: %s, %d units of operation %s (ledger entry %d)\n", p.Message, p.Units, p.Operation, p.Entry)
+	}
 	for _, k := range words.Kept {
 		c.printf("    kept: %d: %s\n", k.Number, k.Reason)
 	}
@@ -270,6 +287,9 @@ func (c *cli) printStep(a *archive.Archive, s archive.StepTaken) error {
 	}
 	return nil
 }
+
+// verbs are the verbs of each kind of request.
+var verbs = map[archive.RequestKind]string{archive.ForElimination: "eliminate", archive.ForTransfer: "transfer"}
 
 func (c *cli) printListed(cmd *cobra.Command, a *archive.Archive, id string) error {
 	enc := json.NewEncoder(c.out)
@@ -313,7 +333,7 @@ func (c *cli) eliminateStepCmd(use, short string, step archive.EliminationStep) 
 					return c.printJSON(e)
 				}
 				last := e.Steps[len(e.Steps)-1]
-				c.printf("elimination %s: %s (ledger entry %d); units: %d, refused: %d\n", e.ID, e.State(), last.Entry, e.Units, len(e.Refusals))
+				c.printf("%s %s: %s (ledger entry %d); units: %d, refused: %d\n", e.Kind, e.ID, e.State(), last.Entry, e.Units, len(e.Refusals))
 				return nil
 			})
 		},
@@ -454,17 +474,7 @@ it again: it goes on from there.`,
 				if c.json {
 					return c.printJSON(executedJSON{x, cert})
 				}
-				c.printf("elimination %s: executed (ledger entry %d); units destroyed: %d, kept: %d\n", x.Elimination, x.Entry, x.Destroyed, len(x.Kept))
-				for _, k := range x.Kept {
-					c.printf("kept  %d  %s  %s\n", k.Number, k.Unit, k.Reason)
-					for _, r := range k.Reasons {
-						c.printf("    %s\n", reasonText(r))
-					}
-				}
-				c.printf("copies deleted: %d, still to be deleted: %d\n", x.Deleted, x.Waiting)
-				if x.Left != "" {
-					c.printf("%s\n", x.Left)
-				}
+				c.printExecuted("elimination", x)
 				for _, e := range x.Exports {
 					c.printf("handed out before: %d units by %s of %s, operation %s (ledger entry %d): others may hold copies\n", e.Units, e.Message, e.Time.Format(time.RFC3339), e.Operation, e.Entry)
 				}
@@ -474,6 +484,25 @@ it again: it goes on from there.`,
 				return nil
 			})
 		},
+	}
+}
+
+// printExecuted says what came of a request of which units were destroyed.
+func (c *cli) printExecuted(kind string, x *archive.Executed) {
+	c.printf("%s %s: executed (ledger entry %d); units destroyed: %d, kept: %d\n", kind, x.Elimination, x.Entry, x.Destroyed, len(x.Kept))
+	c.printKept(x.Kept)
+	c.printf("copies deleted: %d, still to be deleted: %d\n", x.Deleted, x.Waiting)
+	if x.Left != "" {
+		c.printf("%s\n", x.Left)
+	}
+}
+
+func (c *cli) printKept(kept []archive.Kept) {
+	for _, k := range kept {
+		c.printf("kept  %d  %s  %s\n", k.Number, k.Unit, k.Reason)
+		for _, r := range k.Reasons {
+			c.printf("    %s\n", reasonText(r))
+		}
 	}
 }
 
