@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -345,8 +346,10 @@ func (a *Archive) ActOf(id string) (act *Act, err error) {
 // before, and those read now; it may be nil.
 func (a *Archive) actsOn(t *tx, unit string, known map[string]*Act) (out []*Act, err error) {
 	var ids []string
-	err = t.scan(bktAct, []byte(unit), prefixEnd([]byte(unit)), func(k, _ []byte) (bool, error) {
-		ids = append(ids, strings.TrimPrefix(string(k), unit))
+	err = t.scan(bktAct, []byte(unit), prefixEnd([]byte(unit)), func(k, v []byte) (bool, error) {
+		if len(v) != 9 || v[8] != rowPaper {
+			ids = append(ids, strings.TrimPrefix(string(k), unit))
+		}
 		return true, nil
 	})
 	for _, id := range ids {
@@ -372,13 +375,13 @@ func (a *Archive) actsOn(t *tx, unit string, known map[string]*Act) (out []*Act,
 // bordereauOf is the act by which the signed bordereau of an elimination is kept.
 func (t *tx) bordereauOf(unit, elimination string) (*Act, error) {
 	v, err := t.get(bktAct, unitActKey(unit, elimination))
-	if err == nil && len(v) != 8 {
+	if err == nil && len(v) != 9 {
 		err = damaged("bordereau", unit, errors.New("its row has not the form of one"))
 	}
 	if err != nil {
 		return nil, err
 	}
-	index := int64(indexLeaf(v))
+	index := int64(binary.BigEndian.Uint64(v))
 	b, err := t.entry(index)
 	if err != nil {
 		return nil, err

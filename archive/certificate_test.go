@@ -56,7 +56,7 @@ func certified(t *testing.T) (*Archive, *Elimination, []byte) {
 	if _, err := a.Certify(ctx, "dave", e.ID, noPDF); err == nil {
 		t.Error("what was not executed was certified")
 	}
-	x, err := a.ExecuteElimination(ctx, "dave", e.ID, nil)
+	x, err := a.ExecuteElimination(ctx, "dave", e.ID, "", nil)
 	if err != nil || x.Destroyed != e.Units-1 || len(x.Exports) != 1 || x.Exports[0].Units != 1 {
 		t.Fatalf("%+v %v", x, err)
 	}

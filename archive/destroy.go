@@ -189,13 +189,18 @@ func (a *Archive) doom(t *tx, id, under string, visa int64) (*doomed, error) {
 		d.stone.Objects = append(d.stone.Objects, TombstoneObject{ID: o, Size: r.Size, Leaf: r.Leaf})
 	}
 	acts, err := a.actsOn(t, id, nil)
+	if err != nil {
+		return nil, err
+	}
 	for _, act := range acts {
-		d.rows = append(d.rows, record{bucket: bktAct, key: unitActKey(id, act.ID)})
 		if act.Kind == StartAct {
 			d.rows = append(d.rows, a.ruleRow(&u.record, act.Rule, act.Start))
 		}
 	}
-	return d, err
+	return d, t.scan(bktAct, []byte(id), prefixEnd([]byte(id)), func(k, _ []byte) (bool, error) {
+		d.rows = append(d.rows, record{bucket: bktAct, key: bytes.Clone(k)})
+		return true, nil
+	})
 }
 
 // metaPurge is the row that says that the search index may hold words of what was destroyed.

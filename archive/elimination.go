@@ -30,6 +30,7 @@ type RequestKind string
 const (
 	ForElimination RequestKind = ""         // units are destroyed
 	ForTransfer    RequestKind = "transfer" // units go to an archive that keeps them for ever
+	ForPaper       RequestKind = "paper"    // the paper of units is destroyed, their copies stay
 )
 
 // ledgerKind is the kind of the ledger entry of a step.
@@ -38,7 +39,7 @@ func (k RequestKind) ledgerKind(s EliminationStep) integrity.Kind {
 }
 
 // requestKinds are how entries of requests begin, in their JSON.
-var requestKinds = [][]byte{[]byte(`"kind":"elimination-`), []byte(`"kind":"transfer-`)}
+var requestKinds = [][]byte{[]byte(`"kind":"elimination-`), []byte(`"kind":"transfer-`), []byte(`"kind":"paper-`)}
 
 // EliminationStep is what can be done to a request.
 type EliminationStep string
@@ -203,7 +204,11 @@ func (a *Archive) ProposeElimination(ctx context.Context, agent string, r Elimin
 		return nil, err
 	}
 	if len(list) == 0 {
-		return nil, &Refusal{Problems: []string{"nothing is " + string(r.Kind.verdict()) + " on " + r.At + " that no open request lists: sae eliminate analyse says why"}}
+		what := "nothing is " + string(r.Kind.verdict()) + " on " + r.At
+		if r.Kind == ForPaper {
+			what = "there is no paper that may be destroyed"
+		}
+		return nil, &Refusal{Problems: []string{what + " that no open request lists: sae eliminate analyse says why"}}
 	}
 	e := &Elimination{ID: newID(eliminationID), Kind: r.Kind, To: r.To, Tenant: of.ID, At: r.At, Units: int64(len(list)), Lines: linesOf(list), Root: rootOf(list)}
 	if err := a.writeList(ctx, e.ID, list); err != nil {
@@ -231,6 +236,11 @@ func (a *Archive) proposable(ctx context.Context, of *Tenant, r EliminationReque
 		return nil, err
 	}
 	r.Filter.Tenant = of.ID
+	if r.Kind == ForPaper {
+		list, err = a.paperList(ctx, of, r, taken)
+		sortFrozen(list)
+		return list, err
+	}
 	err = a.Due(ctx, of.ID, r.At, func(u DueUnit) error {
 		if u.Assess.Verdict != r.Kind.verdict() || taken[u.ID] || !u.ChosenBy(&r.Filter) {
 			return nil
@@ -239,10 +249,14 @@ func (a *Archive) proposable(ctx context.Context, of *Tenant, r EliminationReque
 			from: dayOf(u.unit.StartDate), to: dayOf(u.unit.EndDate), due: u.Assess.Due})
 		return nil
 	})
+	sortFrozen(list)
+	return list, err
+}
+
+func sortFrozen(list []frozen) {
 	slices.SortFunc(list, func(x, y frozen) int {
 		return cmp.Or(cmp.Compare(x.agency, y.agency), cmp.Compare(x.rules, y.rules), cmp.Compare(x.due, y.due), cmp.Compare(x.unit, y.unit))
 	})
-	return list, err
 }
 
 // listed are the units of all open requests.
@@ -367,7 +381,7 @@ func (a *Archive) stepOperation(op *operation, e *Elimination, step EliminationS
 		after.Steps = append(slices.Clone(e.Steps), StepTaken{Step: step, Entry: p.entry, Time: p.time, Agent: op.entry.Agent, Operation: op.id, Refused: int64(len(refused)), Destroyed: text.Destroyed})
 		out := []record{{bktElim, []byte(e.ID), mustJSON(after)}}
 		if text.Bordereau != "" {
-			out = append(out, record{bktAct, unitActKey(text.Bordereau, e.ID), be64(uint64(p.entry))})
+			out = append(out, record{bktAct, unitActKey(text.Bordereau, e.ID), append(be64(uint64(p.entry)), rowBordereau)})
 		}
 		return out
 	})
@@ -431,6 +445,9 @@ func (e *Elimination) rule(step EliminationStep) (stepRule, bool) {
 	rules := stepRules
 	if e.Kind == ForTransfer {
 		rules = transferRules
+	}
+	if e.Kind == ForPaper && step == Certified { // the bordereau and the ledger say it all
+		return stepRule{}, false
 	}
 	if r, ok := rules[step]; ok || step != Refused || e.Kind == ForTransfer {
 		return r, ok
@@ -533,8 +550,8 @@ func (k RequestKind) String() string {
 	return string(k)
 }
 
-// Eliminations gives the requests of a tenant of one kind, in the order in which they were made.
-func (a *Archive) Eliminations(tenant string, kind RequestKind) (out []*Elimination, err error) {
+// Eliminations gives the requests of a tenant of some kinds, in the order in which they were made.
+func (a *Archive) Eliminations(tenant string, kinds ...RequestKind) (out []*Elimination, err error) {
 	of, err := a.config.tenant(tenant)
 	if err != nil {
 		return nil, err
@@ -542,7 +559,7 @@ func (a *Archive) Eliminations(tenant string, kind RequestKind) (out []*Eliminat
 	err = a.cat.view(func(t *tx) error {
 		return t.eachElimination(func(e *Elimination) error { out = append(out, e); return nil })
 	})
-	out = slices.DeleteFunc(out, func(e *Elimination) bool { return e.Tenant != of.ID || e.Kind != kind })
+	out = slices.DeleteFunc(out, func(e *Elimination) bool { return e.Tenant != of.ID || !slices.Contains(kinds, e.Kind) })
 	slices.SortFunc(out, func(x, y *Elimination) int { return int(x.Steps[0].Entry - y.Steps[0].Entry) })
 	return out, err
 }
@@ -656,6 +673,9 @@ func (a *Archive) checkEliminations(t *tx, find func(where string, err error)) e
 			return true, nil
 		}
 		e, err := integrity.ParseEntry(v)
+		if err == nil && e.Kind == integrity.PaperDestroyed {
+			return true, nil
+		}
 		var d integrity.EliminationDetail
 		if err == nil {
 			err = e.ReadDetail(e.Kind, &d)
@@ -675,6 +695,11 @@ func (a *Archive) checkEliminations(t *tx, find func(where string, err error)) e
 	return t.eachElimination(func(e *Elimination) error {
 		if n := steps[e.ID]; n != len(e.Steps) {
 			find(e.ID, fmt.Errorf("it has %d steps, the ledger %d", len(e.Steps), n))
+		}
+		if e.Kind == ForPaper {
+			if err := t.checkPaper(e); err != nil {
+				find(e.ID, err)
+			}
 		}
 		return nil
 	})

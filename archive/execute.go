@@ -16,13 +16,14 @@ import (
 
 // Executed is the outcome of executing an elimination.
 type Executed struct {
-	Elimination string `json:"elimination"`
-	Destroyed   int64  `json:"destroyed"` // units, over all runs
-	Kept        []Kept `json:"kept"`      // of the list, that were not refused
-	Entry       int64  `json:"ledgerEntry"`
-	Deleted     int64  `json:"deleted"`        // copies, that are gone
-	Waiting     int64  `json:"waiting"`        // copies that cannot be deleted yet: without their key
-	Left        string `json:"left,omitempty"` // why bytes are left in packs
+	Elimination string      `json:"elimination"`
+	Kind        RequestKind `json:"kind,omitempty"`
+	Destroyed   int64       `json:"destroyed"` // units, over all runs; of paper: units whose paper was
+	Kept        []Kept      `json:"kept"`      // of the list, that were not refused
+	Entry       int64       `json:"ledgerEntry"`
+	Deleted     int64       `json:"deleted"`        // copies, that are gone
+	Waiting     int64       `json:"waiting"`        // copies that cannot be deleted yet: without their key
+	Left        string      `json:"left,omitempty"` // why bytes are left in packs
 	// Exports are those that handed out destroyed units before: others may hold copies.
 	Exports []certificate.Export `json:"exports"`
 }
@@ -59,8 +60,8 @@ const executeChunk = 500
 // ExecuteElimination destroys what has its visa, on behalf of agent, who must be an archivist
 // and have taken no other step. Every unit is looked at again before it goes: what a new rule,
 // a new hold or a new unit below stands against is kept. Stopped at any point, it goes on from
-// there when it is called again.
-func (a *Archive) ExecuteElimination(ctx context.Context, agent, id string, progress func(destroyed int64)) (*Executed, error) {
+// there when it is called again. Of paper, reason says how it is destroyed.
+func (a *Archive) ExecuteElimination(ctx context.Context, agent, id, reason string, progress func(destroyed int64)) (*Executed, error) {
 	if a.readOnly {
 		return nil, ErrReadOnly
 	}
@@ -68,10 +69,17 @@ func (a *Archive) ExecuteElimination(ctx context.Context, agent, id string, prog
 	if err != nil {
 		return nil, err
 	}
-	if e.Kind != ForElimination {
-		return nil, &Refusal{Problems: []string{fmt.Sprintf("%s is a request of another kind: %s", id, e.Kind)}}
+	switch e.Kind {
+	case ForElimination:
+		return a.execute(ctx, agent, e, nil, progress)
+	case ForPaper:
+		if err := a.checkStep(agent, e, ExecutedStep, &StepText{Reason: reason}); err != nil {
+			return nil, err
+		}
+		x := &execution{a: a, e: e, agent: agent, out: &Executed{Elimination: id, Kind: e.Kind, Kept: []Kept{}, Exports: []certificate.Export{}}, left: map[string]planned{}}
+		return x.paper(ctx, reason, progress)
 	}
-	return a.execute(ctx, agent, e, nil, progress)
+	return nil, &Refusal{Problems: []string{fmt.Sprintf("%s is a request of another kind: %s", id, e.Kind)}}
 }
 
 // execute destroys what a request allows; taken are the units that another archive has, with
@@ -81,7 +89,7 @@ func (a *Archive) execute(ctx context.Context, agent string, e *Elimination, tak
 		return nil, err
 	}
 	id := e.ID
-	x := &execution{taken: taken, a: a, e: e, agent: agent, out: &Executed{Elimination: id, Kept: []Kept{}}, left: map[string]planned{}}
+	x := &execution{taken: taken, a: a, e: e, agent: agent, out: &Executed{Elimination: id, Kind: e.Kind, Kept: []Kept{}}, left: map[string]planned{}}
 	var order []string
 	err := a.cat.view(func(t *tx) (err error) {
 		if err = x.find(t); err == nil {

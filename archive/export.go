@@ -149,6 +149,9 @@ func (e *export) gather(t *tx) error {
 				continue
 			}
 			owner, err := e.a.unit(t, s.Unit, 0)
+			if err == nil {
+				owner.PaperGone, err = t.paperGone(s.Unit)
+			}
 			if err != nil {
 				return err
 			}
@@ -231,6 +234,9 @@ func (e *export) add(t *tx, id string) error {
 		return err
 	}
 	if u.Children, err = e.a.children(t, u.record); err != nil {
+		return err
+	}
+	if u.PaperGone, err = t.paperGone(id); err != nil {
 		return err
 	}
 	e.seen[id] = len(e.units)
@@ -448,7 +454,7 @@ func (e *export) lent(u *Unit, object string) bool {
 }
 
 func (e *export) physical(u *Unit, o *DescribedPhysical) {
-	if !e.wants(o.Usage) || !e.lent(u, o.ID) {
+	if !e.wants(o.Usage) || !e.lent(u, o.ID) || u.PaperGone != nil {
 		return
 	}
 	scope := e.scopes[u.Operation]
@@ -458,7 +464,7 @@ func (e *export) physical(u *Unit, o *DescribedPhysical) {
 
 // paper writes the paper of a unit that did not come by SEDA.
 func (e *export) paper(u *Unit) {
-	if _, ok := e.seen[u.Unit]; !ok || u.Paper == nil || !e.wants("PhysicalMaster") {
+	if _, ok := e.seen[u.Unit]; !ok || u.Paper == nil || u.PaperGone != nil || !e.wants("PhysicalMaster") {
 		return
 	}
 	id := u.Paper.PhysicalID
@@ -500,14 +506,14 @@ func (e *export) unit(u *Unit) seda.ExportUnit {
 		}
 	}
 	for _, o := range u.Physical {
-		if e.wants(o.Usage) {
+		if e.wants(o.Usage) && u.PaperGone == nil {
 			refer(scope[o.GroupXML], scope[o.XMLID])
 		}
 	}
 	for _, s := range u.Shared {
 		e.referShared(s, refer)
 	}
-	if u.Paper != nil && e.wants("PhysicalMaster") {
+	if u.Paper != nil && u.PaperGone == nil && e.wants("PhysicalMaster") {
 		refer("", "paper-"+u.Unit)
 	}
 	return out
@@ -528,7 +534,7 @@ func (e *export) referShared(s SharedObject, refer func(group, object string)) {
 		}
 	}
 	for _, d := range owner.Physical {
-		if d.ID == s.ID {
+		if d.ID == s.ID && owner.PaperGone == nil {
 			refer(scope[d.GroupXML], scope[d.XMLID])
 		}
 	}

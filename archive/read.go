@@ -23,6 +23,8 @@ type Unit struct {
 	Entry     int64      `json:"ledgerEntry"`
 	Sealed    *time.Time `json:"sealed,omitempty"` // genTime of the token; absent while pending
 	Children  []string   `json:"children,omitempty"`
+	// PaperGone says how the paper was destroyed, which the description still names.
+	PaperGone *PaperGone `json:"paperDestroyed,omitempty"`
 
 	record unitRecord
 	salt   [saltSize]byte
@@ -35,6 +37,9 @@ func (a *Archive) Unit(id string) (u *Unit, err error) {
 		u, err = a.unit(t, id, 0)
 		if err == nil {
 			u.Children, err = a.children(t, u.record)
+		}
+		if err == nil {
+			u.PaperGone, err = t.paperGone(id)
 		}
 		return err
 	})

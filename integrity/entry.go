@@ -45,6 +45,8 @@ const (
 	TransferExecuted     Kind = "transfer-executed"     // what the other archive has was destroyed here
 
 	Destroyed Kind = "destroyed" // units were destroyed
+	// The steps of destroying paper have the kinds "paper-" and the step, as those of an elimination.
+	PaperDestroyed Kind = "paper-destroyed" // the paper of units was destroyed, their copies stay
 )
 
 // MaxEntry is the longest entry, in bytes: the entry bundles of C2SP tlog-tiles
@@ -185,7 +187,7 @@ type SampleSeedDetail struct {
 }
 
 // EliminationDetail is the detail of the entries of a request to eliminate or to transfer, of
-// kinds "elimination-" or "transfer-" and the step: the request, how many units its list has, the RFC 6962 root over
+// kinds "elimination-", "transfer-" or "paper-" and the step: the request, how many units its list has, the RFC 6962 root over
 // "UNIT VERSION" of each in their order, how many of them the step refuses, and a salted
 // commitment of what was said with it.
 type EliminationDetail struct {
@@ -204,6 +206,15 @@ type DestroyedDetail struct {
 	Under string `json:"under"`
 	Visa  int64  `json:"visa"`
 	Units int64  `json:"units"`
+}
+
+// PaperDetail is the detail of a PaperDestroyed entry: what allowed it, the ledger entry of its
+// visa, and the RFC 6962 root over the identifiers of the units, in the order of the list.
+type PaperDetail struct {
+	Under string `json:"under"`
+	Visa  int64  `json:"visa"`
+	Units int64  `json:"units"`
+	Root  Hash   `json:"root"`
 }
 
 // Item is one thing an operation touched: a version of a unit's metadata, or,

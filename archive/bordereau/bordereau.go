@@ -28,6 +28,7 @@ type Bordereau struct {
 	Root      string // commitment to the list, hex
 	Entry     int64  // of the ledger
 	Steps     []Step
+	Paper     bool // what goes is paper, of which the copy stays
 	// Attestation makes it the attestation of what was destroyed; nil for the bordereau.
 	Attestation *Attestation
 }
@@ -122,6 +123,9 @@ func (b *Bordereau) head(p *fpdf.Fpdf) {
 	p.CellFormat(0, 8, title, "", 1, "C", false, 0, "")
 	p.SetFont("go", "", fontSize)
 	p.CellFormat(0, 5, "Code du patrimoine, art. L. 212-2, L. 212-3, R. 212-14 et R. 212-51. Toute élimination est interdite sans le visa.", "", 1, "C", false, 0, "")
+	if b.Paper {
+		p.CellFormat(0, 5, "Originaux papier numérisés : les copies numériques, présumées fiables (Code civil, art. 1379 ; décret n° 2016-1673), sont conservées.", "", 1, "C", false, 0, "")
+	}
 	p.Ln(2)
 	lines := [][2]string{
 		{"Service d'archives", b.Authority}, {"Référence de la demande", b.Reference}, {"Établi le", day(b.Proposed)}, {"Échéances arrêtées au", frenchDay(b.At)},

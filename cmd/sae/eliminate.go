@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -55,13 +56,16 @@ type agencyCount struct {
 func (c *cli) eliminateAnalyseCmd() *cobra.Command {
 	var f archive.Filter
 	var at string
-	var units bool
+	var units, paper bool
 	cmd := &cobra.Command{
 		Use:   "analyse",
 		Short: "Say what is eliminable, what conflicts, what is not due, for each originating agency",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.open(true, func(a *archive.Archive) error {
+				if paper {
+					return c.analysePaper(cmd.Context(), a, f.Tenant, units)
+				}
 				agencies := map[string]*agencyCount{}
 				reasons := map[retention.ReasonCode]int64{}
 				enc := json.NewEncoder(c.out)
@@ -95,7 +99,41 @@ func (c *cli) eliminateAnalyseCmd() *cobra.Command {
 	}
 	elimFilter(cmd, &f, &at)
 	cmd.Flags().BoolVar(&units, "units", false, "name every unit, with the reasons")
+	cmd.Flags().BoolVar(&paper, "paper", false, "say what paper beside a copy may be destroyed, as things are now")
 	return cmd
+}
+
+// analysePaper says what paper may be destroyed, and why not.
+func (c *cli) analysePaper(ctx context.Context, a *archive.Archive, tenant string, units bool) error {
+	enc, free, all := json.NewEncoder(c.out), 0, 0
+	reasons := map[archive.PaperReason]int{}
+	err := a.EachPaper(ctx, tenant, func(p archive.PaperUnit) error {
+		all++
+		if len(p.Reasons) == 0 {
+			free++
+		}
+		for _, r := range p.Reasons {
+			reasons[r]++
+		}
+		switch {
+		case units && c.json:
+			return enc.Encode(p)
+		case units:
+			c.printf("%s  %s  %v\n", p.ID, p.Title, p.Reasons)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if c.json {
+		return c.printJSON(map[string]any{"units": all, "destructible": free, "reasons": reasons})
+	}
+	c.printf("units with paper beside their copy: %d; paper that may be destroyed: %d\n", all, free)
+	for _, r := range slices.Sorted(maps.Keys(reasons)) {
+		c.printf("%s: %d units\n", r, reasons[r])
+	}
+	return nil
 }
 
 func countAgency(agencies map[string]*agencyCount, reasons map[retention.ReasonCode]int64, u archive.DueUnit) {
@@ -149,12 +187,16 @@ func dash(s string) string {
 // proposeCmd freezes the list of a request of a kind.
 func (c *cli) proposeCmd(kind archive.RequestKind) *cobra.Command {
 	r := archive.EliminationRequest{Kind: kind}
+	var paper bool
 	cmd := &cobra.Command{
 		Use:   "propose",
 		Short: "Freeze the list of what is eliminable, as an archivist",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.open(false, func(a *archive.Archive) error {
+				if paper {
+					r.Kind = archive.ForPaper
+				}
 				e, err := a.ProposeElimination(cmd.Context(), c.agent, r)
 				if err != nil {
 					return err
@@ -169,6 +211,9 @@ func (c *cli) proposeCmd(kind archive.RequestKind) *cobra.Command {
 	}
 	elimFilter(cmd, &r.Filter, &r.At)
 	cmd.Flags().StringVar(&r.Reason, "reason", "", "what is to be said with it; kept enciphered")
+	if kind == archive.ForElimination {
+		cmd.Flags().BoolVar(&paper, "paper", false, "the paper of units whose copy is presumed faithful (décret 2016-1673): the copy stays")
+	}
 	if kind == archive.ForTransfer {
 		cmd.Short = "Freeze the list of what is to be kept for ever and goes to another archive, as an archivist"
 		cmd.Flags().StringVar(&r.To, "to", "", "ArchivalAgency of the archive that takes them")
@@ -199,7 +244,11 @@ func (c *cli) requestsCmd(kind archive.RequestKind) *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			return c.open(true, func(a *archive.Archive) error {
-				all, err := a.Eliminations(tenant, kind)
+				kinds := []archive.RequestKind{kind}
+				if kind == archive.ForElimination {
+					kinds = append(kinds, archive.ForPaper)
+				}
+				all, err := a.Eliminations(tenant, kinds...)
 				if err != nil {
 					return err
 				}
@@ -208,7 +257,7 @@ func (c *cli) requestsCmd(kind archive.RequestKind) *cobra.Command {
 				}
 				return c.table(func(w io.Writer) {
 					for _, e := range all {
-						fmt.Fprintf(w, "%s\t%s\t%s\t%d units\t%d refused\n", e.ID, e.Steps[0].Time.Format(time.DateOnly), e.State(), e.Units, len(e.Refusals))
+						fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d units\t%d refused\n", e.ID, e.Kind, e.Steps[0].Time.Format(time.DateOnly), e.State(), e.Units, len(e.Refusals))
 					}
 				})
 			})
@@ -237,7 +286,7 @@ func (c *cli) requestCmd(kind archive.RequestKind) *cobra.Command {
 				if c.json {
 					return c.printJSON(e)
 				}
-				if e.Kind != kind {
+				if verbs[e.Kind] != verbs[kind] {
 					return fmt.Errorf("%s is a request of another kind: sae %s show", e.ID, verbs[e.Kind])
 				}
 				c.printf("%s %s of tenant %s, for %s: %s\n", e.Kind, e.ID, e.Tenant, e.At, e.State())
@@ -289,7 +338,7 @@ func (c *cli) printStep(a *archive.Archive, s archive.StepTaken) error {
 }
 
 // verbs are the verbs of each kind of request.
-var verbs = map[archive.RequestKind]string{archive.ForElimination: "eliminate", archive.ForTransfer: "transfer"}
+var verbs = map[archive.RequestKind]string{archive.ForElimination: "eliminate", archive.ForPaper: "eliminate", archive.ForTransfer: "transfer"}
 
 func (c *cli) printListed(cmd *cobra.Command, a *archive.Archive, id string) error {
 	enc := json.NewEncoder(c.out)
@@ -437,7 +486,7 @@ var stepsInFrench = map[archive.EliminationStep]string{
 }
 
 func bordereauOf(e *archive.Elimination, s *retention.Schedule, tenant string) *bordereau.Bordereau {
-	b := &bordereau.Bordereau{Reference: e.ID, Authority: tenant, Proposed: e.Steps[0].Time, At: e.At, Units: e.Units, Refused: int64(len(e.Refusals)), Root: fmt.Sprintf("%x", e.Root[:]), Entry: e.Steps[0].Entry}
+	b := &bordereau.Bordereau{Paper: e.Kind == archive.ForPaper, Reference: e.ID, Authority: tenant, Proposed: e.Steps[0].Time, At: e.At, Units: e.Units, Refused: int64(len(e.Refusals)), Root: fmt.Sprintf("%x", e.Root[:]), Entry: e.Steps[0].Entry}
 	for _, l := range e.Lines {
 		line := bordereau.Line{First: l.First, Units: l.Units, Objects: l.Objects, Bytes: l.Bytes, Agency: l.Agency, From: l.From, To: l.To, Due: l.Due}
 		for _, id := range l.Rules {
@@ -453,19 +502,24 @@ func bordereauOf(e *archive.Elimination, s *retention.Schedule, tenant string) *
 }
 
 func (c *cli) eliminateExecuteCmd() *cobra.Command {
-	return &cobra.Command{
+	var reason string
+	cmd := &cobra.Command{
 		Use:   "execute ELIMINATION",
 		Short: "Destroy what has its visa, as an archivist who took no other step",
 		Long: `Destroy what has its visa: data keys, all rows, all copies in all offers; a tombstone
 without personal data stays. Every unit is looked at again before it goes: a rule, a hold or a
 unit below it that came meanwhile keeps it, and the outcome says so. Stopped at any point, run
-it again: it goes on from there.`,
+it again: it goes on from there. Of paper, --reason says how it is destroyed, by whom, under
+which reference: its copies are read first, each from the first byte to the last.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.open(false, func(a *archive.Archive) error {
-				x, err := a.ExecuteElimination(cmd.Context(), c.agent, args[0], nil)
+				x, err := a.ExecuteElimination(cmd.Context(), c.agent, args[0], reason, nil)
 				if err != nil {
 					return err
+				}
+				if x.Kind == archive.ForPaper {
+					return c.printPaperExecuted(x)
 				}
 				cert, err := c.certify(cmd.Context(), a, x.Elimination, x.Destroyed)
 				if err != nil {
@@ -485,6 +539,17 @@ it again: it goes on from there.`,
 			})
 		},
 	}
+	cmd.Flags().StringVar(&reason, "reason", "", "of paper: how it is destroyed; kept enciphered")
+	return cmd
+}
+
+func (c *cli) printPaperExecuted(x *archive.Executed) error {
+	if c.json {
+		return c.printJSON(x)
+	}
+	c.printf("paper %s: executed (ledger entry %d); units whose paper was destroyed: %d, kept: %d\n", x.Elimination, x.Entry, x.Destroyed, len(x.Kept))
+	c.printKept(x.Kept)
+	return nil
 }
 
 // printExecuted says what came of a request of which units were destroyed.
