@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,6 +29,9 @@ const (
 	StartAct ActKind = "start" // the retention of a rule starts, or starts anew, on a day
 	// SampleAct: of units that are to be sorted, some are kept, and the others may go.
 	SampleAct ActKind = "sample"
+	// bordereauAct is no act of anybody's: the unit is the signed bordereau of an elimination,
+	// and is kept for ever.
+	bordereauAct ActKind = "bordereau"
 )
 
 // Act is an act as it is shown.
@@ -342,8 +346,10 @@ func (a *Archive) ActOf(id string) (act *Act, err error) {
 // before, and those read now; it may be nil.
 func (a *Archive) actsOn(t *tx, unit string, known map[string]*Act) (out []*Act, err error) {
 	var ids []string
-	err = t.scan(bktAct, []byte(unit), prefixEnd([]byte(unit)), func(k, _ []byte) (bool, error) {
-		ids = append(ids, strings.TrimPrefix(string(k), unit))
+	err = t.scan(bktAct, []byte(unit), prefixEnd([]byte(unit)), func(k, v []byte) (bool, error) {
+		if len(v) != 9 || v[8] != rowPaper {
+			ids = append(ids, strings.TrimPrefix(string(k), unit))
+		}
 		return true, nil
 	})
 	for _, id := range ids {
@@ -351,7 +357,11 @@ func (a *Archive) actsOn(t *tx, unit string, known map[string]*Act) (out []*Act,
 			return nil, err
 		}
 		act := known[id]
-		if act == nil {
+		switch {
+		case act != nil:
+		case id[:1] == eliminationID:
+			act, err = t.bordereauOf(unit, id)
+		default:
 			if act, _, _, _, err = a.act(t, id); known != nil {
 				known[id] = act
 			}
@@ -360,6 +370,24 @@ func (a *Archive) actsOn(t *tx, unit string, known map[string]*Act) (out []*Act,
 	}
 	slices.SortFunc(out, func(x, y *Act) int { return int(x.Entry - y.Entry) })
 	return out, err
+}
+
+// bordereauOf is the act by which the signed bordereau of an elimination is kept.
+func (t *tx) bordereauOf(unit, elimination string) (*Act, error) {
+	v, err := t.get(bktAct, unitActKey(unit, elimination))
+	if err == nil && len(v) != 9 {
+		err = damaged("bordereau", unit, errors.New("its row has not the form of one"))
+	}
+	if err != nil {
+		return nil, err
+	}
+	index := int64(binary.BigEndian.Uint64(v))
+	b, err := t.entry(index)
+	if err != nil {
+		return nil, err
+	}
+	e, err := integrity.ParseEntry(b)
+	return &Act{ID: elimination, Kind: bordereauAct, Tenant: e.Tenant, Entry: index, Time: e.Time, ActText: ActText{Units: []string{unit}, Reason: "bordereau of elimination " + elimination}}, err
 }
 
 // applyActs adds acts to what a unit declares.
@@ -371,7 +399,7 @@ func applyActs(d *retention.Declared, acts []*Act, s *retention.Schedule) {
 		return d.Categories[c]
 	}
 	for _, act := range acts {
-		if act.Kind == HoldAct {
+		if act.Kind == HoldAct || act.Kind == bordereauAct {
 			c := category(retention.Hold)
 			c.Rules = append(c.Rules, retention.Applied{Rule: act.ID, Start: act.Time.Format(time.DateOnly), End: act.Until, HoldEnd: act.Until, HoldOwner: act.Owner, HoldReason: act.Reason})
 			continue

@@ -400,7 +400,7 @@ func TestConvertAfterTheVisa(t *testing.T) {
 	}
 	visaed(t, a, e)
 	convert(t, a, d.Units[0], "Dissemination", pdf("after"))
-	x, err := a.ExecuteElimination(context.Background(), "dave", e.ID, nil)
+	x, err := a.ExecuteElimination(context.Background(), "dave", e.ID, "", nil)
 	if err != nil || x.Destroyed != 1 || len(x.Kept) != 1 || x.Kept[0].Unit != d.Units[0].ID || x.Kept[0].Reason != keptVersion {
 		t.Fatalf("%+v %v", x, err)
 	}

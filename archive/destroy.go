@@ -33,9 +33,19 @@ type Tombstone struct {
 	Leaf      uint64            `json:"leaf"`         // of its last version
 	Rules     []TombstoneRule   `json:"rules,omitempty"`
 	Objects   []TombstoneObject `json:"objects,omitempty"`
-	// Under is by what it was destroyed: an elimination, and the entry of its visa.
+	// Under is by what it was destroyed: an elimination, and the entry of its visa; or a transfer,
+	// and the entry by which its reply was verified.
 	Under string `json:"under"`
 	Visa  int64  `json:"visaEntry"`
+	// Transferred says where the unit is now, when it was destroyed here because another archive
+	// keeps it.
+	Transferred *TransferredTo `json:"transferred,omitempty"`
+}
+
+// TransferredTo is where a unit went.
+type TransferredTo struct {
+	Archive string `json:"archivalAgency"`
+	Unit    string `json:"unit"` // identifier there
 }
 
 // TombstoneRule is a retention that was over.
@@ -70,9 +80,13 @@ type DestroyedError struct {
 	What, ID string
 	Time     time.Time
 	Entry    int64 // ledger entry
+	Moved    *TransferredTo
 }
 
 func (e *DestroyedError) Error() string {
+	if e.Moved != nil {
+		return fmt.Sprintf("%s %s was transferred to %s on %s, where its unit is %s (ledger entry %d)", e.What, e.ID, e.Moved.Archive, e.Time.Format(time.DateOnly), e.Moved.Unit, e.Entry)
+	}
 	return fmt.Sprintf("%s %s was destroyed on %s (ledger entry %d)", e.What, e.ID, e.Time.Format(time.DateOnly), e.Entry)
 }
 
@@ -103,7 +117,11 @@ func (t *tx) notFound(what, id string) error {
 			return err
 		}
 		if row != nil {
-			return &DestroyedError{what, id, row.Time, row.Entry}
+			var stone Tombstone
+			if err := json.Unmarshal(row.Doc, &stone); err != nil {
+				return damaged("tombstone", id, err)
+			}
+			return &DestroyedError{what, id, row.Time, row.Entry, stone.Transferred}
 		}
 	}
 	return fmt.Errorf("%s %q: %w", what, id, ErrNotFound)
@@ -171,13 +189,18 @@ func (a *Archive) doom(t *tx, id, under string, visa int64) (*doomed, error) {
 		d.stone.Objects = append(d.stone.Objects, TombstoneObject{ID: o, Size: r.Size, Leaf: r.Leaf})
 	}
 	acts, err := a.actsOn(t, id, nil)
+	if err != nil {
+		return nil, err
+	}
 	for _, act := range acts {
-		d.rows = append(d.rows, record{bucket: bktAct, key: unitActKey(id, act.ID)})
 		if act.Kind == StartAct {
 			d.rows = append(d.rows, a.ruleRow(&u.record, act.Rule, act.Start))
 		}
 	}
-	return d, err
+	return d, t.scan(bktAct, []byte(id), prefixEnd([]byte(id)), func(k, _ []byte) (bool, error) {
+		d.rows = append(d.rows, record{bucket: bktAct, key: bytes.Clone(k)})
+		return true, nil
+	})
 }
 
 // metaPurge is the row that says that the search index may hold words of what was destroyed.

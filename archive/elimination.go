@@ -20,7 +20,26 @@ import (
 // An elimination (Code du patrimoine art. L212-2, L212-3, R212-14) begins with a request: a
 // frozen, numbered list of units, which the originating agency agrees to and the control
 // authority visas, item by item, each a person of their own. The list stands in the catalogue
-// in clear, as identifiers; the ledger commits to it.
+// in clear, as identifiers; the ledger commits to it. Transfers to the archives that keep units
+// for ever, and the destruction of paper of which a copy stays, go by requests of the same form.
+
+// RequestKind is what a request is for.
+type RequestKind string
+
+// The kinds.
+const (
+	ForElimination RequestKind = ""         // units are destroyed
+	ForTransfer    RequestKind = "transfer" // units go to an archive that keeps them for ever
+	ForPaper       RequestKind = "paper"    // the paper of units is destroyed, their copies stay
+)
+
+// ledgerKind is the kind of the ledger entry of a step.
+func (k RequestKind) ledgerKind(s EliminationStep) integrity.Kind {
+	return integrity.Kind(k.String() + "-" + string(s))
+}
+
+// requestKinds are how entries of requests begin, in their JSON.
+var requestKinds = [][]byte{[]byte(`"kind":"elimination-`), []byte(`"kind":"transfer-`), []byte(`"kind":"paper-`)}
 
 // EliminationStep is what can be done to a request.
 type EliminationStep string
@@ -34,11 +53,16 @@ const (
 	Withdrawn EliminationStep = "withdrawn" // by an archivist, before anything was destroyed: ended
 	// ExecutedStep is taken by an archivist, when all was destroyed that could be: ended.
 	ExecutedStep EliminationStep = "executed"
+	Sent         EliminationStep = "sent"         // of a transfer, by an archivist
+	Acknowledged EliminationStep = "acknowledged" // of a transfer: the reply was verified
+	Certified    EliminationStep = "certified"    // the destruction certificate was archived
 )
 
 // Elimination is a request as it is kept. It names no person but by pseudonym.
 type Elimination struct {
 	ID     string            `json:"elimination"`
+	Kind   RequestKind       `json:"kind,omitempty"`
+	To     string            `json:"to,omitempty"` // of a transfer: the archive that takes the units
 	Tenant string            `json:"tenant"`
 	At     string            `json:"at"`    // day for which retentions were looked at
 	Units  int64             `json:"units"` // numbered from 1
@@ -80,7 +104,25 @@ func (e *Elimination) State() EliminationStep { return e.Steps[len(e.Steps)-1].S
 
 // open reports whether something may still be done.
 func (e *Elimination) open() bool {
-	return e.State() != Refused && e.State() != Withdrawn && e.State() != ExecutedStep
+	switch e.State() {
+	case Refused, Withdrawn, ExecutedStep, Certified:
+		return false
+	}
+	return true
+}
+
+// step gives a step that was taken.
+func (e *Elimination) step(s EliminationStep) (StepTaken, bool) {
+	i := slices.IndexFunc(e.Steps, func(t StepTaken) bool { return t.Step == s })
+	if i < 0 {
+		return StepTaken{}, false
+	}
+	return e.Steps[i], true
+}
+
+func (e *Elimination) executed() bool {
+	_, ok := e.step(ExecutedStep)
+	return ok
 }
 
 // StepText is what a person says with a step.
@@ -90,9 +132,13 @@ type StepText struct {
 	Bordereau string `json:"bordereau,omitempty"`
 	// Refused are the numbers of units that are refused, and why.
 	Refused []RefusedUnits `json:"refused,omitempty"`
-	// Destroyed and Kept are the outcome of executing.
+	// The outcome of executing: units, and copies that are gone or cannot be deleted yet.
 	Destroyed int64  `json:"destroyed,omitempty"`
 	Kept      []Kept `json:"kept,omitempty"`
+	Deleted   int64  `json:"deleted,omitempty"`
+	Waiting   int64  `json:"waiting,omitempty"`
+	// Packages are those of a transfer that was sent.
+	Packages []SentPackage `json:"packages,omitempty"`
 }
 
 // RefusedUnits are units refused for one reason.
@@ -125,9 +171,11 @@ type frozen struct {
 	due      string
 }
 
-// EliminationRequest says what to propose: the units of a tenant that are eliminable on a day,
-// of those that the filter chooses.
+// EliminationRequest says what to propose: the units of a tenant that are eliminable on a day
+// or, for a transfer, to be kept, of those that the filter chooses.
 type EliminationRequest struct {
+	Kind   RequestKind
+	To     string // of a transfer
 	At     string
 	Filter Filter
 	Reason string
@@ -151,14 +199,18 @@ func (a *Archive) ProposeElimination(ctx context.Context, agent string, r Elimin
 	if err := a.sweepElimination(); err != nil {
 		return nil, err
 	}
-	list, err := a.eliminable(ctx, of, r)
+	list, err := a.proposable(ctx, of, r)
 	if err != nil {
 		return nil, err
 	}
 	if len(list) == 0 {
-		return nil, &Refusal{Problems: []string{"nothing is eliminable on " + r.At + " that no open request lists: sae eliminate analyse says why"}}
+		what := "nothing is " + string(r.Kind.verdict()) + " on " + r.At
+		if r.Kind == ForPaper {
+			what = "there is no paper that may be destroyed"
+		}
+		return nil, &Refusal{Problems: []string{what + " that no open request lists: sae eliminate analyse says why"}}
 	}
-	e := &Elimination{ID: newID(eliminationID), Tenant: of.ID, At: r.At, Units: int64(len(list)), Lines: linesOf(list), Root: rootOf(list)}
+	e := &Elimination{ID: newID(eliminationID), Kind: r.Kind, To: r.To, Tenant: of.ID, At: r.At, Units: int64(len(list)), Lines: linesOf(list), Root: rootOf(list)}
 	if err := a.writeList(ctx, e.ID, list); err != nil {
 		return nil, errors.Join(err, a.sweepElimination())
 	}
@@ -168,26 +220,43 @@ func (a *Archive) ProposeElimination(ctx context.Context, agent string, r Elimin
 	return e, nil
 }
 
-// eliminable lists what may be proposed, in the order of the bordereau.
-func (a *Archive) eliminable(ctx context.Context, of *Tenant, r EliminationRequest) (list []frozen, err error) {
+// verdict is what units must be to go by a request.
+func (k RequestKind) verdict() retention.Verdict {
+	if k == ForTransfer {
+		return retention.ToKeep
+	}
+	return retention.Eliminable
+}
+
+// proposable lists what may be proposed, in the order of the bordereau.
+func (a *Archive) proposable(ctx context.Context, of *Tenant, r EliminationRequest) (list []frozen, err error) {
 	taken := map[string]bool{}
 	err = a.cat.view(func(t *tx) error { taken, err = a.listed(t); return err })
 	if err != nil {
 		return nil, err
 	}
 	r.Filter.Tenant = of.ID
+	if r.Kind == ForPaper {
+		list, err = a.paperList(ctx, of, r, taken)
+		sortFrozen(list)
+		return list, err
+	}
 	err = a.Due(ctx, of.ID, r.At, func(u DueUnit) error {
-		if u.Assess.Verdict != retention.Eliminable || taken[u.ID] || !u.ChosenBy(&r.Filter) {
+		if u.Assess.Verdict != r.Kind.verdict() || taken[u.ID] || !u.ChosenBy(&r.Filter) {
 			return nil
 		}
 		list = append(list, frozen{unit: u.ID, version: u.unit.Version, agency: u.Agency, rules: strings.Join(u.Rules, " "), objects: int64(u.Objects), bytes: u.Bytes,
 			from: dayOf(u.unit.StartDate), to: dayOf(u.unit.EndDate), due: u.Assess.Due})
 		return nil
 	})
+	sortFrozen(list)
+	return list, err
+}
+
+func sortFrozen(list []frozen) {
 	slices.SortFunc(list, func(x, y frozen) int {
 		return cmp.Or(cmp.Compare(x.agency, y.agency), cmp.Compare(x.rules, y.rules), cmp.Compare(x.due, y.due), cmp.Compare(x.unit, y.unit))
 	})
-	return list, err
 }
 
 // listed are the units of all open requests.
@@ -287,24 +356,37 @@ func (a *Archive) sweepElimination() error {
 
 // takeStep records a step, on behalf of agent.
 func (a *Archive) takeStep(ctx context.Context, agent string, e *Elimination, step EliminationStep, text StepText) error {
-	refused := refusedOf(text)
-	words := mustJSON(text)
-	op := a.reasoned(integrity.Kind("elimination-"+step), agent, string(words), func(commitment integrity.Hash) any {
-		return integrity.EliminationDetail{Elimination: e.ID, Units: e.Units, Root: e.Root, Refused: int64(len(refused)), Destroyed: text.Destroyed, Text: commitment}
-	})
-	op.entry.Tenant = e.Tenant
-	after := *e
-	after.Refusals = slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(e.Refusals), refused...))))
-	op.records = append(op.records, func(p position) []record {
-		after.Steps = append(slices.Clone(e.Steps), StepTaken{Step: step, Entry: p.entry, Time: p.time, Agent: op.entry.Agent, Operation: op.id, Refused: int64(len(refused)), Destroyed: text.Destroyed})
-		return []record{{bktElim, []byte(e.ID), mustJSON(after)}}
-	})
-	op.deletes = append(op.deletes, record{bucket: bktMeta, key: metaEliminating})
+	op := &operation{id: newID(opID), entry: integrity.Entry{Agent: agentID(a.indexKey, agent)}}
+	after := a.stepOperation(op, e, step, text)
 	if _, _, err := a.commit(ctx, op); err != nil {
 		return fmt.Errorf("recording the step: %w", err)
 	}
-	*e = after
+	*e = *after
 	return nil
+}
+
+// stepOperation makes an operation one that takes a step; after is the request after it, once it
+// is committed.
+func (a *Archive) stepOperation(op *operation, e *Elimination, step EliminationStep, text StepText) (after *Elimination) {
+	refused := refusedOf(text)
+	op.entry.Kind, op.entry.Tenant = e.Kind.ledgerKind(step), e.Tenant
+	said := op.say(string(mustJSON(text)))
+	op.detail = func(position) any {
+		return integrity.EliminationDetail{Elimination: e.ID, Units: e.Units, Root: e.Root, Refused: int64(len(refused)), Destroyed: text.Destroyed, Text: said}
+	}
+	after = &Elimination{}
+	*after = *e
+	after.Refusals = slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(e.Refusals), refused...))))
+	op.records = append(op.records, func(p position) []record {
+		after.Steps = append(slices.Clone(e.Steps), StepTaken{Step: step, Entry: p.entry, Time: p.time, Agent: op.entry.Agent, Operation: op.id, Refused: int64(len(refused)), Destroyed: text.Destroyed})
+		out := []record{{bktElim, []byte(e.ID), mustJSON(after)}}
+		if text.Bordereau != "" {
+			out = append(out, record{bktAct, unitActKey(text.Bordereau, e.ID), append(be64(uint64(p.entry)), rowBordereau)})
+		}
+		return out
+	})
+	op.deletes = append(op.deletes, record{bucket: bktMeta, key: metaEliminating})
+	return after
 }
 
 func refusedOf(text StepText) (numbers []int64) {
@@ -336,21 +418,52 @@ func (a *Archive) StepElimination(ctx context.Context, agent, id string, step El
 type stepRule struct {
 	after []EliminationStep
 	role  Role
+	apart []EliminationStep // steps that another person must have taken
+}
+
+var everyStep = []EliminationStep{Proposed, Agreed, Visaed}
+
+// stepRules are those of an elimination, but for refusals: whose they are depends on when.
+var stepRules = map[EliminationStep]stepRule{
+	Agreed:       {[]EliminationStep{Proposed}, OriginatingAgency, everyStep},
+	Visaed:       {[]EliminationStep{Agreed}, ControlAuthority, everyStep},
+	Withdrawn:    {[]EliminationStep{Proposed, Agreed, Visaed}, Archivist, nil},
+	ExecutedStep: {[]EliminationStep{Visaed}, Archivist, everyStep},
+	Certified:    {[]EliminationStep{ExecutedStep}, Archivist, nil},
+}
+
+// transferRules are those of a transfer: nothing is destroyed by who chose what goes.
+var transferRules = map[EliminationStep]stepRule{
+	Sent:         {[]EliminationStep{Proposed, Sent}, Archivist, nil},
+	Acknowledged: {[]EliminationStep{Sent}, Archivist, []EliminationStep{Proposed, Sent}},
+	ExecutedStep: {[]EliminationStep{Acknowledged}, Archivist, []EliminationStep{Proposed, Sent}},
+	Withdrawn:    {[]EliminationStep{Proposed, Sent}, Archivist, nil},
+}
+
+// rule is what a step of the request wants now.
+func (e *Elimination) rule(step EliminationStep) (stepRule, bool) {
+	rules := stepRules
+	if e.Kind == ForTransfer {
+		rules = transferRules
+	}
+	if e.Kind == ForPaper && step == Certified { // the bordereau and the ledger say it all
+		return stepRule{}, false
+	}
+	if r, ok := rules[step]; ok || step != Refused || e.Kind == ForTransfer {
+		return r, ok
+	}
+	if e.State() == Agreed {
+		return stepRule{[]EliminationStep{Agreed}, ControlAuthority, everyStep}, true
+	}
+	return stepRule{[]EliminationStep{Proposed}, OriginatingAgency, everyStep}, true
 }
 
 // checkStep says what stands against a step.
 func (a *Archive) checkStep(agent string, e *Elimination, step EliminationStep, text *StepText) error {
-	rule, ok := map[EliminationStep]stepRule{
-		Agreed:    {[]EliminationStep{Proposed}, OriginatingAgency},
-		Visaed:    {[]EliminationStep{Agreed}, ControlAuthority},
-		Withdrawn: {[]EliminationStep{Proposed, Agreed, Visaed}, Archivist},
-
-		ExecutedStep: {[]EliminationStep{Visaed}, Archivist},
-		Refused:      {[]EliminationStep{Proposed, Agreed}, map[EliminationStep]Role{Proposed: OriginatingAgency, Agreed: ControlAuthority}[e.State()]},
-	}[step]
+	rule, ok := e.rule(step)
 	bad := &Refusal{}
 	if !ok || !slices.Contains(rule.after, e.State()) {
-		bad.addf("elimination %s is %s: it cannot be %s now", e.ID, e.State(), step)
+		bad.addf("%s %s is %s: it cannot be %s now", e.Kind, e.ID, e.State(), step)
 		return bad
 	}
 	of, err := a.config.tenant(e.Tenant)
@@ -362,8 +475,8 @@ func (a *Archive) checkStep(agent string, e *Elimination, step EliminationStep, 
 	}
 	who := agentID(a.indexKey, agent)
 	for _, s := range e.Steps {
-		if s.Agent == who && step != Withdrawn {
-			bad.addf("%s has taken another step of this elimination (%s): each is another person's", agent, s.Step)
+		if s.Agent == who && slices.Contains(rule.apart, s.Step) {
+			bad.addf("%s has taken another step of this %s (%s): each is another person's", agent, e.Kind, s.Step)
 		}
 	}
 	if (step == Refused || step == Withdrawn) && strings.TrimSpace(text.Reason) == "" {
@@ -423,14 +536,22 @@ func (a *Archive) Elimination(id string) (e *Elimination, err error) {
 			unit, _ := splitUnitKey(v)
 			stone, err := t.tomb(unit)
 			e.begun = e.begun || stone != nil
-			return !e.begun && e.State() == Visaed, err
+			return !e.begun && (e.State() == Visaed || e.State() == Acknowledged), err
 		})
 	})
 	return e, err
 }
 
-// Eliminations gives the requests of a tenant, in the order in which they were made.
-func (a *Archive) Eliminations(tenant string) (out []*Elimination, err error) {
+// String names the kind for people.
+func (k RequestKind) String() string {
+	if k == ForElimination {
+		return "elimination"
+	}
+	return string(k)
+}
+
+// Eliminations gives the requests of a tenant of some kinds, in the order in which they were made.
+func (a *Archive) Eliminations(tenant string, kinds ...RequestKind) (out []*Elimination, err error) {
 	of, err := a.config.tenant(tenant)
 	if err != nil {
 		return nil, err
@@ -438,7 +559,7 @@ func (a *Archive) Eliminations(tenant string) (out []*Elimination, err error) {
 	err = a.cat.view(func(t *tx) error {
 		return t.eachElimination(func(e *Elimination) error { out = append(out, e); return nil })
 	})
-	out = slices.DeleteFunc(out, func(e *Elimination) bool { return e.Tenant != of.ID })
+	out = slices.DeleteFunc(out, func(e *Elimination) bool { return e.Tenant != of.ID || !slices.Contains(kinds, e.Kind) })
 	slices.SortFunc(out, func(x, y *Elimination) int { return int(x.Steps[0].Entry - y.Steps[0].Entry) })
 	return out, err
 }
@@ -506,13 +627,15 @@ func (a *Archive) EachListed(ctx context.Context, id string, f func(ListedUnit) 
 
 // StepWords gives what was said with a step.
 func (a *Archive) StepWords(s StepTaken) (text StepText, err error) {
-	err = a.cat.view(func(t *tx) error {
-		words, err := a.operationText(t, s.Operation)
-		if err == nil {
-			err = json.Unmarshal(words, &text)
-		}
-		return err
-	})
+	err = a.cat.view(func(t *tx) error { text, err = a.stepText(t, s); return err })
+	return text, err
+}
+
+func (a *Archive) stepText(t *tx, s StepTaken) (text StepText, err error) {
+	words, err := a.operationText(t, s.Operation)
+	if err == nil {
+		err = json.Unmarshal(words, &text)
+	}
 	return text, err
 }
 
@@ -546,10 +669,13 @@ func (a *Archive) operationText(t *tx, op string) ([]byte, error) {
 func (a *Archive) checkEliminations(t *tx, find func(where string, err error)) error {
 	steps := map[string]int{}
 	err := t.scan(bktEntry, nil, nil, func(k, v []byte) (bool, error) {
-		if !bytes.Contains(v, []byte(`"kind":"elimination-`)) {
+		if !slices.ContainsFunc(requestKinds, func(k []byte) bool { return bytes.Contains(v, k) }) {
 			return true, nil
 		}
 		e, err := integrity.ParseEntry(v)
+		if err == nil && e.Kind == integrity.PaperDestroyed {
+			return true, nil
+		}
 		var d integrity.EliminationDetail
 		if err == nil {
 			err = e.ReadDetail(e.Kind, &d)
@@ -570,6 +696,11 @@ func (a *Archive) checkEliminations(t *tx, find func(where string, err error)) e
 		if n := steps[e.ID]; n != len(e.Steps) {
 			find(e.ID, fmt.Errorf("it has %d steps, the ledger %d", len(e.Steps), n))
 		}
+		if e.Kind == ForPaper {
+			if err := t.checkPaper(e); err != nil {
+				find(e.ID, err)
+			}
+		}
 		return nil
 	})
 }
@@ -583,7 +714,7 @@ func (a *Archive) checkElimination(t *tx, entry int64, kind integrity.Kind, d in
 	if err != nil {
 		return fmt.Errorf("the request of ledger entry %d is not there, or damaged: %w", entry, err)
 	}
-	taken := func(s StepTaken) bool { return s.Entry == entry && "elimination-"+string(s.Step) == string(kind) }
+	taken := func(s StepTaken) bool { return s.Entry == entry && e.Kind.ledgerKind(s.Step) == kind }
 	i := slices.IndexFunc(e.Steps, taken)
 	if i < 0 || e.Root != d.Root || e.Units != d.Units {
 		return fmt.Errorf("it is not the request of ledger entry %d", entry)

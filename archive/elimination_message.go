@@ -45,7 +45,7 @@ func (a *Archive) EliminationMessage(id string, r MessageRequest) (*seda.Message
 		bad.addf("name the control authority")
 	case r.Kind != "control-authority" && r.Agency == "" && len(agencies) > 1:
 		bad.addf("units of %d originating agencies are in the request: name one", len(agencies))
-	case r.Kind == "notification" && e.State() != ExecutedStep:
+	case r.Kind == "notification" && !e.executed():
 		bad.addf("elimination %s is %s: it has not been executed", e.ID, e.State())
 	}
 	if err := bad.orNil(); err != nil {
@@ -58,12 +58,13 @@ func (a *Archive) EliminationMessage(id string, r MessageRequest) (*seda.Message
 	if err != nil {
 		return nil, err
 	}
-	first, last := e.Steps[0], e.Steps[len(e.Steps)-1]
+	first := e.Steps[0]
 	m := &seda.Message{Name: name, Version: r.Version, Identifier: first.Operation, Date: first.Time, ArchivalAgency: e.Tenant, Other: r.Agency,
 		Comments: []string{fmt.Sprintf("Demande d'élimination %s, entrée %d du journal", e.ID, first.Entry)}}
 	if r.Kind == "notification" {
-		i := slices.IndexFunc(e.Steps, func(s StepTaken) bool { return s.Step == Visaed })
-		m.Identifier, m.Date, m.Units, m.Authorization = last.Operation, last.Time, units, e.Steps[i].Operation
+		visa, _ := e.step(Visaed)
+		last, _ := e.step(ExecutedStep)
+		m.Identifier, m.Date, m.Units, m.Authorization = last.Operation, last.Time, units, visa.Operation
 	} else {
 		m.Request = &seda.AuthorizationRequest{Reason: "ArchiveDestructionRequest", Comments: m.Comments, Date: first.Time, Units: units, Requester: e.Tenant}
 	}

@@ -10,18 +10,22 @@ import (
 	"time"
 
 	"sae/integrity"
+	"sae/integrity/certificate"
 	"sae/retention"
 )
 
 // Executed is the outcome of executing an elimination.
 type Executed struct {
-	Elimination string `json:"elimination"`
-	Destroyed   int64  `json:"destroyed"` // units, over all runs
-	Kept        []Kept `json:"kept"`      // of the list, that were not refused
-	Entry       int64  `json:"ledgerEntry"`
-	Deleted     int64  `json:"deleted"`        // copies, that are gone
-	Waiting     int64  `json:"waiting"`        // copies that cannot be deleted yet: without their key
-	Left        string `json:"left,omitempty"` // why bytes are left in packs
+	Elimination string      `json:"elimination"`
+	Kind        RequestKind `json:"kind,omitempty"`
+	Destroyed   int64       `json:"destroyed"` // units, over all runs; of paper: units whose paper was
+	Kept        []Kept      `json:"kept"`      // of the list, that were not refused
+	Entry       int64       `json:"ledgerEntry"`
+	Deleted     int64       `json:"deleted"`        // copies, that are gone
+	Waiting     int64       `json:"waiting"`        // copies that cannot be deleted yet: without their key
+	Left        string      `json:"left,omitempty"` // why bytes are left in packs
+	// Exports are those that handed out destroyed units before: others may hold copies.
+	Exports []certificate.Export `json:"exports"`
 }
 
 // Kept is a unit of a visaed list that was not destroyed, and why.
@@ -34,11 +38,21 @@ type Kept struct {
 
 // Why a unit is kept.
 const (
-	keptVerdict  = "NOT_ELIMINABLE" // by its rules, or a hold, as they are now
-	keptVersion  = "CHANGED"        // it has another version than the one that was visaed
-	keptChildren = "HAS_CHILDREN"   // a unit below it stays
-	keptShared   = "SHARED"         // another unit refers to its objects
+	keptVerdict  = "NOT_ELIMINABLE"   // by its rules, or a hold, as they are now
+	keptUnfit    = "NOT_TRANSFERABLE" // the same of a transfer
+	keptVersion  = "CHANGED"          // it has another version than the one that was visaed
+	keptChildren = "HAS_CHILDREN"     // a unit below it stays
+	keptShared   = "SHARED"           // another unit refers to its objects
+	keptHere     = "NOT_TRANSFERRED"  // the archive that was to take it did not
 )
+
+// unfit is why a unit is kept that is not what its request is for.
+func (k RequestKind) unfit() string {
+	if k == ForTransfer {
+		return keptUnfit
+	}
+	return keptVerdict
+}
 
 // executeChunk is how many units one transaction destroys.
 const executeChunk = 500
@@ -46,8 +60,8 @@ const executeChunk = 500
 // ExecuteElimination destroys what has its visa, on behalf of agent, who must be an archivist
 // and have taken no other step. Every unit is looked at again before it goes: what a new rule,
 // a new hold or a new unit below stands against is kept. Stopped at any point, it goes on from
-// there when it is called again.
-func (a *Archive) ExecuteElimination(ctx context.Context, agent, id string, progress func(destroyed int64)) (*Executed, error) {
+// there when it is called again. Of paper, reason says how it is destroyed.
+func (a *Archive) ExecuteElimination(ctx context.Context, agent, id, reason string, progress func(destroyed int64)) (*Executed, error) {
 	if a.readOnly {
 		return nil, ErrReadOnly
 	}
@@ -55,12 +69,29 @@ func (a *Archive) ExecuteElimination(ctx context.Context, agent, id string, prog
 	if err != nil {
 		return nil, err
 	}
+	switch e.Kind {
+	case ForElimination:
+		return a.execute(ctx, agent, e, nil, progress)
+	case ForPaper:
+		if err := a.checkStep(agent, e, ExecutedStep, &StepText{Reason: reason}); err != nil {
+			return nil, err
+		}
+		x := &execution{a: a, e: e, agent: agent, out: &Executed{Elimination: id, Kind: e.Kind, Kept: []Kept{}, Exports: []certificate.Export{}}, left: map[string]planned{}}
+		return x.paper(ctx, reason, progress)
+	}
+	return nil, &Refusal{Problems: []string{fmt.Sprintf("%s is a request of another kind: %s", id, e.Kind)}}
+}
+
+// execute destroys what a request allows; taken are the units that another archive has, with
+// their identifiers there: of a transfer.
+func (a *Archive) execute(ctx context.Context, agent string, e *Elimination, taken map[string]string, progress func(destroyed int64)) (*Executed, error) {
 	if err := a.checkStep(agent, e, ExecutedStep, &StepText{}); err != nil {
 		return nil, err
 	}
-	x := &execution{a: a, e: e, agent: agent, out: &Executed{Elimination: id, Kept: []Kept{}}, left: map[string]planned{}}
+	id := e.ID
+	x := &execution{taken: taken, a: a, e: e, agent: agent, out: &Executed{Elimination: id, Kind: e.Kind, Kept: []Kept{}}, left: map[string]planned{}}
 	var order []string
-	err = a.cat.view(func(t *tx) (err error) {
+	err := a.cat.view(func(t *tx) (err error) {
 		if err = x.find(t); err == nil {
 			order, err = x.order(ctx, t)
 		}
@@ -76,12 +107,13 @@ func (a *Archive) ExecuteElimination(ctx context.Context, agent, id string, prog
 		}
 	}
 	if err != nil {
-		return x.out, fmt.Errorf("executing elimination %s: %w", id, err)
+		return x.out, fmt.Errorf("executing %s %s: %w", e.Kind, id, err)
 	}
 	return x.out, x.end(ctx)
 }
 
 type execution struct {
+	taken map[string]string // of a transfer: identifiers where the units are now
 	a     *Archive
 	e     *Elimination
 	agent string
@@ -137,14 +169,13 @@ func (x *execution) reload() error {
 	return err
 }
 
-// visa is the ledger entry of the visa.
+// visa is the ledger entry of the visa; of a transfer, that the reply was verified.
 func (x *execution) visa() int64 {
-	for _, s := range x.e.Steps {
-		if s.Step == Visaed {
-			return s.Entry
-		}
+	s, ok := x.e.step(Visaed)
+	if !ok {
+		s, _ = x.e.step(Acknowledged)
 	}
-	return 0
+	return s.Entry
 }
 
 // find reads the list.
@@ -234,6 +265,9 @@ func (x *execution) choose(t *tx, ids []string) (all []*doomed, kept []Kept, err
 		for _, r := range in.Categories[retention.Appraisal].Rules {
 			d.stone.Rules = append(d.stone.Rules, TombstoneRule{r.Rule, r.Start, r.End})
 		}
+		if x.e.Kind == ForTransfer {
+			d.stone.Transferred = &TransferredTo{Archive: x.e.To, Unit: x.taken[id]}
+		}
 		goes[id] = true
 		all = append(all, d)
 	}
@@ -247,8 +281,11 @@ func (x *execution) against(t *tx, h *heirs, u *Unit, at string, goes map[string
 	if err != nil {
 		return "", nil, err
 	}
-	if v := retention.Appraise(in, at); v.Verdict != retention.Eliminable {
-		return keptVerdict, v.Reasons, nil
+	if v := retention.Appraise(in, at); v.Verdict != x.e.Kind.verdict() {
+		return x.e.Kind.unfit(), v.Reasons, nil
+	}
+	if _, ok := x.taken[u.Unit]; !ok && x.e.Kind == ForTransfer {
+		return keptHere, nil, nil
 	}
 	if u.Version != x.left[u.Unit].version {
 		return keptVersion, nil, nil
@@ -298,6 +335,17 @@ func (a *Archive) stillDoomed(t *tx, all []*doomed) error {
 // maxKeptTold bounds the kept units that the request's record names.
 const maxKeptTold = 10_000
 
+// exports finds those that handed out units which were destroyed.
+func (x *execution) exports(t *tx) (err error) {
+	c := &certifying{a: x.a, e: x.e, kinds: map[int64]integrity.Entry{}}
+	exports := map[int64]int64{}
+	err = c.units(t, func(certificate.Listed) error { return nil }, func(entry int64) { exports[entry]++ })
+	if err == nil {
+		x.out.Exports, err = c.exports(exports)
+	}
+	return err
+}
+
 // end deletes what is not used any more, and records that the request was executed.
 func (x *execution) end(ctx context.Context) error {
 	if err := x.a.purgeSearch(); err != nil {
@@ -315,7 +363,10 @@ func (x *execution) end(ctx context.Context) error {
 		return err
 	}
 	slices.SortFunc(x.out.Kept, func(x, y Kept) int { return int(x.Number - y.Number) })
-	text := StepText{Kept: x.out.Kept[:min(len(x.out.Kept), maxKeptTold)], Destroyed: x.out.Destroyed}
+	if err := x.a.cat.view(x.exports); err != nil {
+		return err
+	}
+	text := StepText{Kept: x.out.Kept[:min(len(x.out.Kept), maxKeptTold)], Destroyed: x.out.Destroyed, Deleted: c.Deleted, Waiting: c.Waiting}
 	if err := x.a.takeStep(ctx, x.agent, x.e, ExecutedStep, text); err != nil {
 		return err
 	}

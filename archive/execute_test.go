@@ -51,7 +51,7 @@ func TestExecuteGoesOn(t *testing.T) {
 		}
 		return nil
 	}
-	x, err := a.ExecuteElimination(ctx, "dave", e.ID, nil)
+	x, err := a.ExecuteElimination(ctx, "dave", e.ID, "", nil)
 	if err == nil || x.Destroyed != executeChunk {
 		t.Fatalf("%+v %v", x, err)
 	}
@@ -64,7 +64,7 @@ func TestExecuteGoesOn(t *testing.T) {
 	if _, err := a.Unit(d.Units[0].ID); err != nil {
 		t.Error("the top went before what is below it:", err)
 	}
-	if x, err = a.ExecuteElimination(ctx, "dave", e.ID, nil); err != nil || x.Destroyed != e.Units || len(x.Kept) != 0 || x.Waiting != 0 {
+	if x, err = a.ExecuteElimination(ctx, "dave", e.ID, "", nil); err != nil || x.Destroyed != e.Units || len(x.Kept) != 0 || x.Waiting != 0 {
 		t.Fatalf("%+v %v", x, err)
 	}
 	if n := len(objectBlobs(t, a, 0)); n != 0 {
@@ -73,7 +73,7 @@ func TestExecuteGoesOn(t *testing.T) {
 	if page, err := a.List(Filter{Limit: 10}); err != nil || len(page.Units) != 0 {
 		t.Errorf("%d units are left, %v", len(page.Units), err)
 	}
-	if _, err := a.ExecuteElimination(ctx, "dave", e.ID, nil); err == nil {
+	if _, err := a.ExecuteElimination(ctx, "dave", e.ID, "", nil); err == nil {
 		t.Error("it was executed twice")
 	}
 	if r, err := a.Audit(ctx, "test", AuditOptions{Sample: 1}); err != nil || !r.Sound() {
@@ -121,7 +121,7 @@ func TestExecuteLooksAgain(t *testing.T) {
 		if err := c.happens(a, d.Units[0].ID); err != nil {
 			t.Fatal(name, err)
 		}
-		x, err := a.ExecuteElimination(ctx, "dave", e.ID, nil)
+		x, err := a.ExecuteElimination(ctx, "dave", e.ID, "", nil)
 		if err != nil || len(x.Kept) != min(1, len(c.reason)) || c.reason != "" && x.Kept[0].Reason != c.reason {
 			t.Errorf("%s: %+v %v", name, x, err)
 		}

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -32,6 +33,9 @@ type ExportRequest struct {
 	Requester string // who asked for a DIP
 	InReplyTo string // MessageIdentifier of the request
 	Exact     bool   // the units named alone, not what they hold
+	// Custody is the receipt of the entry by which the units are handed over; it goes with the
+	// proofs, and the archive that takes them enters it into its ledger.
+	Custody []byte
 }
 
 // ExportOutcome is what was handed out.
@@ -91,6 +95,12 @@ func (a *Archive) Export(ctx context.Context, agent string, r ExportRequest, w F
 			return integrity.ExportDetail{Message: r.Message, Units: int64(len(e.units)), Objects: int64(len(e.out.Objects)), Bytes: e.bytes, Root: tree.Items().Root}
 		},
 	}
+	op.records = append(op.records, func(p position) (out []record) {
+		for _, u := range e.units { // so that it is known, when one is destroyed, who else may have it
+			out = append(out, histRow(u.Unit, p.entry, noItem, u.record.Leaf))
+		}
+		return out
+	})
 	_, receipt, err := a.commit(ctx, op)
 	if err != nil {
 		return nil, fmt.Errorf("exporting: %w", err)
@@ -139,6 +149,9 @@ func (e *export) gather(t *tx) error {
 				continue
 			}
 			owner, err := e.a.unit(t, s.Unit, 0)
+			if err == nil {
+				owner.PaperGone, err = t.paperGone(s.Unit)
+			}
 			if err != nil {
 				return err
 			}
@@ -221,6 +234,9 @@ func (e *export) add(t *tx, id string) error {
 		return err
 	}
 	if u.Children, err = e.a.children(t, u.record); err != nil {
+		return err
+	}
+	if u.PaperGone, err = t.paperGone(id); err != nil {
 		return err
 	}
 	e.seen[id] = len(e.units)
@@ -455,7 +471,7 @@ func (e *export) lent(u *Unit, object string) bool {
 }
 
 func (e *export) physical(u *Unit, o *DescribedPhysical) {
-	if !e.wants(o.Usage) || !e.lent(u, o.ID) {
+	if !e.wants(o.Usage) || !e.lent(u, o.ID) || u.PaperGone != nil {
 		return
 	}
 	scope := e.scopes[u.Operation]
@@ -465,7 +481,7 @@ func (e *export) physical(u *Unit, o *DescribedPhysical) {
 
 // paper writes the paper of a unit that did not come by SEDA.
 func (e *export) paper(u *Unit) {
-	if _, ok := e.seen[u.Unit]; !ok || u.Paper == nil || !e.wants("PhysicalMaster") {
+	if _, ok := e.seen[u.Unit]; !ok || u.Paper == nil || u.PaperGone != nil || !e.wants("PhysicalMaster") {
 		return
 	}
 	id := u.Paper.PhysicalID
@@ -506,14 +522,14 @@ func (e *export) unit(u *Unit) seda.ExportUnit {
 		}
 	}
 	for _, o := range u.Physical {
-		if e.wants(o.Usage) {
+		if e.wants(o.Usage) && u.PaperGone == nil {
 			refer(scope[o.GroupXML], scope[o.XMLID])
 		}
 	}
 	for _, s := range u.Shared {
 		e.referShared(s, refer)
 	}
-	if u.Paper != nil && e.wants("PhysicalMaster") {
+	if u.Paper != nil && u.PaperGone == nil && e.wants("PhysicalMaster") {
 		refer("", "paper-"+u.Unit)
 	}
 	return out
@@ -534,7 +550,7 @@ func (e *export) referShared(s SharedObject, refer func(group, object string)) {
 		}
 	}
 	for _, d := range owner.Physical {
-		if d.ID == s.ID {
+		if d.ID == s.ID && owner.PaperGone == nil {
 			refer(scope[d.GroupXML], scope[d.XMLID])
 		}
 	}
@@ -580,9 +596,32 @@ func (e *export) proofs() error {
 		}
 		id := "proof-" + u.Unit
 		e.out.Objects = append(e.out.Objects, seda.ExportObject{XMLID: id + "-asice", Usage: "BinaryMaster", URI: name, Algorithm: "SHA-256",
-			Digest: hex.EncodeToString(c.sum.Sum(nil)), Size: c.n, MIME: "application/vnd.etsi.asic-e+zip", Filename: u.Unit + ".asice"})
+			Digest: hex.EncodeToString(c.sum.Sum(nil)), Size: c.n, Format: "fmt/1564", MIME: "application/vnd.etsi.asic-e+zip", Filename: u.Unit + ".asice"})
 		below = append(below, seda.ExportUnit{XMLID: id, Plain: &seda.Plain{Level: "Item", Title: "Preuve de " + u.Unit}, Objects: []string{id + "-asice"}})
 		above.Children = append(above.Children, id)
+	}
+	if e.r.Custody != nil {
+		id := "custody"
+		u := seda.ExportUnit{XMLID: e.unique(id), Plain: &seda.Plain{Level: "Item", Title: "Chaîne de conservation"}}
+		for _, f := range []struct {
+			name string
+			data []byte
+		}{{custodyProof, e.r.Custody}, {custodyKey, []byte(e.a.ledgerKey + "\n")}} {
+			w, err := e.files.File(f.name)
+			if err == nil {
+				_, err = w.Write(f.data)
+			}
+			if err != nil {
+				return err
+			}
+			sum := sha256.Sum256(f.data)
+			xml := e.unique(id + "-" + strings.ReplaceAll(path.Base(f.name), ".", "-"))
+			e.out.Objects = append(e.out.Objects, seda.ExportObject{XMLID: xml, Usage: "BinaryMaster", URI: f.name, Algorithm: "SHA-256", Digest: hex.EncodeToString(sum[:]),
+				Size: int64(len(f.data)), Format: "x-fmt/111", MIME: "text/plain", Filename: path.Base(f.name)})
+			u.Objects = append(u.Objects, xml)
+		}
+		below = append(below, u)
+		above.Children = append(above.Children, u.XMLID)
 	}
 	e.out.Units = append(append(e.out.Units, above), below...)
 	return nil

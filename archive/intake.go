@@ -24,6 +24,7 @@ type intake struct {
 	objects           []string        // identifiers
 	stored            []storedContent // by object
 	packs             []*pack
+	detail            any // of the entry; nil for none
 	// units calls each for every unit in turn, once the objects are stored.
 	units func(each func(*draft) error) error
 }
@@ -197,6 +198,9 @@ func (a *Archive) commitIntake(ctx context.Context, agent string, in *intake) (i
 func (a *Archive) intakeOperation(agent string, in *intake) (*operation, error) {
 	op := &operation{id: in.op}
 	op.entry = integrity.Entry{Kind: integrity.Deposit, Tenant: in.tenant, Agent: agentID(a.indexKey, agent), Agreement: in.agreement}
+	if in.detail != nil {
+		op.detail = func(position) any { return in.detail }
+	}
 	agentRecords, err := a.agentOnce(agent, op)
 	if err != nil {
 		return nil, err

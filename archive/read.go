@@ -24,6 +24,8 @@ type Unit struct {
 	Revised   *Revision  `json:"revised,omitempty"` // what made this version; absent for the first
 	Sealed    *time.Time `json:"sealed,omitempty"`  // genTime of the token over this version; absent while pending
 	Children  []string   `json:"children,omitempty"`
+	// PaperGone says how the paper was destroyed, which the description still names.
+	PaperGone *PaperGone `json:"paperDestroyed,omitempty"`
 
 	record unitRecord
 	salt   [saltSize]byte
@@ -46,6 +48,9 @@ func (a *Archive) UnitVersion(id string, version int) (u *Unit, err error) {
 		u, err = a.unit(t, id, version)
 		if err == nil {
 			u.Children, err = a.children(t, u.record)
+		}
+		if err == nil {
+			u.PaperGone, err = t.paperGone(id)
 		}
 		return err
 	})

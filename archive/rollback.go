@@ -52,16 +52,19 @@ func (a *Archive) AcceptRollback(ctx context.Context, agent, reason string) (los
 // reasoned is an operation for which somebody gives a reason: the entry holds a salted
 // commitment of it, the catalogue its text, enciphered.
 func (a *Archive) reasoned(kind integrity.Kind, agent, reason string, detail func(commitment integrity.Hash) any) *operation {
-	salt, key := newSalt(), newKey()
-	op := &operation{
-		id:     newID(opID),
-		entry:  integrity.Entry{Kind: kind, Tenant: a.config.Tenants[0].ID, Agent: agentID(a.indexKey, agent)},
-		keys:   [][32]byte{key},
-		detail: func(position) any { return detail(groupLeaf(sha256.Sum256([]byte(reason)), salt)) },
-	}
-	op.records = []func(position) []record{func(p position) []record {
-		r := operationRecord{Operation: op.id, Entry: p.entry, Key: p.key}
-		return []record{{bktOp, []byte(op.id), encodeRecord(r, key, append(salt[:], reason...))}}
-	}}
+	op := &operation{id: newID(opID), entry: integrity.Entry{Kind: kind, Tenant: a.config.Tenants[0].ID, Agent: agentID(a.indexKey, agent)}}
+	commitment := op.say(reason)
+	op.detail = func(position) any { return detail(commitment) }
 	return op
+}
+
+// say keeps what an operation says in words, enciphered, and gives the commitment for its entry.
+func (op *operation) say(words string) integrity.Hash {
+	salt, key, n := newSalt(), newKey(), uint64(len(op.keys))
+	op.keys = append(op.keys, key)
+	op.records = append(op.records, func(p position) []record {
+		r := operationRecord{Operation: op.id, Entry: p.entry, Key: p.key + n}
+		return []record{{bktOp, []byte(op.id), encodeRecord(r, key, append(salt[:], words...))}}
+	})
+	return groupLeaf(sha256.Sum256([]byte(words)), salt)
 }

@@ -182,13 +182,16 @@ func (t *tx) batchOf(leaf uint64) (batchRecord, error) {
 // siblings gives the path of the leaf at place i of a batch; the checkpoint is at
 // place Count.
 func (t *tx) siblings(rec batchRecord, i int64) ([][]byte, error) {
-	return ers.Path(crypto.SHA256, int64(rec.Count)+1, i, func(level int, index int64) ([]byte, error) {
-		if level > 0 {
-			b, err := t.get(bktTile, tileKey(rec.First, level, index))
-			return append([]byte(nil), b...), err
-		}
-		return t.leafTile(rec, uint64(index))
-	})
+	return ers.Path(crypto.SHA256, int64(rec.Count)+1, i, func(level int, index int64) ([]byte, error) { return t.evidenceTile(rec, level, index) })
+}
+
+// evidenceTile gives a tile of the tree of a batch.
+func (t *tx) evidenceTile(rec batchRecord, level int, index int64) ([]byte, error) {
+	if level > 0 {
+		b, err := t.get(bktTile, tileKey(rec.First, level, index))
+		return append([]byte(nil), b...), err
+	}
+	return t.leafTile(rec, uint64(index))
 }
 
 // leafTile gives tile number index of the leaves of a batch.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -121,6 +122,7 @@ type transferDeposit struct {
 	rules  *retention.Schedule
 	t      *seda.Transfer
 	began  time.Time
+	from   *integrity.DepositDetail // by which another archive handed the units over; nil for none
 
 	agreement string
 	units     []string // by index of the unit: its identifier in the archive
@@ -164,6 +166,9 @@ func (d *transferDeposit) check() (err error) {
 	}
 	if d.agreement != "" && !codeForm.MatchString(d.agreement) {
 		d.find(seda.Finding{Code: seda.AgreementUnknown, Severity: seda.Error, Found: d.agreement, Expected: "[A-Za-z0-9._-]{1,64}"})
+	}
+	if err := d.custody(); err != nil {
+		return err
 	}
 	return d.schema()
 }
@@ -243,6 +248,9 @@ func (d *transferDeposit) name() error {
 		d.objects[i].id = binary[n]
 	}
 	d.taken = newIntake(d.tenant.ID, d.agreement, new+1, append(binary, newID(objectID), newID(objectID)))
+	if d.from != nil {
+		d.taken.detail = d.from
+	}
 	return err
 }
 
@@ -663,6 +671,10 @@ func (d *transferDeposit) givenObjects(yield func(seda.Given) bool) {
 		i := int(n)
 		o := &d.t.Objects[i]
 		g := seda.Given{XMLID: o.ID, SystemID: d.objects[i].id, Usage: o.Usage, Physical: o.Physical}
+		if at := d.objects[i].number; at >= 0 {
+			s := &d.taken.stored[at]
+			g.Digest, g.Algorithm, g.Size = hex.EncodeToString(s.digest[:]), "SHA-256", s.size
+		}
 		if d.objects[i].grouped {
 			g.Group, g.GroupID = d.t.GroupOf(i), d.groups[o.Group]
 		}

@@ -36,10 +36,20 @@ const (
 	EliminationRefused   Kind = "elimination-refused"   // one of them refused
 	EliminationWithdrawn Kind = "elimination-withdrawn" // it was given up
 	EliminationExecuted  Kind = "elimination-executed"  // what could be destroyed of it was
+	EliminationCertified Kind = "elimination-certified" // its destruction certificate was archived
+
+	TransferProposed     Kind = "transfer-proposed"     // a list of units was frozen that go to another archive
+	TransferSent         Kind = "transfer-sent"         // they were sent
+	TransferAcknowledged Kind = "transfer-acknowledged" // the reply was verified against what was sent
+	TransferWithdrawn    Kind = "transfer-withdrawn"    // it was given up
+	TransferExecuted     Kind = "transfer-executed"     // what the other archive has was destroyed here
 
 	Destroyed Kind = "destroyed" // units were destroyed
 
 	Conversion Kind = "conversion" // a unit got copies of its objects in other formats
+
+	// The steps of destroying paper have the kinds "paper-" and the step, as those of an elimination.
+	PaperDestroyed Kind = "paper-destroyed" // the paper of units was destroyed, their copies stay
 )
 
 // MaxEntry is the longest entry, in bytes: the entry bundles of C2SP tlog-tiles
@@ -82,6 +92,22 @@ type RulesDetail struct {
 	Changed  int  `json:"changed"`
 	Ended    int  `json:"ended"`
 	Schedule Hash `json:"schedule"`
+}
+
+// DepositDetail is the detail of a Deposit entry, of units that another archive handed over.
+type DepositDetail struct {
+	From CustodyFrom `json:"from"`
+}
+
+// CustodyFrom is the entry of another ledger by which its archive handed units over: its note
+// verifier key, the entry's index and record hash (RFC 6962 section 2.1), and the size and root
+// of the checkpoint under which it was proved.
+type CustodyFrom struct {
+	Ledger string `json:"ledger"`
+	Entry  int64  `json:"entry"`
+	Hash   Hash   `json:"hash"`
+	Size   int64  `json:"size"`
+	Root   Hash   `json:"root"`
 }
 
 // SealDetail is the detail of a Seal entry. Checkpoint is the size of the ledger
@@ -163,8 +189,8 @@ type SampleSeedDetail struct {
 	Seed        string `json:"seed"`
 }
 
-// EliminationDetail is the detail of the entries of an elimination request, of kinds
-// "elimination-" and the step: the request, how many units its list has, the RFC 6962 root over
+// EliminationDetail is the detail of the entries of a request to eliminate or to transfer, of
+// kinds "elimination-", "transfer-" or "paper-" and the step: the request, how many units its list has, the RFC 6962 root over
 // "UNIT VERSION" of each in their order, how many of them the step refuses, and a salted
 // commitment of what was said with it.
 type EliminationDetail struct {
@@ -197,6 +223,15 @@ type ConversionDetail struct {
 type Converted struct {
 	From   string `json:"from"`
 	Object string `json:"object"`
+}
+
+// PaperDetail is the detail of a PaperDestroyed entry: what allowed it, the ledger entry of its
+// visa, and the RFC 6962 root over the identifiers of the units, in the order of the list.
+type PaperDetail struct {
+	Under string `json:"under"`
+	Visa  int64  `json:"visa"`
+	Units int64  `json:"units"`
+	Root  Hash   `json:"root"`
 }
 
 // Item is one thing an operation touched: a version of a unit's metadata, or,

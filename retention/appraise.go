@@ -162,3 +162,18 @@ func together(verdicts []Verdict) Verdict {
 	}
 	return ToKeep
 }
+
+// OnlyDestroy reports whether every final action that applies is Destroy, and there is one.
+func OnlyDestroy(in *Inheritance) bool {
+	found := false
+	for _, p := range in.Categories[Appraisal].Properties {
+		if p.Name != finalAction {
+			continue
+		}
+		if FinalAction(p.Value) != Destroy {
+			return false
+		}
+		found = true
+	}
+	return found
+}

@@ -1,9 +1,6 @@
 package seda
 
 import (
-	"bytes"
-	"encoding/base64"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"path"
@@ -579,25 +576,9 @@ func (c *checker) digest(v *validator, value []byte) {
 	if a.weak {
 		v.find(DigestWeak, Warning, o.ID, "", a.name)
 	}
-	size := a.hash.Size()
-	if len(value) == hex.EncodedLen(size) {
-		if d, err := hex.DecodeString(string(value)); err == nil {
-			o.Digest = d
-			return
-		}
+	if o.Digest = a.decode(value); o.Digest == nil {
+		v.find(ValueInvalid, Error, o.ID, a.name, clipped(value))
 	}
-	if d, err := base64.StdEncoding.DecodeString(string(bytes.Map(dropSpace, value))); err == nil && len(d) == size {
-		o.Digest = d
-		return
-	}
-	v.find(ValueInvalid, Error, o.ID, a.name, clipped(value))
-}
-
-func dropSpace(r rune) rune {
-	if r == ' ' || r == '\n' || r == '\r' || r == '\t' {
-		return -1
-	}
-	return r
 }
 
 // usages are the usages that French archives agree on, by kind of object.

@@ -52,6 +52,7 @@ const (
 	HoldDates         Code = "HOLD_DATES"
 	HoldEnd           Code = "HOLD_END"
 	AttachmentInvalid Code = "ATTACHMENT_INVALID"
+	CustodyInvalid    Code = "CUSTODY_INVALID"
 	PackageUnreadable Code = "PACKAGE_UNREADABLE"
 	PackageManifest   Code = "PACKAGE_MANIFEST"
 	PackageName       Code = "PACKAGE_NAME"
@@ -112,6 +113,7 @@ var sentences = map[Code]struct{ fr, en string }{
 	AgencyUnknown:     {"Le service « {found} » n'est pas connu ; connus : {expected}.", "The agency \"{found}\" is not known; known: {expected}."},
 	HoldDates:         {"La date de fin du gel {found} est antérieure à sa date de début {expected}.", "The end date {found} of the hold is before its start date {expected}."},
 	HoldEnd:           {"La règle de gel {found} a une durée : HoldEndDate n'est pas permis.", "The hold rule {found} has a duration: HoldEndDate is not allowed."},
+	CustodyInvalid:    {"La chaîne de conservation jointe ({file}) n'est pas valable : {found}.", "The chain of custody that is enclosed ({file}) does not hold: {found}."},
 	AttachmentInvalid: {"Le rattachement de l'unité {id} n'est pas possible : {found}.", "The unit {id} cannot be attached: {found}."},
 	PackageUnreadable: {"Le paquet ne peut pas être lu : {found}.", "The package cannot be read: {found}."},
 	PackageManifest:   {"Le paquet doit avoir un bordereau, et un seul, à sa racine ; trouvé : {found}.", "The package must have one manifest, and only one, at its root; found: {found}."},

@@ -1,12 +1,16 @@
 package seda
 
 import (
+	"bytes"
 	"crypto"
 	_ "crypto/md5"  // the algorithms that manifests name
 	_ "crypto/sha1" //
 	_ "crypto/sha256"
 	_ "crypto/sha3"
 	_ "crypto/sha512"
+	"encoding/base64"
+	"encoding/hex"
+	"io"
 	"strings"
 )
 
@@ -46,4 +50,52 @@ func digestNamed(name string) (digestAlgorithm, bool) {
 
 func plainName(s string) string {
 	return strings.ToLower(strings.ReplaceAll(strings.ReplaceAll(s, "-", ""), "_", ""))
+}
+
+// decode reads a digest of the algorithm, hexadecimal or base64; nil when it is none.
+func (a digestAlgorithm) decode(value []byte) []byte {
+	size := a.hash.Size()
+	if len(value) == hex.EncodedLen(size) {
+		if d, err := hex.DecodeString(string(value)); err == nil {
+			return d
+		}
+	}
+	if d, err := base64.StdEncoding.DecodeString(string(bytes.Map(dropSpace, value))); err == nil && len(d) == size {
+		return d
+	}
+	return nil
+}
+
+func dropSpace(r rune) rune {
+	if r == ' ' || r == '\n' || r == '\r' || r == '\t' {
+		return -1
+	}
+	return r
+}
+
+// SameDigest reports whether content, whose SHA-256 is sum, has a digest as a MessageDigest gives
+// it. Under another algorithm than SHA-256 the content is read. Nothing has a digest under an
+// algorithm that is not known, or weak.
+func SameDigest(algorithm, digest string, sum []byte, open func() (io.ReadCloser, error)) (bool, error) {
+	a, ok := digestNamed(algorithm)
+	if !ok || a.weak {
+		return false, nil
+	}
+	want := a.decode([]byte(digest))
+	if want == nil {
+		return false, nil
+	}
+	if a.hash == crypto.SHA256 {
+		return bytes.Equal(want, sum), nil
+	}
+	r, err := open()
+	if err != nil {
+		return false, err
+	}
+	defer r.Close()
+	h := a.hash.New()
+	if _, err := io.Copy(h, r); err != nil {
+		return false, err
+	}
+	return bytes.Equal(h.Sum(nil), want), nil
 }

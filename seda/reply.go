@@ -26,6 +26,9 @@ type Given struct {
 	GroupID  string // of an object: system identifier of its group
 	Usage    string // of an object: DataObjectVersion
 	Physical bool
+	// Of a binary object: the digest of what was archived, hex, and its size.
+	Digest, Algorithm string
+	Size              int64
 }
 
 // Reply is an ArchiveTransferReply.
@@ -171,6 +174,10 @@ func (o *Given) write(x *writer) {
 	x.optional("DataObjectSystemId", o.SystemID)
 	x.optional("DataObjectGroupSystemId", o.GroupID)
 	x.optional("DataObjectVersion", o.Usage)
+	if o.Digest != "" {
+		x.element("MessageDigest", o.Digest, "algorithm", o.Algorithm)
+		x.element("Size", number(o.Size))
+	}
 	x.end()
 }
 

@@ -1,5 +1,5 @@
-// Package bordereau lays out the bordereau d'élimination as PDF, in the form that the Archives
-// départementales know: service, typologies, extreme dates, retention and its text, final
+// Package bordereau lays out the bordereau d'élimination, and the attestation of what was
+// destroyed, as PDF, in the form that the Archives départementales know: service, typologies, extreme dates, retention and its text, final
 // action, volume, and the places for the agreement of the originating agency and for the visa of
 // the State's scientific and technical control (Code du patrimoine art. L212-2, L212-3, R212-14
 // and R212-51). It is in French, as legal documents are. The same input gives the same bytes.
@@ -28,6 +28,25 @@ type Bordereau struct {
 	Root      string // commitment to the list, hex
 	Entry     int64  // of the ledger
 	Steps     []Step
+	Paper     bool // what goes is paper, of which the copy stays
+	// Attestation makes it the attestation of what was destroyed; nil for the bordereau.
+	Attestation *Attestation
+}
+
+// Attestation is what an attestation says beside its bordereau.
+type Attestation struct {
+	Made             time.Time
+	Destroyed        int64 // units
+	Deleted, Waiting int64 // copies
+	Exports          []Export
+}
+
+// Export is an export that handed out units before they were destroyed.
+type Export struct {
+	Operation string
+	When      time.Time
+	Entry     int64
+	Units     int64
 }
 
 // Line is a line: units of one agency under the same rules.
@@ -68,9 +87,13 @@ func (b *Bordereau) PDF() ([]byte, error) {
 	p.AddUTF8FontFromBytes("go", "", goregular.TTF)
 	p.AddUTF8FontFromBytes("go", "B", gobold.TTF)
 	p.SetCatalogSort(true)
-	p.SetCreationDate(b.Proposed.UTC())
-	p.SetModificationDate(b.Proposed.UTC())
-	p.SetTitle("Bordereau d'élimination "+b.Reference, true)
+	made, title := b.Proposed.UTC(), "Bordereau d'élimination "+b.Reference
+	if b.Attestation != nil {
+		made, title = b.Attestation.Made.UTC(), "Attestation de destruction, élimination "+b.Reference
+	}
+	p.SetCreationDate(made)
+	p.SetModificationDate(made)
+	p.SetTitle(title, true)
 	p.SetLang("fr-FR")
 	p.SetMargins(margin, margin, margin)
 	p.SetAutoPageBreak(true, margin+8)
@@ -78,7 +101,7 @@ func (b *Bordereau) PDF() ([]byte, error) {
 	p.SetFooterFunc(func() {
 		p.SetY(-margin - 2)
 		p.SetFont("go", "", 7)
-		p.CellFormat(0, 4, fmt.Sprintf("Bordereau d'élimination %s – page %d/{pages}", b.Reference, p.PageNo()), "", 0, "C", false, 0, "")
+		p.CellFormat(0, 4, fmt.Sprintf("%s – page %d/{pages}", title, p.PageNo()), "", 0, "C", false, 0, "")
 	})
 	p.AddPage()
 	b.head(p)
@@ -92,16 +115,31 @@ func (b *Bordereau) PDF() ([]byte, error) {
 }
 
 func (b *Bordereau) head(p *fpdf.Fpdf) {
+	title := "BORDEREAU D'ÉLIMINATION D'ARCHIVES PUBLIQUES"
+	if b.Attestation != nil {
+		title = "ATTESTATION DE DESTRUCTION D'ARCHIVES PUBLIQUES"
+	}
 	p.SetFont("go", "B", 14)
-	p.CellFormat(0, 8, "BORDEREAU D'ÉLIMINATION D'ARCHIVES PUBLIQUES", "", 1, "C", false, 0, "")
+	p.CellFormat(0, 8, title, "", 1, "C", false, 0, "")
 	p.SetFont("go", "", fontSize)
 	p.CellFormat(0, 5, "Code du patrimoine, art. L. 212-2, L. 212-3, R. 212-14 et R. 212-51. Toute élimination est interdite sans le visa.", "", 1, "C", false, 0, "")
+	if b.Paper {
+		p.CellFormat(0, 5, "Originaux papier numérisés : les copies numériques, présumées fiables (Code civil, art. 1379 ; décret n° 2016-1673), sont conservées.", "", 1, "C", false, 0, "")
+	}
 	p.Ln(2)
-	for _, l := range [][2]string{
+	lines := [][2]string{
 		{"Service d'archives", b.Authority}, {"Référence de la demande", b.Reference}, {"Établi le", day(b.Proposed)}, {"Échéances arrêtées au", frenchDay(b.At)},
 		{"Nombre d'unités", fmt.Sprintf("%d, dont %d refusées", b.Units, b.Refused)},
 		{"Liste annexée", fmt.Sprintf("empreinte (racine RFC 6962) %s, entrée %d du journal", b.Root, b.Entry)},
-	} {
+	}
+	if c := b.Attestation; c != nil {
+		lines = append(lines, [][2]string{
+			{"Unités détruites", fmt.Sprintf("%d, attesté le %s", c.Destroyed, day(c.Made))},
+			{"Copies", c.copies()},
+			{"Preuve", "le fichier attestation-destruction.json, joint, nomme chaque unité et se vérifie sans le service (sae verify)"},
+		}...)
+	}
+	for _, l := range lines {
 		p.SetFont("go", "B", fontSize)
 		p.CellFormat(48, 5, l[0], "", 0, "L", false, 0, "")
 		p.SetFont("go", "", fontSize)
@@ -187,6 +225,10 @@ func (b *Bordereau) end(p *fpdf.Fpdf) {
 		}
 		p.CellFormat(0, 5, text, "", 1, "L", false, 0, "")
 	}
+	if b.Attestation != nil {
+		b.Attestation.exports(p)
+		return
+	}
 	p.Ln(3)
 	y, width := p.GetY(), 88.0
 	for i, who := range []string{"Le responsable du service d'archives", "Accord du service producteur", "Visa du contrôle scientifique et technique de l'État"} {
@@ -197,6 +239,28 @@ func (b *Bordereau) end(p *fpdf.Fpdf) {
 		p.CellFormat(width, 5, who, "", 2, "C", false, 0, "")
 		p.SetFont("go", "", fontSize)
 		p.CellFormat(width, 5, "Nom, qualité, date et signature :", "", 0, "L", false, 0, "")
+	}
+}
+
+// copies says what became of them.
+func (c *Attestation) copies() string {
+	text := fmt.Sprintf("%d effacées ; les clés de chiffrement sont détruites", c.Deleted)
+	if c.Waiting > 0 {
+		text += fmt.Sprintf(" ; %d encore verrouillées ou injoignables, illisibles sans clé, seront effacées ensuite", c.Waiting)
+	}
+	return text
+}
+
+// exports names who may have copies still.
+func (c *Attestation) exports(p *fpdf.Fpdf) {
+	p.Ln(3)
+	if len(c.Exports) == 0 {
+		p.CellFormat(0, 5, "Aucun export enregistré ne contenait ces unités.", "", 1, "L", false, 0, "")
+		return
+	}
+	p.CellFormat(0, 5, "Exports enregistrés qui contenaient de ces unités avant leur destruction :", "", 1, "L", false, 0, "")
+	for _, x := range c.Exports {
+		p.CellFormat(0, 5, fmt.Sprintf("– %s, le %s (entrée %d du journal), %d unités", x.Operation, day(x.When), x.Entry, x.Units), "", 1, "L", false, 0, "")
 	}
 }
 

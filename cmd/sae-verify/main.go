@@ -1,5 +1,5 @@
-// Command sae-verify verifies proof bundles. It needs no archive, and nothing but
-// the bundle, the roots that the auditor trusts, and this program.
+// Command sae-verify verifies proof bundles and destruction certificates. It needs no archive,
+// and nothing but the file, the roots that the auditor trusts, and this program.
 package main
 
 import (
@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"sae/integrity/bundle"
+	"sae/integrity/certificate"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
@@ -21,7 +22,7 @@ func run(args []string, out, errOut io.Writer) int {
 	f := flag.NewFlagSet("sae-verify", flag.ContinueOnError)
 	f.SetOutput(errOut)
 	f.Usage = func() {
-		fmt.Fprintf(errOut, "usage: sae-verify [--roots ROOTS.pem] [--ledger-key KEY] [--trust-bundled-roots] [--json] FILE.asice...\n\n%s\n\n", bundle.VerifyHelp)
+		fmt.Fprintf(errOut, "usage: sae-verify [--roots ROOTS.pem] [--ledger-key KEY] [--trust-bundled-roots] [--json] FILE...\n\n%s\n\n", bundle.VerifyHelp)
 		f.PrintDefaults()
 	}
 	f.StringVar(&o.Roots, "roots", "", "PEM `file` of the time-stamping authorities' root certificates")
@@ -48,7 +49,7 @@ func run(args []string, out, errOut io.Writer) int {
 }
 
 func verify(path string, o bundle.FileOptions, asJSON bool, out io.Writer) error {
-	report, err := bundle.VerifyFile(path, o)
+	report, err := certificate.VerifyAny(path, o)
 	if err != nil {
 		return err
 	}
@@ -58,7 +59,7 @@ func verify(path string, o bundle.FileOptions, asJSON bool, out io.Writer) error
 		err = report.WriteText(out)
 	}
 	if err == nil && !report.Accepted(o.TrustBundledRoots) {
-		err = fmt.Errorf("%s: %s", path, report.Verdict)
+		err = fmt.Errorf("%s: %s", path, report.Outcome())
 	}
 	return err
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -28,11 +29,11 @@ control authority gives its visa, or refuses, item by item. Each step is another
 named under "roles" in sae.yaml; then an archivist executes what has its visa. See
 docs/retention.md.`,
 	}
-	cmd.AddCommand(c.eliminateAnalyseCmd(), c.eliminateProposeCmd(), c.eliminateListCmd(), c.eliminateShowCmd(),
+	cmd.AddCommand(c.eliminateAnalyseCmd(), c.proposeCmd(archive.ForElimination), c.requestsCmd(archive.ForElimination), c.requestCmd(archive.ForElimination),
 		c.eliminateStepCmd("agree", "Agree to a request, as the originating agency", archive.Agreed),
 		c.eliminateStepCmd("visa", "Give the visa of the control authority to a request", archive.Visaed),
 		c.eliminateStepCmd("refuse", "Refuse a request as a whole, as originating agency or control authority", archive.Refused),
-		c.eliminateStepCmd("withdraw", "Give a request up", archive.Withdrawn), c.eliminateExecuteCmd(), c.bordereauCmd(), c.eliminationMessageCmd())
+		c.eliminateStepCmd("withdraw", "Give a request up", archive.Withdrawn), c.eliminateExecuteCmd(), c.certificateCmd(), c.bordereauCmd(), c.eliminationMessageCmd())
 	return cmd
 }
 
@@ -55,13 +56,16 @@ type agencyCount struct {
 func (c *cli) eliminateAnalyseCmd() *cobra.Command {
 	var f archive.Filter
 	var at string
-	var units bool
+	var units, paper bool
 	cmd := &cobra.Command{
 		Use:   "analyse",
 		Short: "Say what is eliminable, what conflicts, what is not due, for each originating agency",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.open(true, func(a *archive.Archive) error {
+				if paper {
+					return c.analysePaper(cmd.Context(), a, f.Tenant, units)
+				}
 				agencies := map[string]*agencyCount{}
 				reasons := map[retention.ReasonCode]int64{}
 				enc := json.NewEncoder(c.out)
@@ -95,7 +99,41 @@ func (c *cli) eliminateAnalyseCmd() *cobra.Command {
 	}
 	elimFilter(cmd, &f, &at)
 	cmd.Flags().BoolVar(&units, "units", false, "name every unit, with the reasons")
+	cmd.Flags().BoolVar(&paper, "paper", false, "say what paper beside a copy may be destroyed, as things are now")
 	return cmd
+}
+
+// analysePaper says what paper may be destroyed, and why not.
+func (c *cli) analysePaper(ctx context.Context, a *archive.Archive, tenant string, units bool) error {
+	enc, free, all := json.NewEncoder(c.out), 0, 0
+	reasons := map[archive.PaperReason]int{}
+	err := a.EachPaper(ctx, tenant, func(p archive.PaperUnit) error {
+		all++
+		if len(p.Reasons) == 0 {
+			free++
+		}
+		for _, r := range p.Reasons {
+			reasons[r]++
+		}
+		switch {
+		case units && c.json:
+			return enc.Encode(p)
+		case units:
+			c.printf("%s  %s  %v\n", p.ID, p.Title, p.Reasons)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if c.json {
+		return c.printJSON(map[string]any{"units": all, "destructible": free, "reasons": reasons})
+	}
+	c.printf("units with paper beside their copy: %d; paper that may be destroyed: %d\n", all, free)
+	for _, r := range slices.Sorted(maps.Keys(reasons)) {
+		c.printf("%s: %d units\n", r, reasons[r])
+	}
+	return nil
 }
 
 func countAgency(agencies map[string]*agencyCount, reasons map[retention.ReasonCode]int64, u archive.DueUnit) {
@@ -146,14 +184,19 @@ func dash(s string) string {
 	return s
 }
 
-func (c *cli) eliminateProposeCmd() *cobra.Command {
-	var r archive.EliminationRequest
+// proposeCmd freezes the list of a request of a kind.
+func (c *cli) proposeCmd(kind archive.RequestKind) *cobra.Command {
+	r := archive.EliminationRequest{Kind: kind}
+	var paper bool
 	cmd := &cobra.Command{
 		Use:   "propose",
 		Short: "Freeze the list of what is eliminable, as an archivist",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.open(false, func(a *archive.Archive) error {
+				if paper {
+					r.Kind = archive.ForPaper
+				}
 				e, err := a.ProposeElimination(cmd.Context(), c.agent, r)
 				if err != nil {
 					return err
@@ -161,13 +204,21 @@ func (c *cli) eliminateProposeCmd() *cobra.Command {
 				if c.json {
 					return c.printJSON(e)
 				}
-				c.printf("elimination %s: %d units proposed (ledger entry %d)\n", e.ID, e.Units, e.Steps[0].Entry)
+				c.printf("%s %s: %d units proposed (ledger entry %d)\n", e.Kind, e.ID, e.Units, e.Steps[0].Entry)
 				return c.printLines(e)
 			})
 		},
 	}
 	elimFilter(cmd, &r.Filter, &r.At)
 	cmd.Flags().StringVar(&r.Reason, "reason", "", "what is to be said with it; kept enciphered")
+	if kind == archive.ForElimination {
+		cmd.Flags().BoolVar(&paper, "paper", false, "the paper of units whose copy is presumed faithful (décret 2016-1673): the copy stays")
+	}
+	if kind == archive.ForTransfer {
+		cmd.Short = "Freeze the list of what is to be kept for ever and goes to another archive, as an archivist"
+		cmd.Flags().StringVar(&r.To, "to", "", "ArchivalAgency of the archive that takes them")
+		cmd.MarkFlagRequired("to")
+	}
 	return cmd
 }
 
@@ -184,7 +235,8 @@ func (c *cli) printLines(e *archive.Elimination) error {
 	})
 }
 
-func (c *cli) eliminateListCmd() *cobra.Command {
+// requestsCmd names the requests of a kind.
+func (c *cli) requestsCmd(kind archive.RequestKind) *cobra.Command {
 	var tenant string
 	cmd := &cobra.Command{
 		Use:   "list",
@@ -192,7 +244,11 @@ func (c *cli) eliminateListCmd() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			return c.open(true, func(a *archive.Archive) error {
-				all, err := a.Eliminations(tenant)
+				kinds := []archive.RequestKind{kind}
+				if kind == archive.ForElimination {
+					kinds = append(kinds, archive.ForPaper)
+				}
+				all, err := a.Eliminations(tenant, kinds...)
 				if err != nil {
 					return err
 				}
@@ -201,7 +257,7 @@ func (c *cli) eliminateListCmd() *cobra.Command {
 				}
 				return c.table(func(w io.Writer) {
 					for _, e := range all {
-						fmt.Fprintf(w, "%s\t%s\t%s\t%d units\t%d refused\n", e.ID, e.Steps[0].Time.Format(time.DateOnly), e.State(), e.Units, len(e.Refusals))
+						fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d units\t%d refused\n", e.ID, e.Kind, e.Steps[0].Time.Format(time.DateOnly), e.State(), e.Units, len(e.Refusals))
 					}
 				})
 			})
@@ -211,10 +267,11 @@ func (c *cli) eliminateListCmd() *cobra.Command {
 	return cmd
 }
 
-func (c *cli) eliminateShowCmd() *cobra.Command {
+// requestCmd shows a request of a kind.
+func (c *cli) requestCmd(kind archive.RequestKind) *cobra.Command {
 	var units bool
 	cmd := &cobra.Command{
-		Use:   "show ELIMINATION",
+		Use:   "show " + strings.ToUpper(kind.String()),
 		Short: "Show a request: its lines, its steps; with --units its numbered list, as things stand today",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -229,7 +286,13 @@ func (c *cli) eliminateShowCmd() *cobra.Command {
 				if c.json {
 					return c.printJSON(e)
 				}
-				c.printf("elimination %s of tenant %s, for %s: %s\n", e.ID, e.Tenant, e.At, e.State())
+				if verbs[e.Kind] != verbs[kind] {
+					return fmt.Errorf("%s is a request of another kind: sae %s show", e.ID, verbs[e.Kind])
+				}
+				c.printf("%s %s of tenant %s, for %s: %s\n", e.Kind, e.ID, e.Tenant, e.At, e.State())
+				if e.To != "" {
+					c.printf("to %s\n", e.To)
+				}
 				if err := c.printLines(e); err != nil {
 					return err
 				}
@@ -262,6 +325,9 @@ func (c *cli) printStep(a *archive.Archive, s archive.StepTaken) error {
 	if s.Step == archive.ExecutedStep {
 		c.printf("    destroyed: %d, kept: %d\n", words.Destroyed, len(words.Kept))
 	}
+	for _, p := range words.Packages {
+		c.printf("    package: %s, %d units of operation %s (ledger entry %d)\n", p.Message, p.Units, p.Operation, p.Entry)
+	}
 	for _, k := range words.Kept {
 		c.printf("    kept: %d: %s\n", k.Number, k.Reason)
 	}
@@ -270,6 +336,9 @@ func (c *cli) printStep(a *archive.Archive, s archive.StepTaken) error {
 	}
 	return nil
 }
+
+// verbs are the verbs of each kind of request.
+var verbs = map[archive.RequestKind]string{archive.ForElimination: "eliminate", archive.ForPaper: "eliminate", archive.ForTransfer: "transfer"}
 
 func (c *cli) printListed(cmd *cobra.Command, a *archive.Archive, id string) error {
 	enc := json.NewEncoder(c.out)
@@ -313,7 +382,7 @@ func (c *cli) eliminateStepCmd(use, short string, step archive.EliminationStep) 
 					return c.printJSON(e)
 				}
 				last := e.Steps[len(e.Steps)-1]
-				c.printf("elimination %s: %s (ledger entry %d); units: %d, refused: %d\n", e.ID, e.State(), last.Entry, e.Units, len(e.Refusals))
+				c.printf("%s %s: %s (ledger entry %d); units: %d, refused: %d\n", e.Kind, e.ID, e.State(), last.Entry, e.Units, len(e.Refusals))
 				return nil
 			})
 		},
@@ -413,11 +482,11 @@ func requested(m *seda.Message) int {
 // stepsInFrench are how a bordereau names the steps.
 var stepsInFrench = map[archive.EliminationStep]string{
 	archive.Proposed: "Demande établie", archive.Agreed: "Accord du service producteur", archive.Visaed: "Visa du contrôle scientifique et technique",
-	archive.Refused: "Refus", archive.Withdrawn: "Retrait de la demande", archive.ExecutedStep: "Élimination exécutée",
+	archive.Refused: "Refus", archive.Withdrawn: "Retrait de la demande", archive.ExecutedStep: "Élimination exécutée", archive.Certified: "Attestation de destruction",
 }
 
 func bordereauOf(e *archive.Elimination, s *retention.Schedule, tenant string) *bordereau.Bordereau {
-	b := &bordereau.Bordereau{Reference: e.ID, Authority: tenant, Proposed: e.Steps[0].Time, At: e.At, Units: e.Units, Refused: int64(len(e.Refusals)), Root: fmt.Sprintf("%x", e.Root[:]), Entry: e.Steps[0].Entry}
+	b := &bordereau.Bordereau{Paper: e.Kind == archive.ForPaper, Reference: e.ID, Authority: tenant, Proposed: e.Steps[0].Time, At: e.At, Units: e.Units, Refused: int64(len(e.Refusals)), Root: fmt.Sprintf("%x", e.Root[:]), Entry: e.Steps[0].Entry}
 	for _, l := range e.Lines {
 		line := bordereau.Line{First: l.First, Units: l.Units, Objects: l.Objects, Bytes: l.Bytes, Agency: l.Agency, From: l.From, To: l.To, Due: l.Due}
 		for _, id := range l.Rules {
@@ -433,37 +502,72 @@ func bordereauOf(e *archive.Elimination, s *retention.Schedule, tenant string) *
 }
 
 func (c *cli) eliminateExecuteCmd() *cobra.Command {
-	return &cobra.Command{
+	var reason string
+	cmd := &cobra.Command{
 		Use:   "execute ELIMINATION",
 		Short: "Destroy what has its visa, as an archivist who took no other step",
 		Long: `Destroy what has its visa: data keys, all rows, all copies in all offers; a tombstone
 without personal data stays. Every unit is looked at again before it goes: a rule, a hold or a
 unit below it that came meanwhile keeps it, and the outcome says so. Stopped at any point, run
-it again: it goes on from there.`,
+it again: it goes on from there. Of paper, --reason says how it is destroyed, by whom, under
+which reference: its copies are read first, each from the first byte to the last.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.open(false, func(a *archive.Archive) error {
-				x, err := a.ExecuteElimination(cmd.Context(), c.agent, args[0], nil)
+				x, err := a.ExecuteElimination(cmd.Context(), c.agent, args[0], reason, nil)
 				if err != nil {
 					return err
 				}
+				if x.Kind == archive.ForPaper {
+					return c.printPaperExecuted(x)
+				}
+				cert, err := c.certify(cmd.Context(), a, x.Elimination, x.Destroyed)
+				if err != nil {
+					return fmt.Errorf("elimination %s was executed, without a certificate as yet: %w", x.Elimination, err)
+				}
 				if c.json {
-					return c.printJSON(x)
+					return c.printJSON(executedJSON{x, cert})
 				}
-				c.printf("elimination %s: executed (ledger entry %d); units destroyed: %d, kept: %d\n", x.Elimination, x.Entry, x.Destroyed, len(x.Kept))
-				for _, k := range x.Kept {
-					c.printf("kept  %d  %s  %s\n", k.Number, k.Unit, k.Reason)
-					for _, r := range k.Reasons {
-						c.printf("    %s\n", reasonText(r))
-					}
+				c.printExecuted("elimination", x)
+				for _, e := range x.Exports {
+					c.printf("handed out before: %d units by %s of %s, operation %s (ledger entry %d): others may hold copies\n", e.Units, e.Message, e.Time.Format(time.RFC3339), e.Operation, e.Entry)
 				}
-				c.printf("copies deleted: %d, still to be deleted: %d\n", x.Deleted, x.Waiting)
-				if x.Left != "" {
-					c.printf("%s\n", x.Left)
+				if cert != nil {
+					c.printf("destruction certificate: record %s (ledger entry %d); sae eliminate certificate %s -o FILE\n", cert.Record, cert.Entry, x.Elimination)
 				}
 				return nil
 			})
 		},
+	}
+	cmd.Flags().StringVar(&reason, "reason", "", "of paper: how it is destroyed; kept enciphered")
+	return cmd
+}
+
+func (c *cli) printPaperExecuted(x *archive.Executed) error {
+	if c.json {
+		return c.printJSON(x)
+	}
+	c.printf("paper %s: executed (ledger entry %d); units whose paper was destroyed: %d, kept: %d\n", x.Elimination, x.Entry, x.Destroyed, len(x.Kept))
+	c.printKept(x.Kept)
+	return nil
+}
+
+// printExecuted says what came of a request of which units were destroyed.
+func (c *cli) printExecuted(kind string, x *archive.Executed) {
+	c.printf("%s %s: executed (ledger entry %d); units destroyed: %d, kept: %d\n", kind, x.Elimination, x.Entry, x.Destroyed, len(x.Kept))
+	c.printKept(x.Kept)
+	c.printf("copies deleted: %d, still to be deleted: %d\n", x.Deleted, x.Waiting)
+	if x.Left != "" {
+		c.printf("%s\n", x.Left)
+	}
+}
+
+func (c *cli) printKept(kept []archive.Kept) {
+	for _, k := range kept {
+		c.printf("kept  %d  %s  %s\n", k.Number, k.Unit, k.Reason)
+		for _, r := range k.Reasons {
+			c.printf("    %s\n", reasonText(r))
+		}
 	}
 }
 

@@ -14,9 +14,9 @@ import (
 // imports is the table of docs/ARCHITECTURE.md as code: which of our packages each
 // package may import, tests apart.
 var imports = map[string][]string{
-	"cmd/sae":                 {"archive", "archive/bagit", "archive/bordereau", "archive/risk", "integrity", "integrity/bundle", "retention", "seda"},
-	"cmd/sae-verify":          {"integrity/bundle"},
-	"archive":                 {"archive/blobs", "archive/converter", "archive/durable", "archive/risk", "archive/s3", "archive/stream", "archive/vault", "integrity", "integrity/bundle", "integrity/ers", "integrity/tsp", "retention", "seda"},
+	"cmd/sae":                 {"archive", "archive/bagit", "archive/bordereau", "archive/risk", "integrity", "integrity/bundle", "integrity/certificate", "retention", "seda"},
+	"cmd/sae-verify":          {"integrity/bundle", "integrity/certificate"},
+	"archive":                 {"archive/blobs", "archive/converter", "archive/durable", "archive/risk", "archive/s3", "archive/stream", "archive/vault", "integrity", "integrity/bundle", "integrity/certificate", "integrity/ers", "integrity/tsp", "retention", "seda"},
 	"archive/blobs":           {"archive/durable"},
 	"archive/blobs/blobstest": {"archive/blobs"},
 	"archive/s3":              {"archive/blobs"},
@@ -33,6 +33,7 @@ var imports = map[string][]string{
 	"integrity/ers":           {"integrity"},
 	"integrity/ers/bctest":    {},
 	"integrity/bundle":        {"integrity", "integrity/tsp", "integrity/ers"},
+	"integrity/certificate":   {"integrity", "integrity/bundle", "integrity/ers", "integrity/tsp"},
 	"retention":               {},
 	"seda":                    {"seda/scan"},
 	"seda/scan":               {},

@@ -8,6 +8,7 @@ import (
 
 	"sae/archive"
 	"sae/integrity/bundle"
+	"sae/integrity/certificate"
 )
 
 func (c *cli) proofCmd() *cobra.Command {
@@ -40,12 +41,12 @@ func (c *cli) proofCmd() *cobra.Command {
 func (c *cli) verifyCmd() *cobra.Command {
 	var o bundle.FileOptions
 	cmd := &cobra.Command{
-		Use:   "verify FILE.asice",
-		Short: "Verify a proof bundle; needs no archive",
+		Use:   "verify FILE.asice|CERTIFICATE.json",
+		Short: "Verify a proof bundle or a destruction certificate; needs no archive",
 		Long:  bundle.VerifyHelp,
 		Args:  cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			report, err := bundle.VerifyFile(args[0], o)
+			report, err := certificate.VerifyAny(args[0], o)
 			if err != nil {
 				return err
 			}

@@ -62,6 +62,9 @@ func (c *cli) printUnit(u *archive.Unit) error {
 		if p := u.Paper; p != nil {
 			row("paper", "%s %s", p.Location, p.PhysicalID)
 		}
+		if g := u.PaperGone; g != nil {
+			row("paper destroyed", "%s, under elimination %s (ledger entry %d): the copy stays", timeText(&g.Time), g.Under, g.Entry)
+		}
 		for k, v := range u.Custom {
 			row(k, "%s", v)
 		}

@@ -59,6 +59,9 @@ func (c *cli) printRetention(r *archive.Retention) error {
 			in := r.Categories[category]
 			for _, rule := range in.Rules {
 				known := "not in the schedule"
+				if rule.HoldReason != "" {
+					known = rule.HoldReason
+				}
 				if v, ok := r.Schedule[rule.Rule]; ok {
 					known = fmt.Sprintf("%s, version %d", durationText(v.Rule), v.Version)
 				}

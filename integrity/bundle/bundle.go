@@ -146,9 +146,9 @@ func isWord(s string) bool {
 	return s != "" && s[0] != '-' && strings.IndexFunc(s, other) < 0
 }
 
-// plain is text of others as a report may print it: on one line, and nothing that
+// Plain is text of others as a report may print it: on one line, and nothing that
 // a terminal would obey.
-func plain(s string) string {
+func Plain(s string) string {
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
 			return '_'

@@ -15,7 +15,8 @@ import (
 )
 
 // VerifyHelp explains verification on a command line.
-const VerifyHelp = `Verify a proof bundle, without any archive or network.
+const VerifyHelp = `Verify a proof bundle, or the JSON of a destruction certificate, without any archive
+or network.
 
 Every check is printed: OK, failed, or not checkable with the reason. The exit
 status is 0 when the bundle is verified, 1 when it is not.
@@ -32,14 +33,23 @@ type FileOptions struct {
 	TrustBundledRoots bool
 }
 
+// Options reads the files that are named.
+func (o FileOptions) Options() (out Options, err error) {
+	out.LedgerKey = o.LedgerKey
+	if o.Roots == "" {
+		return out, nil
+	}
+	if out.Roots, err = readRoots(o.Roots); err != nil {
+		return out, fmt.Errorf("reading roots: %w", err)
+	}
+	return out, nil
+}
+
 // VerifyFile verifies the bundle in a file.
 func VerifyFile(path string, o FileOptions) (*Report, error) {
-	options := Options{LedgerKey: o.LedgerKey}
-	if o.Roots != "" {
-		var err error
-		if options.Roots, err = readRoots(o.Roots); err != nil {
-			return nil, fmt.Errorf("reading roots: %w", err)
-		}
+	options, err := o.Options()
+	if err != nil {
+		return nil, err
 	}
 	f, err := os.Open(path)
 	if err != nil {
@@ -85,31 +95,46 @@ func (r *Report) Accepted(ownRoots bool) bool {
 	return r.Verdict == Verified || r.Verdict == OwnRoots && ownRoots
 }
 
+// Outcome is the verdict.
+func (r *Report) Outcome() Verdict { return r.Verdict }
+
 // WriteText writes the report for a person.
 func (r *Report) WriteText(w io.Writer) error {
 	b := bufio.NewWriter(w)
-	open := 0
-	for _, c := range r.Checks {
-		fmt.Fprintf(b, "%-13s  %-24s  %s\n", c.Status, c.Name, plain(c.Target))
-		if c.Detail != "" && c.Status != integrity.OK {
-			fmt.Fprintf(b, "               %s\n", plain(strings.ReplaceAll(c.Detail, "\n", "; ")))
-		}
-		if c.Status == integrity.NotCheckable {
-			open++
-		}
-	}
+	WriteChecks(b, r.Checks)
 	for _, d := range r.Documents {
 		fmt.Fprintf(b, "\n%s\n  sha256        %s\n", d.Member, d.SHA256)
 		fmt.Fprintf(b, "  archived      %s, entry %d of the ledger\n", d.Archived.Format(time.RFC3339), d.Index)
 		fmt.Fprintf(b, "  time-stamped  %s\n", d.Stamped.UTC().Format(time.RFC3339))
 	}
-	fmt.Fprintf(b, "\nverdict: %s\n", r.Verdict)
+	WriteVerdict(b, r.Verdict, r.Checks)
+	return b.Flush()
+}
+
+// WriteChecks writes checks for a person, a line each.
+func WriteChecks(b io.Writer, checks []integrity.Check) {
+	for _, c := range checks {
+		fmt.Fprintf(b, "%-13s  %-24s  %s\n", c.Status, c.Name, Plain(c.Target))
+		if c.Detail != "" && c.Status != integrity.OK {
+			fmt.Fprintf(b, "               %s\n", Plain(strings.ReplaceAll(c.Detail, "\n", "; ")))
+		}
+	}
+}
+
+// WriteVerdict writes a verdict for a person, and what it lacks.
+func WriteVerdict(b io.Writer, v Verdict, checks []integrity.Check) {
+	open := 0
+	for _, c := range checks {
+		if c.Status == integrity.NotCheckable {
+			open++
+		}
+	}
+	fmt.Fprintf(b, "\nverdict: %s\n", v)
 	if open > 0 {
 		fmt.Fprintf(b, "%d checks could not be made: each says above what it lacks.\n", open)
 	}
-	if r.Verdict == OwnRoots {
-		fmt.Fprintln(b, "No roots were given. The time rests on certificates that came with the bundle:\n"+
+	if v == OwnRoots {
+		fmt.Fprintln(b, "No roots were given. The time rests on certificates that came with the file:\n"+
 			"whoever made it could have made them too. Give --roots, or accept it with --trust-bundled-roots.")
 	}
-	return b.Flush()
 }

@@ -19,15 +19,15 @@ func reportHead(ledgerKey string) []byte {
 		"This report is for reading; the proof is in the other files, and sae-verify or\n"+
 		"verify.sh checks it. Ce rapport se lit ; la preuve est dans les autres fichiers,\n"+
 		"que sae-verify ou verify.sh vérifie.\n\n"+
-		"Ledger / registre      : %s\n", plain(ledgerKey))
+		"Ledger / registre      : %s\n", Plain(ledgerKey))
 }
 
 func reportProof(w io.Writer, p *Proof, item integrity.Item, entry integrity.Entry) {
 	fmt.Fprintf(w, "\n%s\n", p.member())
-	fmt.Fprintf(w, "  unit, version          : %s, %d\n", plain(item.Unit), item.Version)
+	fmt.Fprintf(w, "  unit, version          : %s, %d\n", Plain(item.Unit), item.Version)
 	fmt.Fprintf(w, "  salted commitment      : %s\n", item.Leaf)
 	fmt.Fprintf(w, "  archived / versé       : %s, operation %s, entry %d of the ledger\n",
-		entry.Time.Format(time.RFC3339), plain(entry.Operation), p.Receipt.Index)
+		entry.Time.Format(time.RFC3339), Plain(entry.Operation), p.Receipt.Index)
 	if cp, ok := sizeOf(p.Receipt.Checkpoint); ok {
 		fmt.Fprintf(w, "  sealed with / scellé   : %s\n", checkpointName(cp))
 	}
@@ -38,7 +38,7 @@ func reportCheckpoint(w io.Writer, size int64, t *tsp.Token) {
 	fmt.Fprintf(w, "  time-stamp / horodatage : %s\n", t.Time.UTC().Format(time.RFC3339))
 	fmt.Fprintf(w, "  policy / politique      : %s\n", t.Policy)
 	for _, c := range t.Certificates {
-		fmt.Fprintf(w, "  certificate             : %s, valid until %s\n", plain(c.Subject.String()), c.NotAfter.UTC().Format(time.DateOnly))
+		fmt.Fprintf(w, "  certificate             : %s, valid until %s\n", Plain(c.Subject.String()), c.NotAfter.UTC().Format(time.DateOnly))
 	}
 }
 

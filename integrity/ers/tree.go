@@ -198,6 +198,28 @@ func Path(h crypto.Hash, n, i int64, read func(level int, index int64) ([]byte, 
 	return siblings, nil
 }
 
+// Node returns the root of the part of 2^level leaves from leaf index·2^level of a tree of n:
+// the part must be smaller than the tree. read is as for Path, and so are the errors.
+func Node(h crypto.Hash, n int64, level int, index int64, read func(level int, index int64) ([]byte, error)) ([]byte, error) {
+	if err := checkSize(h, n); err != nil {
+		return nil, fmt.Errorf("finding node: %w", err)
+	}
+	if level < 0 || level > 40 || index < 0 || index >= n>>level || 1<<level >= n {
+		return nil, fmt.Errorf("finding node: %d of level %d of %d leaves", index, level, n)
+	}
+	t, above := level/tileHeight, level%tileHeight
+	tile := index >> (tileHeight - above)
+	nodes, err := readTile(h, n, t, tile, read)
+	if err != nil {
+		return nil, fmt.Errorf("reading tile %d of level %d: %w", tile, t, err)
+	}
+	first := (index << above) % tileWidth
+	for nodes = nodes[first : first+1<<above]; len(nodes) > 1; {
+		nodes = parents(h, nodes)
+	}
+	return bytes.Clone(nodes[0]), nil
+}
+
 func readTile(h crypto.Hash, n int64, level int, index int64, read func(int, int64) ([]byte, error)) ([][]byte, error) {
 	data, err := read(level, index)
 	if err != nil {
