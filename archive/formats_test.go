@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -231,6 +232,28 @@ func TestToConvert(t *testing.T) {
 	u, err := a.Unit(d.Units[0].ID)
 	if last := u.Objects[len(u.Objects)-1]; err != nil || last.ConvertedFrom != original || last.Usage != "BinaryMaster_3" {
 		t.Errorf("%+v %v", u.Objects, err)
+	}
+}
+
+// TestGhostscript converts with a real program, as the example in sae.yaml does.
+func TestGhostscript(t *testing.T) {
+	if _, err := exec.LookPath("gs"); err != nil {
+		t.Skip("gs is missing: install ghostscript")
+	}
+	_, example, _ := strings.Cut(configTemplate, "#   converters:\n")
+	t.Setenv("TMPDIR", t.TempDir())
+	a := newArchive(t, func(c string) string {
+		return c + "\nconverters:\n" + strings.ReplaceAll(example, "#  ", "")
+	})
+	c := text("page.pdf", "%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj\n"+
+		"3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 100 100]>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n")
+	d := deposit(t, a, NewUnit{Parent: -1, Title: "page", Channel: Digital, Content: c})
+	out, err := a.RunConverter(context.Background(), "alice", ConvertRun{Converter: "pdfa", Reason: "r"})
+	if err != nil || out.Objects != 1 || !strings.HasPrefix(out.Tool, "Ghostscript ") {
+		t.Fatalf("%+v %v", out, err)
+	}
+	if u, err := a.Unit(d.Units[0].ID); err != nil || u.Objects[1].Format.PUID != "fmt/477" {
+		t.Errorf("%+v %v", u, err)
 	}
 }
 
