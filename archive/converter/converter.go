@@ -22,20 +22,20 @@ import (
 
 // Config is a converter as the configuration names it.
 type Config struct {
-	ID    string   `yaml:"id"`              // code
-	From  []string `yaml:"from"`            // PRONOM identifiers of what it takes
-	To    []string `yaml:"to"`              // and of what it may give: anything else is refused
-	Usage string   `yaml:"usage,omitempty"` // of what it gives: Dissemination, or BinaryMaster
+	ID    string   `yaml:"id" json:"id"`                           // code
+	From  []string `yaml:"from" json:"from"`                       // PRONOM identifiers of what it takes
+	To    []string `yaml:"to" json:"to"`                           // and of what it may give: anything else is refused
+	Usage string   `yaml:"usage,omitempty" json:"usage,omitempty"` // of what it gives: Dissemination, or BinaryMaster
 	// Command is the program and its arguments, without a shell. {in} is the file to convert, {out}
 	// the file to write, {outdir} the folder to write one file of any name into.
-	Command   []string `yaml:"command"`
-	Extension string   `yaml:"extension,omitempty"` // of {out}, such as pdf
+	Command   []string `yaml:"command" json:"command"`
+	Extension string   `yaml:"extension,omitempty" json:"extension,omitempty"` // of {out}, such as pdf
 	// Tool is what is written down as the tool, Version a command of which the first line of
 	// output is its version. One of them is needed.
-	Tool    string        `yaml:"tool,omitempty"`
-	Version []string      `yaml:"version,omitempty"`
-	Timeout time.Duration `yaml:"timeout,omitempty"`  // of one file; 5m when absent
-	MaxSize int64         `yaml:"max-size,omitempty"` // of what it gives, in bytes; 1 GiB when absent
+	Tool    string        `yaml:"tool,omitempty" json:"tool,omitempty"`
+	Version []string      `yaml:"version,omitempty" json:"version,omitempty"`
+	Timeout time.Duration `yaml:"timeout,omitempty" json:"timeout,omitempty"`   // of one file; 5m when absent
+	MaxSize int64         `yaml:"max-size,omitempty" json:"max-size,omitempty"` // of what it gives, in bytes; 1 GiB when absent
 }
 
 // The usages that a converted file can have.
