@@ -29,6 +29,9 @@ const (
 	StartAct ActKind = "start" // the retention of a rule starts, or starts anew, on a day
 	// SampleAct: of units that are to be sorted, some are kept, and the others may go.
 	SampleAct ActKind = "sample"
+	// DerogationAct: a person may read the units, and all below them, before they are open (Code
+	// du patrimoine art. L213-3).
+	DerogationAct ActKind = "derogation"
 	// bordereauAct is no act of anybody's: the unit is the signed bordereau of an elimination,
 	// and is kept for ever.
 	bordereauAct ActKind = "bordereau"
@@ -55,6 +58,9 @@ type ActText struct {
 	Start  string   `json:"start,omitempty"` // of a start
 	Kept   []string `json:"kept,omitempty"`  // of a sample: of the units, in order
 	Seed   string   `json:"seed,omitempty"`  // of a sample, hex
+	// Of a derogation: who may read, and whatever rules of which categories run.
+	Person     string               `json:"person,omitempty"`
+	Categories []retention.Category `json:"categories,omitempty"`
 }
 
 // ActEnd is how an act was ended.
@@ -92,6 +98,9 @@ func (a *Archive) Act(ctx context.Context, agent, tenant string, kind ActKind, t
 		return nil, ErrReadOnly
 	}
 	of, err := a.config.tenant(tenant)
+	if err == nil && kind == DerogationAct {
+		err = of.may(agent, Archivist)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -166,6 +175,9 @@ func (a *Archive) checkAct(of *Tenant, kind ActKind, text *ActText) (units []*Un
 			bad.addf("a start wants a rule and a day")
 		}
 	}
+	if kind == DerogationAct {
+		checkDerogation(text, bad)
+	}
 	err = a.cat.view(func(t *tx) error {
 		for _, id := range text.Units {
 			u, err := a.unit(t, id, 0)
@@ -187,6 +199,26 @@ func (a *Archive) checkAct(of *Tenant, kind ActKind, text *ActText) (units []*Un
 		return nil, err
 	}
 	return units, bad.orNil()
+}
+
+// checkDerogation wants to know who may read, until when, and what for.
+func checkDerogation(text *ActText, bad *Refusal) {
+	if strings.TrimSpace(text.Person) == "" {
+		bad.addf("a derogation is for a person: name who")
+	}
+	checkText("person", text.Person, 1_000, bad)
+	if text.Until <= now().Format(time.DateOnly) {
+		bad.addf("a derogation ends on a day to come: name it")
+	}
+	known := []retention.Category{retention.Access, retention.Classification, retention.Dissemination, retention.Reuse}
+	for _, c := range text.Categories {
+		if !slices.Contains(known, c) {
+			bad.addf("category %q: want one or more of %v", c, known)
+		}
+	}
+	if len(text.Categories) == 0 {
+		bad.addf("no category of rules: want one or more of %v", known)
+	}
 }
 
 // startRows are the rows that a start brings: by which the unit is found, and the locks that its
@@ -321,16 +353,29 @@ func (a *Archive) Acts(tenant string, kind ActKind) (out []*Act, err error) {
 		return nil, err
 	}
 	err = a.cat.view(func(t *tx) error {
-		return t.scan(bktAct, []byte(actID), []byte{actID[0] + 1}, func(k, _ []byte) (bool, error) {
-			act, _, _, _, err := a.act(t, string(k))
-			if err == nil && act.Tenant == of.ID && (kind == "" || act.Kind == kind) {
-				out = append(out, act)
-			}
-			return err == nil, err
-		})
+		return a.eachAct(t, of.ID, kind, func(act *Act) { out = append(out, act) })
 	})
 	slices.SortFunc(out, func(x, y *Act) int { return int(x.Entry - y.Entry) })
 	return out, err
+}
+
+// eachAct calls f for the acts of a tenant, of one kind or of all (""): of others nothing is
+// deciphered.
+func (a *Archive) eachAct(t *tx, tenant string, kind ActKind, f func(*Act)) error {
+	return t.scan(bktAct, []byte(actID), []byte{actID[0] + 1}, func(k, v []byte) (bool, error) {
+		var r actRecord
+		if err := decodeClear(v, &r); err != nil {
+			return false, damaged("act", string(k), err)
+		}
+		if r.Tenant != tenant || kind != "" && r.Kind != kind {
+			return true, nil
+		}
+		act, _, _, _, err := a.act(t, string(k))
+		if err == nil {
+			f(act)
+		}
+		return err == nil, err
+	})
 }
 
 // ActOf gives one act.
@@ -404,6 +449,9 @@ func applyActs(d *retention.Declared, acts []*Act, s *retention.Schedule) {
 			c.Rules = append(c.Rules, retention.Applied{Rule: act.ID, Start: act.Time.Format(time.DateOnly), End: act.Until, HoldEnd: act.Until, HoldOwner: act.Owner, HoldReason: act.Reason})
 			continue
 		}
+		if act.Kind == DerogationAct { // it changes who may read, not what becomes of the unit
+			continue
+		}
 		c := category(retention.Appraisal)
 		if act.Kind == SampleAct {
 			action := retention.Destroy
@@ -432,10 +480,14 @@ func isFinalAction(p retention.Property) bool { return p.Name == "FinalAction" }
 func (a *Archive) checkActs(t *tx, find func(where string, err error)) error {
 	ended := map[string]int64{}
 	var begun []int64
+	acts := []ActKind{HoldAct, StartAct, SampleAct, DerogationAct}
+	isAct := func(entry []byte) bool {
+		return slices.ContainsFunc(acts, func(k ActKind) bool { return bytes.Contains(entry, []byte(`"kind":"`+k+`"`)) })
+	}
 	err := t.scan(bktEntry, nil, nil, func(k, v []byte) (bool, error) {
 		index := int64(indexLeaf(k))
 		switch {
-		case bytes.Contains(v, []byte(`"kind":"`+HoldAct+`"`)), bytes.Contains(v, []byte(`"kind":"`+StartAct+`"`)), bytes.Contains(v, []byte(`"kind":"`+SampleAct+`"`)):
+		case isAct(v):
 			begun = append(begun, index)
 		case bytes.Contains(v, []byte(`"kind":"`+integrity.ActEnded+`"`)):
 			d, err := actDetail(v)

@@ -26,7 +26,8 @@ const (
 	Rules            Kind = "rules"             // a retention schedule was changed
 	Hold             Kind = "hold"              // units were put on hold
 	Start            Kind = "start"             // the day was set on which a retention starts
-	ActEnded         Kind = "act-ended"         // a hold was lifted, a start taken back, a sample undone
+	Derogation       Kind = "derogation"        // a person may read units that are not open yet
+	ActEnded         Kind = "act-ended"         // a hold was lifted, a start taken back, a sample undone, a derogation revoked
 	SampleSeed       Kind = "sample-seed"       // a seed was drawn, before a sample is chosen by it
 	Sample           Kind = "sample"            // of units that are to be sorted, some are kept and the rest may go
 
@@ -137,6 +138,8 @@ type ExportDetail struct {
 	Objects int64  `json:"objects"`
 	Bytes   int64  `json:"bytes"` // of content
 	Root    Hash   `json:"root"`  // RFC 6962 root over the identifiers of the units, in their order
+	// Derogations are the acts by which units were read that are not open yet.
+	Derogations []string `json:"derogations,omitempty"`
 }
 
 // RepairDetail is the detail of a Repair entry.
@@ -167,7 +170,7 @@ type RollbackDetail struct {
 	Reason   Hash  `json:"reason"`
 }
 
-// ActDetail is the detail of Hold, Start, Sample and ActEnded entries: the act, how many units it is on,
+// ActDetail is the detail of Hold, Start, Sample, Derogation and ActEnded entries: the act, how many units it is on,
 // and a salted commitment of its text, which names them and is kept enciphered; of ActEnded, of
 // the reason.
 type ActDetail struct {

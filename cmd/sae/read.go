@@ -9,6 +9,7 @@ import (
 
 	"sae/archive"
 	"sae/integrity"
+	"sae/retention"
 )
 
 func (c *cli) showCmd() *cobra.Command {
@@ -22,7 +23,7 @@ func (c *cli) showCmd() *cobra.Command {
 				if o, err := a.Object(args[0]); err == nil {
 					unit = o.Unit
 				}
-				u, err := a.Unit(unit)
+				u, err := a.As(c.agent, retention.ToRead).Unit(unit)
 				if err != nil {
 					return err
 				}
@@ -43,6 +44,9 @@ func (c *cli) printUnit(u *archive.Unit) error {
 			}
 		}
 		row("unit", "%s (version %d, %s)", u.Unit, u.Version, u.Level)
+		if u.Closed != nil {
+			printClosed(w, u.Closed)
+		}
 		row("title", "%s", u.Title)
 		row("description", "%s", u.Description.Description)
 		row("subject", "%s", u.Subject)
@@ -106,7 +110,7 @@ func (c *cli) listCmd() *cobra.Command {
 				return usagef("--to %w", err)
 			}
 			return c.open(true, func(a *archive.Archive) error {
-				page, err := a.List(f)
+				page, err := a.As(c.agent, retention.ToRead).List(f)
 				if err != nil {
 					return err
 				}
@@ -155,9 +159,16 @@ func parseDay(s string, add int) (time.Time, error) {
 func (c *cli) printUnits(units []*archive.Unit) error {
 	return c.table(func(w io.Writer) {
 		for _, u := range units {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", u.Unit, timeText(&u.Archived), orText(string(u.Channel), "folder"), sealedText(u), u.Title)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", u.Unit, timeText(&u.Archived), orText(string(u.Channel), "folder"), sealedText(u), titleText(u))
 		}
 	})
+}
+
+func titleText(u *archive.Unit) string {
+	if u.Closed != nil {
+		return closedText(u.Closed)
+	}
+	return u.Title
 }
 
 func sealedText(u *archive.Unit) string {
@@ -179,7 +190,7 @@ func (c *cli) searchCmd() *cobra.Command {
 				return usagef("--limit %d: want at least 1", limit)
 			}
 			return c.open(true, func(a *archive.Archive) error {
-				units, err := a.Search(tenant, join(words), limit)
+				units, err := a.As(c.agent, retention.ToRead).Search(tenant, join(words), limit)
 				if err != nil {
 					return err
 				}
@@ -219,7 +230,7 @@ good the exit status is 3 and no file is left behind.`,
 				}
 				var bad []archive.Failure
 				copyTo := func(w io.Writer) (err error) {
-					_, bad, err = a.Get(cmd.Context(), id, w)
+					_, bad, err = a.As(c.agent, retention.ToRead).Get(cmd.Context(), id, w)
 					return err
 				}
 				if file == "" {
