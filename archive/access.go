@@ -182,13 +182,24 @@ func (r *Reader) may(unit string) error {
 	return err
 }
 
-// Unit gives the last version of a unit; of one that is not open, what tells nothing about anybody.
-func (r *Reader) Unit(id string) (*Unit, error) {
-	u, err := r.a.Unit(id)
+// Unit gives a version of a unit, 0 the last; of one that is not open, as it is now, what tells
+// nothing about anybody.
+func (r *Reader) Unit(id string, version int) (*Unit, error) {
+	u, err := r.a.UnitVersion(id, version)
 	if err != nil {
 		return nil, err
 	}
-	err = r.a.cat.view(func(t *tx) error { u, err = r.shown(t, r.a.heirs(t, "", nil), u); return err })
+	err = r.a.cat.view(func(t *tx) error {
+		now, err := r.a.unit(t, id, 0)
+		if err != nil {
+			return err
+		}
+		c, _, err := r.closed(t, r.a.heirs(t, "", nil), now)
+		if err == nil && c != nil {
+			u = u.withheld(c)
+		}
+		return err
+	})
 	return u, err
 }
 
@@ -198,14 +209,19 @@ func (r *Reader) shown(t *tx, h *heirs, u *Unit) (*Unit, error) {
 	if err != nil || c == nil {
 		return u, err
 	}
+	return u.withheld(c), nil
+}
+
+// withheld is what of a unit tells nothing about anybody.
+func (u *Unit) withheld(c *Closed) *Unit {
 	d := &u.Description
-	out := &Unit{Operation: u.Operation, Archived: u.Archived, Entry: u.Entry, Sealed: u.Sealed, Children: u.Children, Closed: c, record: u.record}
+	out := &Unit{Operation: u.Operation, Archived: u.Archived, Entry: u.Entry, Revised: u.Revised, Sealed: u.Sealed, Children: u.Children, Closed: c, record: u.record}
 	out.Description = Description{Form: d.Form, Unit: d.Unit, Version: d.Version, Level: d.Level, Tenant: d.Tenant, Agreement: d.Agreement, Agency: d.Agency, Channel: d.Channel,
 		Rule: d.Rule, Parents: d.Parents, Received: d.Received}
 	for _, o := range d.Objects {
 		out.Objects = append(out.Objects, DescribedObject{ID: o.ID, Usage: o.Usage, Size: o.Size, Format: Format{PUID: o.Format.PUID}})
 	}
-	return out, nil
+	return out
 }
 
 // List is Archive.List as the reader may see it. Units that are not open are left out when it is

@@ -539,7 +539,8 @@ func (a *Archive) checkActRecord(t *tx, entry int64, d integrity.ActDetail, ende
 	}
 	for _, u := range act.Units {
 		v, err := t.get(bktAct, unitActKey(u, d.Act))
-		if err == nil && (v != nil) != (ended == 0) {
+		stone, failed := t.tomb(u)
+		if err = errors.Join(err, failed); err == nil && (v != nil) != (ended == 0 && stone == nil) {
 			err = &DamagedError{What: "act", Where: d.Act, Why: "unit " + u + " is not found by it"}
 		}
 		if err != nil {

@@ -86,7 +86,8 @@ func (a *Archive) Audit(ctx context.Context, agent string, o AuditOptions) (*Aud
 	au.evidence()
 	au.findErr("catalogue", a.cat.path, a.cat.view(func(t *tx) error {
 		return errors.Join(a.checkActs(t, func(where string, err error) { au.findErr("act", where, err) }),
-			a.checkEliminations(t, func(where string, err error) { au.findErr("elimination", where, err) }))
+			a.checkEliminations(t, func(where string, err error) { au.findErr("elimination", where, err) }),
+			a.checkConversions(t, func(where string, err error) { au.findErr("conversion", where, err) }))
 	}))
 	if err := au.leaves(ctx); err != nil {
 		return nil, fmt.Errorf("auditing: %w", err)
@@ -471,9 +472,14 @@ func (au *audit) leaf(t *tx, number uint64, row []byte) (*Object, error) {
 		if err == nil {
 			err = au.registered.check(t, &o.record)
 		}
+		if err == nil {
+			err = t.hasRows(it.Unit, histRow(it.Unit, entry, item, number))
+		}
 		return o, err
 	}
-	au.report.Units++
+	if it.Version == 1 {
+		au.report.Units++
+	}
 	return nil, au.a.auditUnit(t, it, number)
 }
 
@@ -485,10 +491,23 @@ func (a *Archive) auditUnit(t *tx, it integrity.Item, number uint64) error {
 	if groupLeaf(sha256.Sum256(u.doc), u.salt) != it.Leaf || u.record.Leaf != number {
 		return &DamagedError{What: "unit record", Where: it.Unit, Why: "its description and salt are not those sealed"}
 	}
-	for _, r := range a.indexRows(&u.record, &u.Description) {
+	rows := []record{histRow(u.Unit, u.record.Entry, u.record.Item, number)}
+	last, _, err := t.unitRecord(it.Unit, 0)
+	if err != nil {
+		return err
+	}
+	if last.Version == it.Version { // index rows are those of the last version
+		rows = append(rows, a.indexRows(&u.record, &u.Description)...)
+	}
+	return t.hasRows(it.Unit, rows...)
+}
+
+// hasRows wants the rows by which a unit is found.
+func (t *tx) hasRows(unit string, rows ...record) error {
+	for _, r := range rows {
 		v, err := t.get(r.bucket, r.key)
 		if err == nil && string(v) != string(r.value) {
-			err = &DamagedError{What: "index", Where: it.Unit, Why: "a row by which the unit is found is missing"}
+			err = &DamagedError{What: "index", Where: unit, Why: "a row by which the unit is found is missing"}
 		}
 		if err != nil {
 			return err

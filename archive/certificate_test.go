@@ -22,8 +22,9 @@ func noPDF(*Elimination, certificate.Head) ([]byte, error) { return []byte("%PDF
 func certified(t *testing.T) (*Archive, *Elimination, []byte) {
 	t.Helper()
 	ctx := context.Background()
-	a, _ := eliminating(t, 5)
+	a, converted := eliminating(t, 5)
 	mustSeal(t, a)
+	convert(t, a, converted.Units[0], "Dissemination", pdf("in another format"))
 	deposit(t, a, NewUnit{Parent: -1, Title: "folder", Rule: "EXAMPLE-5Y", RuleStart: "2010-01-01"}, func() NewUnit { u := digital("below", "b"); u.Parent = 0; return u }())
 	mustSeal(t, a)
 	young := digital("young", "y")

@@ -18,6 +18,7 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/parser"
 
+	"sae/archive/converter"
 	"sae/archive/s3"
 	"sae/seda"
 )
@@ -37,6 +38,8 @@ type Config struct {
 	Slots     SlotConfig      `yaml:"slots"`      // the two small values kept outside the catalogue and its backups
 	Authority []AuthorityConf `yaml:"timestamps"` // time-stamping authorities, tried in order
 	Seal      SealConfig      `yaml:"seal"`
+	// Converters are programs that make copies in other formats.
+	Converters []converter.Config `yaml:"converters,omitempty"`
 }
 
 // Tenant is an archival agency: its units, agreements and rules are its own.
@@ -55,6 +58,8 @@ type Tenant struct {
 	// Schemas are schema files to hold SEDA transfers against beside the model of the
 	// program, by version of SEDA.
 	Schemas map[string]string `yaml:"seda-schemas,omitempty"`
+	// Formats is a file of risk notes on formats, which take the place of the program's.
+	Formats string `yaml:"formats,omitempty"`
 }
 
 // Agreement is an ArchivalAgreement (SEDA).
@@ -159,6 +164,7 @@ func LoadConfig(dir string) (*Config, error) {
 	}
 	c.Slots.Root, c.Slots.Checkpoint = within(dir, c.Slots.Root), within(dir, c.Slots.Checkpoint)
 	for i := range c.Tenants {
+		c.Tenants[i].Formats = within(dir, c.Tenants[i].Formats)
 		for version, file := range c.Tenants[i].Schemas {
 			c.Tenants[i].Schemas[version] = within(dir, file)
 		}
@@ -252,6 +258,7 @@ func (c *Config) check(bad *configProblems) {
 	c.checkTenants(bad)
 	c.checkStorage(bad)
 	c.checkAuthorities(bad)
+	c.checkConverters(bad)
 	if c.Slots.Root == "" {
 		bad.addf("$.slots.root-key", "missing")
 	}
@@ -382,6 +389,22 @@ func (c *Config) checkAuthorities(bad *configProblems) {
 			bad.addf(at+".url", "roots is missing: the PEM file of the roots that its tokens must chain to")
 		case a.Timeout < 0 || a.Tries < 0:
 			bad.addf(at+".name", "timeout and tries are not negative")
+		}
+	}
+}
+
+func (c *Config) checkConverters(bad *configProblems) {
+	seen := map[string]bool{}
+	for i := range c.Converters {
+		at := fmt.Sprintf("$.converters[%d]", i)
+		id := c.Converters[i].ID
+		if !codeForm.MatchString(id) || seen[id] {
+			bad.addf(at+".id", "%q is not a code, or is there twice", id)
+		}
+		seen[id] = true
+		problems := c.Converters[i].Problems()
+		for _, key := range slices.Sorted(maps.Keys(problems)) {
+			bad.addf(at+"."+key, "%s", problems[key])
 		}
 	}
 }

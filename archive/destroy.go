@@ -309,7 +309,7 @@ func (a *Archive) purgeSearch() error {
 	if err != nil {
 		return fmt.Errorf("purging search: %w", err)
 	}
-	err = os.RemoveAll(filepath.Join(dir, "index"))
+	err = errors.Join(os.RemoveAll(filepath.Join(dir, "index")), os.RemoveAll(filepath.Join(dir, sumsFile))) // without it there is no index yet
 	unlock()
 	if err != nil {
 		return fmt.Errorf("purging search: %w", err)

@@ -431,10 +431,10 @@ func (e *export) binary(u *Unit, o *DescribedObject) error {
 		return nil
 	}
 	name := "Content/" + o.ID + seda.Extension(strings.ToLower(o.Filename))
-	out := seda.ExportObject{XMLID: o.ID, SystemID: o.ID, GroupID: o.Group, Usage: o.Usage, URI: name, Algorithm: "SHA-256", Digest: o.SHA256, Size: o.Size,
+	out := seda.ExportObject{XMLID: o.ID, SystemID: o.ID, Group: e.groupOf(u, o), GroupID: o.Group, Usage: versioned(o), URI: name, Algorithm: "SHA-256", Digest: o.SHA256, Size: o.Size,
 		Format: o.Format.PUID, MIME: o.Format.MIME, Filename: o.Filename}
 	if o.SEDA != "" {
-		out.XML, out.XMLID, out.Group = e.inScope(u, o.SEDA), e.scopes[u.Operation][o.XMLID], e.scopes[u.Operation][o.GroupXML]
+		out.XML, out.XMLID = e.inScope(u, o.SEDA), e.scopes[u.Operation][o.XMLID]
 	}
 	e.out.Objects = append(e.out.Objects, out)
 	object, err := e.a.Object(o.ID)
@@ -453,6 +453,23 @@ func (e *export) binary(u *Unit, o *DescribedObject) error {
 	n, err := io.CopyBuffer(w, onlyReader{r}, make([]byte, 256<<10))
 	e.bytes += n
 	return err
+}
+
+// groupOf is what the data object group of an object is called in the export: as it was
+// transferred, or by its identifier when it came about in the archive; "" for none.
+func (e *export) groupOf(u *Unit, o *DescribedObject) string {
+	if o.GroupXML != "" {
+		return e.scopes[u.Operation][o.GroupXML]
+	}
+	return o.Group
+}
+
+// versioned is the DataObjectVersion of an object: in a group each has a number.
+func versioned(o *DescribedObject) string {
+	if o.Group == "" || strings.Contains(o.Usage, "_") {
+		return o.Usage
+	}
+	return o.Usage + "_1"
 }
 
 // lent reports whether an object is to be handed out: all of a unit that is exported; of
@@ -506,14 +523,13 @@ func (e *export) unit(u *Unit) seda.ExportUnit {
 			out.Objects = append(out.Objects, object)
 		}
 	}
-	for _, o := range u.Objects {
-		if !e.wants(o.Usage) {
-			continue
+	for i := range u.Objects {
+		o, id := &u.Objects[i], u.Objects[i].ID
+		if o.SEDA != "" {
+			id = scope[o.XMLID]
 		}
-		if o.SEDA == "" {
-			refer("", o.ID)
-		} else {
-			refer(scope[o.GroupXML], scope[o.XMLID])
+		if e.wants(o.Usage) {
+			refer(e.groupOf(u, o), id)
 		}
 	}
 	for _, o := range u.Physical {
@@ -539,9 +555,9 @@ func (e *export) referShared(s SharedObject, refer func(group, object string)) {
 		owner = e.units[i]
 	}
 	scope := e.scopes[owner.Operation]
-	for _, d := range owner.Objects {
-		if d.ID == s.ID {
-			refer(scope[d.GroupXML], scope[d.XMLID])
+	for i := range owner.Objects {
+		if d := &owner.Objects[i]; d.ID == s.ID {
+			refer(e.groupOf(owner, d), scope[d.XMLID])
 		}
 	}
 	for _, d := range owner.Physical {
@@ -658,10 +674,11 @@ func (a *Archive) HoldingsOf(tenant, agency string) (operations []string, units 
 			if err != nil {
 				return false, err
 			}
-			if units[rec.Operation] == nil {
-				operations = append(operations, rec.Operation)
+			op := rec.deposited().Operation
+			if units[op] == nil {
+				operations = append(operations, op)
 			}
-			units[rec.Operation] = append(units[rec.Operation], id)
+			units[op] = append(units[op], id)
 			return true, nil
 		})
 	})

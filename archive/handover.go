@@ -348,7 +348,8 @@ func (a *Archive) replyVerifier(ctx context.Context, e *Elimination) (*replyVeri
 				return true, nil
 			}
 			if err == nil && !v.left[unit] {
-				v.units[rec.Operation] = append(v.units[rec.Operation], unit)
+				op := rec.deposited().Operation
+				v.units[op] = append(v.units[op], unit)
 			}
 			return err == nil, err
 		})

@@ -39,6 +39,7 @@ type draft struct {
 	desc   Description
 	where  string // how to name it to the depositor
 	stored []*storedContent
+	first  *deposited // of a version that is not the first; its new objects are the last
 }
 
 // describe puts what was stored as an object of the intake into object i of a draft.
@@ -205,13 +206,7 @@ func (a *Archive) intakeOperation(agent string, in *intake) (*operation, error) 
 		return nil, err
 	}
 	op.records = append(op.records, agentRecords)
-	landed := map[*landing]bool{}
-	for i := range in.stored {
-		if l := in.stored[i].landing(); l != nil && !landed[l] {
-			landed[l] = true
-			op.landed = append(op.landed, l)
-		}
-	}
+	op.landed = in.landings()
 	if in.items > a.stageItems {
 		op.units = func(each func(*draft) error) error {
 			for _, p := range in.packs { // a deposit that is staged anew registers its packs anew
@@ -222,6 +217,18 @@ func (a *Archive) intakeOperation(agent string, in *intake) (*operation, error) 
 		return op, nil
 	}
 	return op, in.units(func(d *draft) error { return a.addUnit(op, d) })
+}
+
+// landings are where the contents of an intake landed, each once.
+func (in *intake) landings() (out []*landing) {
+	seen := map[*landing]bool{}
+	for i := range in.stored {
+		if l := in.stored[i].landing(); l != nil && !seen[l] {
+			seen[l] = true
+			out = append(out, l)
+		}
+	}
+	return out
 }
 
 // addUnit adds one unit to the operation.
@@ -242,7 +249,7 @@ func (a *Archive) addUnit(op *operation, d *draft) error {
 		r := unitRecord{
 			Unit: d.desc.Unit, Version: d.desc.Version, Tenant: d.desc.Tenant, Agreement: d.desc.Agreement, Agency: d.desc.Agency,
 			Channel: d.desc.Channel, Parents: d.desc.Parents, Operation: op.id, Time: p.time,
-			Entry: p.entry, Item: p.item + unitItem, Leaf: p.leaf + uint64(unitItem), Key: p.key + unitKeyN,
+			Entry: p.entry, Item: p.item + unitItem, Leaf: p.leaf + uint64(unitItem), Key: p.key + unitKeyN, First: d.first,
 		}
 		if d.desc.Rule != nil {
 			r.Rule = d.desc.Rule.Rule
@@ -250,17 +257,19 @@ func (a *Archive) addUnit(op *operation, d *draft) error {
 		for _, o := range d.desc.Objects {
 			r.Objects = append(r.Objects, o.ID)
 		}
-		return append(a.indexRows(&r, &d.desc), record{bktUnit, unitKey(r.Unit, r.Version), encodeRecord(r, key, append(salt[:], doc...))})
+		return append(a.indexRows(&r, &d.desc), histRow(r.Unit, r.Entry, r.Item, r.Leaf),
+			record{bktUnit, unitKey(r.Unit, r.Version), encodeRecord(r, key, append(salt[:], doc...))})
 	})
-	for i := range d.stored {
-		a.addObject(op, d, i)
+	before := len(d.desc.Objects) - len(d.stored)
+	for i, s := range d.stored {
+		a.addObject(op, d, s, &d.desc.Objects[before+i])
 	}
 	return nil
 }
 
-// addObject adds object i of a draft to the operation.
-func (a *Archive) addObject(op *operation, d *draft, i int) {
-	s, o, salt := d.stored[i], &d.desc.Objects[i], newSalt()
+// addObject adds a new object of a draft to the operation.
+func (a *Archive) addObject(op *operation, d *draft, s *storedContent, o *DescribedObject) {
+	salt := newSalt()
 	item, keyN := int64(len(op.items)), uint64(len(op.keys))
 	op.keys = append(op.keys, s.key)
 	at := s.landing()
@@ -278,11 +287,12 @@ func (a *Archive) addObject(op *operation, d *draft, i int) {
 	op.items = append(op.items, integrity.Item{Unit: d.desc.Unit, Version: d.desc.Version, Object: o.ID, Leaf: groupLeaf(s.digest, salt)})
 	op.records = append(op.records, func(p position) []record {
 		r := objectRecord{
-			Object: o.ID, Unit: d.desc.Unit, Version: d.desc.Version, Usage: o.Usage,
+			Object: o.ID, Unit: d.desc.Unit, Version: d.desc.Version, Usage: o.Usage, From: o.ConvertedFrom,
 			Size: s.size, Format: *s.format, Blob: b.name, Pack: packed, Offset: s.offset, Cipher: s.cipher[:], Policy: at.policy.id,
 			Entry: p.entry, Item: p.item + item, Leaf: p.leaf + uint64(item), Key: p.key + keyN,
 		}
-		return []record{{bktObject, []byte(r.Object), encodeRecord(r, s.key, append(salt[:], s.digest[:]...))}}
+		return []record{{bktObject, []byte(r.Object), encodeRecord(r, s.key, append(salt[:], s.digest[:]...))},
+			histRow(r.Unit, r.Entry, r.Item, r.Leaf)}
 	})
 }
 

@@ -3,6 +3,7 @@ package archive
 import (
 	"cmp"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -28,13 +29,15 @@ func (a *Archive) indexPrefix(kind byte, tenant, value string) []byte {
 	return append([]byte{kind}, keyedHash(a.indexKey, string(kind), tenant, value)[:16]...)
 }
 
-// indexRows are the rows by which a new version of a unit is found.
+// indexRows are the rows by which a unit is found. Those of all its versions have the same keys,
+// under the leaf of the first, so that a new version takes the place of the one before it and a
+// unit stands once in a list, where it always stood.
 func (a *Archive) indexRows(r *unitRecord, d *Description) []record {
 	value := unitKey(r.Unit, r.Version)
 	var rows []record
 	add := func(kind byte, v string) {
 		if v != "" {
-			rows = append(rows, record{bktIndex, append(a.indexPrefix(kind, r.Tenant, v), be64(r.Leaf)...), value})
+			rows = append(rows, record{bktIndex, append(a.indexPrefix(kind, r.Tenant, v), be64(r.deposited().Leaf)...), value})
 		}
 	}
 	if strings.HasPrefix(r.Unit, unitID) { // the record of a transfer is found by its identifier alone
@@ -57,12 +60,6 @@ func (a *Archive) indexRows(r *unitRecord, d *Description) []record {
 	}
 	if isUnit(r.Unit) {
 		rows = append(rows, a.ruleIndex(r, d)...)
-	}
-	rows = append(rows, histRow(r.Unit, r.Entry, r.Item, r.Leaf))
-	if len(r.Objects) > 0 { // objects stand right behind their unit
-		for i := range r.Objects {
-			rows = append(rows, histRow(r.Unit, r.Entry, r.Item+1+int64(i), r.Leaf+1+uint64(i)))
-		}
 	}
 	return rows
 }
@@ -167,19 +164,59 @@ func (a *Archive) List(f Filter) (page Page, err error) {
 		if err != nil {
 			return err
 		}
-		return t.indexed(a.narrowest(f), from, to, func(id string, version int, leaf uint64) (bool, error) {
+		take := func(id string, version int, leaf uint64) (bool, error) {
 			if len(page.Units) == f.Limit {
 				page.Next = fmt.Sprint(leaf)
 				return false, nil
 			}
 			u, err := a.unit(t, id, version)
-			if err == nil && f.chooses(u) {
+			if err == nil && f.chooses(u) && f.during(u) {
 				page.Units = append(page.Units, u)
 			}
 			return err == nil, err
-		})
+		}
+		if f.State == "pending" {
+			return t.pendingUnits(tenant.ID, from, take)
+		}
+		return t.indexed(a.narrowest(f), from, to, take)
 	})
 	return page, err
+}
+
+// pendingUnits calls f for the units of a tenant of which the last version has a leaf at or
+// behind from. It goes through the leaves, and no index, under which a later version stands where
+// the first does.
+func (t *tx) pendingUnits(tenant string, from uint64, f func(unit string, version int, leaf uint64) (bool, error)) error {
+	end, err := t.end()
+	if err != nil {
+		return err
+	}
+	return t.scan(bktLeaf, be64(from), be64(end), func(k, row []byte) (bool, error) {
+		_, entry, item, err := parseLeafRow(row)
+		if err != nil {
+			return false, err
+		}
+		it, err := t.item(entry, item)
+		if err != nil || it.Object != "" || !isUnit(it.Unit) {
+			return err == nil, err
+		}
+		last, _, err := t.unitRecord(it.Unit, 0)
+		var destroyed *DestroyedError
+		switch {
+		case errors.As(err, &destroyed):
+			return true, nil
+		case err != nil || last.Tenant != tenant || last.Version != it.Version:
+			return err == nil, err
+		}
+		return f(it.Unit, it.Version, indexLeaf(k))
+	})
+}
+
+// during says whether a unit came in the time of the filter and is in its state: its last version
+// may have come later than the unit did.
+func (f *Filter) during(u *Unit) bool {
+	return (f.State != "sealed" || u.Sealed != nil) &&
+		(f.From.IsZero() || !u.Archived.Before(f.From)) && (f.To.IsZero() || u.Archived.Before(f.To))
 }
 
 func (f *Filter) check() error {
@@ -227,17 +264,17 @@ func (a *Archive) leafRange(t *tx, f Filter) (from, to uint64, err error) {
 		*bound = closer(*bound, n)
 		return err
 	}
+	first, err := t.firstPending()
+	if err != nil || f.State == "pending" {
+		return max(from, first), to, err
+	}
 	if err := narrow(f.From, &from, maxOf); err != nil {
 		return 0, 0, err
 	}
 	if err := narrow(f.To, &to, minOf); err != nil {
 		return 0, 0, err
 	}
-	first, err := t.firstPending()
-	switch f.State {
-	case "pending":
-		from = max(from, first)
-	case "sealed":
+	if f.State == "sealed" {
 		to = min(to, first)
 	}
 	return from, to, err

@@ -15,13 +15,14 @@ import (
 	"sae/integrity"
 )
 
-// Unit is a unit as it is shown: its last version, in clear.
+// Unit is a unit as it is shown: one version of it, in clear.
 type Unit struct {
 	Description
-	Operation string     `json:"operation"`
+	Operation string     `json:"operation"` // that deposited it
 	Archived  time.Time  `json:"archived"`
 	Entry     int64      `json:"ledgerEntry"`
-	Sealed    *time.Time `json:"sealed,omitempty"` // genTime of the token; absent while pending
+	Revised   *Revision  `json:"revised,omitempty"` // what made this version; absent for the first
+	Sealed    *time.Time `json:"sealed,omitempty"`  // genTime of the token over this version; absent while pending
 	Children  []string   `json:"children,omitempty"`
 	// PaperGone says how the paper was destroyed, which the description still names.
 	PaperGone *PaperGone `json:"paperDestroyed,omitempty"`
@@ -33,10 +34,20 @@ type Unit struct {
 	doc    []byte
 }
 
+// Revision is an operation that made a version of a unit after its deposit.
+type Revision struct {
+	Operation string    `json:"operation"`
+	Time      time.Time `json:"time"`
+	Entry     int64     `json:"ledgerEntry"`
+}
+
 // Unit gives the last version of a unit.
-func (a *Archive) Unit(id string) (u *Unit, err error) {
+func (a *Archive) Unit(id string) (*Unit, error) { return a.UnitVersion(id, 0) }
+
+// UnitVersion gives a version of a unit; 0 is the last.
+func (a *Archive) UnitVersion(id string, version int) (u *Unit, err error) {
 	err = a.cat.view(func(t *tx) error {
-		u, err = a.unit(t, id, 0)
+		u, err = a.unit(t, id, version)
 		if err == nil {
 			u.Children, err = a.children(t, u.record)
 		}
@@ -58,7 +69,11 @@ func (a *Archive) unit(t *tx, id string, version int) (*Unit, error) {
 	if err != nil {
 		return nil, damaged("key of unit", id, err)
 	}
-	u := &Unit{Operation: rec.Operation, Archived: rec.Time, Entry: rec.Entry, record: rec}
+	first := rec.deposited()
+	u := &Unit{Operation: first.Operation, Archived: first.Time, Entry: first.Entry, record: rec}
+	if rec.First != nil {
+		u.Revised = &Revision{rec.Operation, rec.Time, rec.Entry}
+	}
 	if u.salt, u.doc, err = s.open(key); err != nil {
 		return nil, damaged("unit record", id, err)
 	}
@@ -199,7 +214,8 @@ func (t *tx) eachObject(f func(*objectRecord) error) error {
 }
 
 // Resolve gives the one object that an identifier names: an object's own, or that
-// of a unit with a single object.
+// of a unit with a single object. Copies in other formats, which were made in the archive, have
+// to be named: what stands for the unit is what was deposited.
 func (a *Archive) Resolve(id string) (object string, err error) {
 	err = a.cat.view(func(t *tx) error {
 		if _, _, err := t.objectRecord(id); !errors.Is(err, ErrNotFound) {
@@ -214,17 +230,38 @@ func (a *Archive) Resolve(id string) (object string, err error) {
 		if err != nil {
 			return fmt.Errorf("unit or object %q: %w", id, ErrNotFound)
 		}
-		switch len(rec.Objects) {
+		originals, err := t.originals(&rec)
+		if err != nil {
+			return err
+		}
+		switch len(originals) {
 		case 1:
-			object = rec.Objects[0]
+			object = originals[0]
 		case 0:
 			return fmt.Errorf("unit %s has no object (a folder, or paper): %w", id, ErrNotFound)
 		default:
-			return &Refusal{Problems: []string{fmt.Sprintf("unit %s has %d objects, name one: %v", id, len(rec.Objects), rec.Objects)}}
+			return &Refusal{Problems: []string{fmt.Sprintf("unit %s has %d objects, name one: %v", id, len(originals), originals)}}
 		}
 		return nil
 	})
 	return object, err
+}
+
+// originals are the objects of a unit that were deposited.
+func (t *tx) originals(rec *unitRecord) (out []string, err error) {
+	if rec.First == nil {
+		return rec.Objects, nil
+	}
+	for _, id := range rec.Objects {
+		o, _, err := t.objectRecord(id)
+		if err != nil {
+			return nil, err
+		}
+		if o.From == "" {
+			out = append(out, id)
+		}
+	}
+	return out, nil
 }
 
 // Failure is a copy that could not be read right.

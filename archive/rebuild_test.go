@@ -52,6 +52,7 @@ func lived(t *testing.T) (dir string, before map[string]string) {
 	if _, err := a.Act(context.Background(), "test", "", HoldAct, ActText{Units: []string{last.Units[0].ID}, Reason: "a dispute"}); err != nil {
 		t.Fatal(err)
 	}
+	convert(t, a, last.Units[0], "Dissemination", pdf("in another format"))
 	before = rows(t, a)
 	if err := a.Close(); err != nil {
 		t.Fatal(err)

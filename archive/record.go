@@ -39,6 +39,24 @@ type unitRecord struct {
 	Item      int64     `json:"item"`  // number of the item in the entry
 	Leaf      uint64    `json:"leaf"`  // leaf number, in the order of evidence
 	Key       uint64    `json:"key"`   // data key number
+	// First is the deposit, of a version that another operation made.
+	First *deposited `json:"first,omitempty"`
+}
+
+// deposited is the operation that brought a unit into the archive.
+type deposited struct {
+	Operation string    `json:"operation"`
+	Time      time.Time `json:"time"`
+	Entry     int64     `json:"entry"`
+	Leaf      uint64    `json:"leaf"` // of the first version: index rows stand under it
+}
+
+// deposited is how the unit came, whatever the version.
+func (r *unitRecord) deposited() deposited {
+	if r.First != nil {
+		return *r.First
+	}
+	return deposited{r.Operation, r.Time, r.Entry, r.Leaf}
 }
 
 // objectRecord is one binary object of a unit; its secret is the salt and the
@@ -46,9 +64,10 @@ type unitRecord struct {
 type objectRecord struct {
 	Object  string `json:"object"`
 	Unit    string `json:"unit"`
-	Version int    `json:"version"` // of the unit, that brought the object
-	Usage   string `json:"usage"`   // SEDA: BinaryMaster...
-	Size    int64  `json:"size"`    // bytes of content
+	Version int    `json:"version"`        // of the unit, that brought the object
+	Usage   string `json:"usage"`          // SEDA: BinaryMaster...
+	From    string `json:"from,omitempty"` // the object that it was converted from
+	Size    int64  `json:"size"`           // bytes of content
 	Format  Format `json:"format"`
 	Blob    string `json:"blob"`
 	Pack    bool   `json:"pack,omitempty"`   // the blob has other objects too

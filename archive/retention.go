@@ -240,7 +240,7 @@ func (a *Archive) ruleIndex(r *unitRecord, d *Description) (out []record) {
 
 func (a *Archive) ruleRow(r *unitRecord, rule, start string) record {
 	key := append(a.rulePrefix(r.Tenant, rule), be64(dayNumber(start))...)
-	return record{bktIndex, append(key, be64(r.Leaf)...), unitKey(r.Unit, r.Version)}
+	return record{bktIndex, append(key, be64(r.deposited().Leaf)...), unitKey(r.Unit, r.Version)}
 }
 
 // declaring calls f for the units that declare a rule which began on a day in [from, to].

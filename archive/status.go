@@ -197,8 +197,8 @@ func (t *tx) countUnits() (n int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	err = t.scan(bktIndex, []byte{idxTenant}, []byte{idxTenant + 1}, func(k, v []byte) (bool, error) {
-		if _, version := splitUnitKey(v); version == 1 && indexLeaf(k) < end {
+	err = t.scan(bktIndex, []byte{idxTenant}, []byte{idxTenant + 1}, func(k, _ []byte) (bool, error) {
+		if indexLeaf(k) < end { // one for each unit
 			n++
 		}
 		return true, nil

@@ -74,10 +74,15 @@ type DescribedObject struct {
 	Size     int64  `json:"size"`
 	SHA256   string `json:"sha256"` // hex
 	Format   Format `json:"format"`
-	Group    string `json:"group,omitempty"` // of a SEDA transfer: system identifier of its data object group
+	Group    string `json:"group,omitempty"` // system identifier of its data object group: of a SEDA transfer, or shared with its copies in other formats
 	GroupXML string `json:"groupXmlId,omitempty"`
 	XMLID    string `json:"xmlId,omitempty"` // of a SEDA transfer
 	SEDA     string `json:"seda,omitempty"`  // its BinaryDataObject, as it was transferred
+	// Of a copy in another format, made in the archive: the object that it was made from, which
+	// stays what was deposited; by which tool, and when.
+	ConvertedFrom string     `json:"convertedFrom,omitempty"`
+	ConvertedBy   string     `json:"convertedBy,omitempty"`
+	Converted     *time.Time `json:"converted,omitempty"`
 }
 
 // DescribedPhysical is a physical data object of a SEDA transfer.

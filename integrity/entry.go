@@ -46,6 +46,9 @@ const (
 	TransferExecuted     Kind = "transfer-executed"     // what the other archive has was destroyed here
 
 	Destroyed Kind = "destroyed" // units were destroyed
+
+	Conversion Kind = "conversion" // a unit got copies of its objects in other formats
+
 	// The steps of destroying paper have the kinds "paper-" and the step, as those of an elimination.
 	PaperDestroyed Kind = "paper-destroyed" // the paper of units was destroyed, their copies stay
 )
@@ -209,6 +212,20 @@ type DestroyedDetail struct {
 	Under string `json:"under"`
 	Visa  int64  `json:"visa"`
 	Units int64  `json:"units"`
+}
+
+// ConversionDetail is the detail of a Conversion entry, whose items are the new version of a unit
+// and its new objects: what each new object was converted from, and a salted commitment of what
+// was said with it: by which tool, why.
+type ConversionDetail struct {
+	Converted []Converted `json:"converted"`
+	Text      Hash        `json:"text"`
+}
+
+// Converted links a new object to the one that it was made from, which stays.
+type Converted struct {
+	From   string `json:"from"`
+	Object string `json:"object"`
 }
 
 // PaperDetail is the detail of a PaperDestroyed entry: what allowed it, the ledger entry of its

@@ -13,7 +13,8 @@ import (
 )
 
 func (c *cli) showCmd() *cobra.Command {
-	return &cobra.Command{
+	var version int
+	cmd := &cobra.Command{
 		Use:   "show ID",
 		Short: "Show a unit or an object",
 		Args:  cobra.ExactArgs(1),
@@ -23,7 +24,7 @@ func (c *cli) showCmd() *cobra.Command {
 				if o, err := a.Object(args[0]); err == nil {
 					unit = o.Unit
 				}
-				u, err := a.As(c.agent, retention.ToRead).Unit(unit)
+				u, err := a.As(c.agent, retention.ToRead).Unit(unit, version)
 				if err != nil {
 					return err
 				}
@@ -34,6 +35,8 @@ func (c *cli) showCmd() *cobra.Command {
 			})
 		},
 	}
+	cmd.Flags().IntVar(&version, "version", 0, "version of the unit (default the last)")
+	return cmd
 }
 
 func (c *cli) printUnit(u *archive.Unit) error {
@@ -72,11 +75,17 @@ func (c *cli) printUnit(u *archive.Unit) error {
 		row("parents", "%v", u.Parents)
 		row("children", "%v", u.Children)
 		for _, o := range u.Objects {
-			row("object", "%s  %s  %s", o.ID, o.Filename, bytesText(o.Size))
+			row("object", "%s  %s  %s  %s", o.ID, o.Filename, bytesText(o.Size), o.Usage)
+			if o.ConvertedFrom != "" {
+				row("  converted from", "%s by %s on %s", o.ConvertedFrom, o.ConvertedBy, timeText(o.Converted))
+			}
 			row("  format", "%s %s %s %s", orText(o.Format.PUID, "unknown"), o.Format.Name, o.Format.Version, o.Format.Warning)
 			row("  sha256", "%s", o.SHA256)
 		}
 		row("archived", "%s, operation %s, ledger entry %d", timeText(&u.Archived), u.Operation, u.Entry)
+		if r := u.Revised; r != nil {
+			row("this version", "%s, operation %s, ledger entry %d", timeText(&r.Time), r.Operation, r.Entry)
+		}
 		row("sealed", "%s", timeText(u.Sealed))
 	})
 }
@@ -218,8 +227,8 @@ func (c *cli) getCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "get ID",
 		Short: "Get the content of an object, byte for byte, checked on the way out",
-		Long: `Get the content of an object, or of a unit's only object, to a new file or to standard
-output. A copy that is bad or missing is told and the next one read; when none is
+		Long: `Get the content of an object, or of a unit's only object that was deposited, to a new file
+or to standard output; a copy in another format is got by its own identifier. A copy that is bad or missing is told and the next one read; when none is
 good the exit status is 3 and no file is left behind.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
