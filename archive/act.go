@@ -45,6 +45,7 @@ type Act struct {
 	Entry  int64     `json:"ledgerEntry"`
 	Time   time.Time `json:"time"`
 	Ended  *ActEnd   `json:"ended,omitempty"`
+	Review string    `json:"review,omitempty"` // of a hold: the day on which it is to be looked at again
 	ActText
 }
 
@@ -53,6 +54,8 @@ type ActText struct {
 	Units  []string `json:"units"`
 	Reason string   `json:"reason"`
 	Owner  string   `json:"owner,omitempty"` // of a hold: who wants it
+	Class  string   `json:"class,omitempty"` // of a hold: see HoldClasses
+	Review string   `json:"-"`               // of a hold that is set: Act.Review
 	Until  string   `json:"until,omitempty"` // of a hold: first day on which it is over; "" until it is lifted
 	Rule   string   `json:"rule,omitempty"`  // of a start
 	Start  string   `json:"start,omitempty"` // of a start
@@ -79,6 +82,8 @@ type actRecord struct {
 
 	Time  time.Time `json:"time"`
 	Ended *ActEnd   `json:"ended,omitempty"`
+	// Review is as the last entry about the hold says.
+	Review string `json:"review,omitempty"`
 }
 
 const actID = "d"
@@ -118,12 +123,12 @@ func (a *Archive) Act(ctx context.Context, agent, tenant string, kind ActKind, t
 		}
 	}
 	salt, key, secret := newSalt(), newKey(), mustJSON(text)
-	r := actRecord{Act: newID(actID), Kind: kind, Tenant: of.ID}
+	r := actRecord{Act: newID(actID), Kind: kind, Tenant: of.ID, Review: text.Review}
 	op := &operation{
 		id: newID(opID), keys: [][32]byte{key},
 		entry: integrity.Entry{Kind: integrity.Kind(kind), Tenant: of.ID, Agent: agentID(a.indexKey, agent)},
 		detail: func(position) any {
-			return integrity.ActDetail{Act: r.Act, Units: int64(len(units)), Text: groupLeaf(sha256.Sum256(secret), salt)}
+			return integrity.ActDetail{Act: r.Act, Units: int64(len(units)), Text: groupLeaf(sha256.Sum256(secret), salt), Review: r.Review}
 		},
 	}
 	op.records = []func(position) []record{func(p position) []record {
@@ -143,7 +148,7 @@ func (a *Archive) Act(ctx context.Context, agent, tenant string, kind ActKind, t
 	if err := a.setLocks(context.WithoutCancel(ctx)); err != nil {
 		a.log.Warn("locking copies", "error", err)
 	}
-	return &Act{ID: r.Act, Kind: kind, Tenant: of.ID, Entry: pos.entry, Time: pos.time, ActText: text}, nil
+	return &Act{ID: r.Act, Kind: kind, Tenant: of.ID, Entry: pos.entry, Time: pos.time, Review: r.Review, ActText: text}, nil
 }
 
 // checkAct finds all that is wrong with an act, and gives its units.
@@ -162,7 +167,13 @@ func (a *Archive) checkAct(of *Tenant, kind ActKind, text *ActText) (units []*Un
 	}
 	checkText("reason", text.Reason, 10_000, bad)
 	checkText("owner", text.Owner, 1_000, bad)
-	for _, day := range []string{text.Until, text.Start} {
+	if text.Class != "" && (kind != HoldAct || !slices.Contains(HoldClasses, text.Class)) {
+		bad.addf("class %q: want one of %v", text.Class, HoldClasses)
+	}
+	if text.Review != "" && text.Until != "" && text.Review > text.Until {
+		bad.addf("it is to be looked at again on %s, when it is over since %s", text.Review, text.Until)
+	}
+	for _, day := range []string{text.Until, text.Start, text.Review} {
 		if _, err := time.Parse(time.DateOnly, day); day != "" && err != nil {
 			bad.addf("%q is not a day: want YYYY-MM-DD", day)
 		}
@@ -319,6 +330,67 @@ func (a *Archive) EndAct(ctx context.Context, agent, id, reason string) (*Act, e
 	return act, nil
 }
 
+// HoldClasses are what a hold may be for.
+var HoldClasses = []string{"litigation", "inquiry", "classified", "research", "other"}
+
+// ReviewHold records that a hold was looked at again and stays, on behalf of agent; next is the day
+// on which it is to be looked at the next time, "" for none.
+func (a *Archive) ReviewHold(ctx context.Context, agent, id, next, reason string) (*Act, error) {
+	if a.readOnly {
+		return nil, ErrReadOnly
+	}
+	a.acting.Lock()
+	defer a.acting.Unlock()
+	var act *Act
+	var r actRecord
+	var key [32]byte
+	var secret []byte
+	err := a.cat.view(func(t *tx) (err error) { act, r, key, secret, err = a.act(t, id); return err })
+	if err != nil {
+		return nil, err
+	}
+	bad := &Refusal{}
+	if r.Kind != HoldAct || r.Ended != nil {
+		bad.addf("%s is no hold in force", id)
+	}
+	if _, err := time.Parse(time.DateOnly, next); next != "" && (err != nil || next <= now().Format(time.DateOnly)) {
+		bad.addf("%q is not a day to come: want YYYY-MM-DD", next)
+	}
+	if strings.TrimSpace(reason) == "" {
+		bad.addf("no reason: say why it stays")
+	}
+	checkText("reason", reason, 10_000, bad)
+	if err := bad.orNil(); err != nil {
+		return nil, err
+	}
+	op := a.reasoned(integrity.HoldReviewed, agent, reason, func(commitment integrity.Hash) any {
+		return integrity.ActDetail{Act: id, Units: int64(len(act.Units)), Text: commitment, Review: next}
+	})
+	op.entry.Tenant, r.Review, act.Review = r.Tenant, next, next
+	op.records = append(op.records, func(position) []record {
+		return []record{{bktAct, []byte(id), encodeRecord(r, key, secret)}}
+	})
+	if _, _, err := a.commit(ctx, op); err != nil {
+		return nil, fmt.Errorf("reviewing hold %s: %w", id, err)
+	}
+	return act, nil
+}
+
+// lateReviews counts the holds of all tenants that should have been looked at again.
+func (t *tx) lateReviews(today string) (late int64, err error) {
+	err = t.scan(bktAct, []byte(actID), []byte{actID[0] + 1}, func(k, v []byte) (bool, error) {
+		var r actRecord
+		if err := decodeClear(v, &r); err != nil {
+			return false, damaged("act", string(k), err)
+		}
+		if r.Ended == nil && r.Review != "" && r.Review <= today {
+			late++
+		}
+		return true, nil
+	})
+	return late, err
+}
+
 // act reads an act; secret is its salt and text.
 func (a *Archive) act(t *tx, id string) (act *Act, r actRecord, key [32]byte, secret []byte, err error) {
 	v, err := t.get(bktAct, []byte(id))
@@ -336,7 +408,7 @@ func (a *Archive) act(t *tx, id string) (act *Act, r actRecord, key [32]byte, se
 		return nil, r, key, nil, damaged("act", id, err)
 	}
 	salt, text, err := s.open(key)
-	act = &Act{ID: id, Kind: r.Kind, Tenant: r.Tenant, Entry: r.Entry, Time: r.Time, Ended: r.Ended}
+	act = &Act{ID: id, Kind: r.Kind, Tenant: r.Tenant, Entry: r.Entry, Time: r.Time, Ended: r.Ended, Review: r.Review}
 	if err == nil {
 		err = json.Unmarshal(text, &act.ActText)
 	}
@@ -478,7 +550,7 @@ func isFinalAction(p retention.Property) bool { return p.Name == "FinalAction" }
 // checkActs holds the acts against the ledger: each entry has its record, which is as it was
 // committed to and ended as the ledger says, and is found by its units.
 func (a *Archive) checkActs(t *tx, find func(where string, err error)) error {
-	ended := map[string]int64{}
+	ended, reviewed := map[string]int64{}, map[string]string{}
 	var begun []int64
 	acts := []ActKind{HoldAct, StartAct, SampleAct, DerogationAct}
 	isAct := func(entry []byte) bool {
@@ -489,12 +561,16 @@ func (a *Archive) checkActs(t *tx, find func(where string, err error)) error {
 		switch {
 		case isAct(v):
 			begun = append(begun, index)
-		case bytes.Contains(v, []byte(`"kind":"`+integrity.ActEnded+`"`)):
+		case bytes.Contains(v, []byte(`"kind":"`+integrity.ActEnded+`"`)), bytes.Contains(v, []byte(`"kind":"`+integrity.HoldReviewed+`"`)):
 			d, err := actDetail(v)
 			if err != nil {
 				return false, err
 			}
-			ended[d.Act] = index
+			if bytes.Contains(v, []byte(`"kind":"`+integrity.ActEnded+`"`)) {
+				ended[d.Act] = index
+			} else {
+				reviewed[d.Act] = d.Review
+			}
 		}
 		return true, nil
 	})
@@ -508,6 +584,9 @@ func (a *Archive) checkActs(t *tx, find func(where string, err error)) error {
 		}
 		d, err := actDetail(b)
 		if err == nil {
+			if day, ok := reviewed[d.Act]; ok {
+				d.Review = day
+			}
 			err = a.checkActRecord(t, index, d, ended[d.Act])
 		}
 		if err != nil {
@@ -533,6 +612,9 @@ func (a *Archive) checkActRecord(t *tx, entry int64, d integrity.ActDetail, ende
 	text := secret[saltSize:]
 	if r.Entry != entry || groupLeaf(sha256.Sum256(text), [saltSize]byte(secret)) != d.Text {
 		return &DamagedError{What: "act", Where: d.Act, Why: fmt.Sprintf("it is not what ledger entry %d commits to", entry)}
+	}
+	if r.Review != d.Review {
+		return &DamagedError{What: "act", Where: d.Act, Why: "it is to be looked at again on another day than the ledger says"}
 	}
 	if (r.Ended != nil) != (ended != 0) || r.Ended != nil && r.Ended.Entry != ended {
 		return &DamagedError{What: "act", Where: d.Act, Why: "it is not ended as the ledger says"}
