@@ -217,7 +217,7 @@ func (u *Unit) withheld(c *Closed) *Unit {
 	d := &u.Description
 	out := &Unit{Operation: u.Operation, Archived: u.Archived, Entry: u.Entry, Revised: u.Revised, Sealed: u.Sealed, Children: u.Children, Closed: c, record: u.record}
 	out.Description = Description{Form: d.Form, Unit: d.Unit, Version: d.Version, Level: d.Level, Tenant: d.Tenant, Agreement: d.Agreement, Agency: d.Agency, Channel: d.Channel,
-		Rule: d.Rule, Parents: d.Parents, Received: d.Received}
+		Rule: d.Rule, AccessRule: d.AccessRule, Parents: d.Parents, Received: d.Received}
 	for _, o := range d.Objects {
 		out.Objects = append(out.Objects, DescribedObject{ID: o.ID, Usage: o.Usage, Size: o.Size, Format: Format{PUID: o.Format.PUID}})
 	}

@@ -178,7 +178,7 @@ func (a *Archive) checkAct(of *Tenant, kind ActKind, text *ActText) (units []*Un
 			bad.addf("%q is not a day: want YYYY-MM-DD", day)
 		}
 	}
-	if r, err := ruleNamed(a.schedule(of.ID), of.ID, text.Rule, now()); kind == StartAct {
+	if r, err := ruleNamed(a.schedule(of.ID), of.ID, retention.Appraisal, text.Rule, now()); kind == StartAct {
 		switch {
 		case err != nil:
 			bad.addf("%v", err)

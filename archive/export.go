@@ -576,6 +576,9 @@ func plain(u *Unit) *seda.Plain {
 			p.FinalAction = "Keep"
 		}
 	}
+	if u.AccessRule != nil {
+		p.Access, p.AccessStart = u.AccessRule.Rule, u.AccessRule.StartDate
+	}
 	if s := u.Scan; s != nil {
 		when, err := time.Parse(time.RFC3339, s.Date)
 		if err != nil {

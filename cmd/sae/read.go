@@ -60,6 +60,9 @@ func (c *cli) printUnit(u *archive.Unit) error {
 		if u.Rule != nil {
 			row("rule", "%s: %s from %s, then %s", u.Rule.Rule, u.Rule.Duration, orText(u.Rule.StartDate, "a date not given"), u.Rule.FinalAction)
 		}
+		if r := u.AccessRule; r != nil {
+			row("access rule", "%s: %s from %s", r.Rule, r.Duration, orText(r.StartDate, "a date not given"))
+		}
 		if s := u.Scan; s != nil {
 			row("scanned", "by %s on %s, %s, %s; paper kept: %t", s.By, s.Date, s.Device, s.Settings, s.PaperKept != nil && *s.PaperKept)
 		}
