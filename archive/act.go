@@ -29,6 +29,9 @@ const (
 	StartAct ActKind = "start" // the retention of a rule starts, or starts anew, on a day
 	// SampleAct: of units that are to be sorted, some are kept, and the others may go.
 	SampleAct ActKind = "sample"
+	// DerogationAct: a person may read the units, and all below them, before they are open (Code
+	// du patrimoine art. L213-3).
+	DerogationAct ActKind = "derogation"
 	// bordereauAct is no act of anybody's: the unit is the signed bordereau of an elimination,
 	// and is kept for ever.
 	bordereauAct ActKind = "bordereau"
@@ -42,6 +45,7 @@ type Act struct {
 	Entry  int64     `json:"ledgerEntry"`
 	Time   time.Time `json:"time"`
 	Ended  *ActEnd   `json:"ended,omitempty"`
+	Review string    `json:"review,omitempty"` // of a hold: the day on which it is to be looked at again
 	ActText
 }
 
@@ -50,11 +54,16 @@ type ActText struct {
 	Units  []string `json:"units"`
 	Reason string   `json:"reason"`
 	Owner  string   `json:"owner,omitempty"` // of a hold: who wants it
+	Class  string   `json:"class,omitempty"` // of a hold: see HoldClasses
+	Review string   `json:"-"`               // of a hold that is set: Act.Review
 	Until  string   `json:"until,omitempty"` // of a hold: first day on which it is over; "" until it is lifted
 	Rule   string   `json:"rule,omitempty"`  // of a start
 	Start  string   `json:"start,omitempty"` // of a start
 	Kept   []string `json:"kept,omitempty"`  // of a sample: of the units, in order
 	Seed   string   `json:"seed,omitempty"`  // of a sample, hex
+	// Of a derogation: who may read, and whatever rules of which categories run.
+	Person     string               `json:"person,omitempty"`
+	Categories []retention.Category `json:"categories,omitempty"`
 }
 
 // ActEnd is how an act was ended.
@@ -73,6 +82,8 @@ type actRecord struct {
 
 	Time  time.Time `json:"time"`
 	Ended *ActEnd   `json:"ended,omitempty"`
+	// Review is as the last entry about the hold says.
+	Review string `json:"review,omitempty"`
 }
 
 const actID = "d"
@@ -92,6 +103,9 @@ func (a *Archive) Act(ctx context.Context, agent, tenant string, kind ActKind, t
 		return nil, ErrReadOnly
 	}
 	of, err := a.config.tenant(tenant)
+	if err == nil && kind == DerogationAct {
+		err = of.may(agent, Archivist)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -109,12 +123,12 @@ func (a *Archive) Act(ctx context.Context, agent, tenant string, kind ActKind, t
 		}
 	}
 	salt, key, secret := newSalt(), newKey(), mustJSON(text)
-	r := actRecord{Act: newID(actID), Kind: kind, Tenant: of.ID}
+	r := actRecord{Act: newID(actID), Kind: kind, Tenant: of.ID, Review: text.Review}
 	op := &operation{
 		id: newID(opID), keys: [][32]byte{key},
 		entry: integrity.Entry{Kind: integrity.Kind(kind), Tenant: of.ID, Agent: agentID(a.indexKey, agent)},
 		detail: func(position) any {
-			return integrity.ActDetail{Act: r.Act, Units: int64(len(units)), Text: groupLeaf(sha256.Sum256(secret), salt)}
+			return integrity.ActDetail{Act: r.Act, Units: int64(len(units)), Text: groupLeaf(sha256.Sum256(secret), salt), Review: r.Review}
 		},
 	}
 	op.records = []func(position) []record{func(p position) []record {
@@ -134,7 +148,7 @@ func (a *Archive) Act(ctx context.Context, agent, tenant string, kind ActKind, t
 	if err := a.setLocks(context.WithoutCancel(ctx)); err != nil {
 		a.log.Warn("locking copies", "error", err)
 	}
-	return &Act{ID: r.Act, Kind: kind, Tenant: of.ID, Entry: pos.entry, Time: pos.time, ActText: text}, nil
+	return &Act{ID: r.Act, Kind: kind, Tenant: of.ID, Entry: pos.entry, Time: pos.time, Review: r.Review, ActText: text}, nil
 }
 
 // checkAct finds all that is wrong with an act, and gives its units.
@@ -153,18 +167,27 @@ func (a *Archive) checkAct(of *Tenant, kind ActKind, text *ActText) (units []*Un
 	}
 	checkText("reason", text.Reason, 10_000, bad)
 	checkText("owner", text.Owner, 1_000, bad)
-	for _, day := range []string{text.Until, text.Start} {
+	if text.Class != "" && (kind != HoldAct || !slices.Contains(HoldClasses, text.Class)) {
+		bad.addf("class %q: want one of %v", text.Class, HoldClasses)
+	}
+	if text.Review != "" && text.Until != "" && text.Review > text.Until {
+		bad.addf("it is to be looked at again on %s, when it is over since %s", text.Review, text.Until)
+	}
+	for _, day := range []string{text.Until, text.Start, text.Review} {
 		if _, err := time.Parse(time.DateOnly, day); day != "" && err != nil {
 			bad.addf("%q is not a day: want YYYY-MM-DD", day)
 		}
 	}
-	if r, err := ruleNamed(a.schedule(of.ID), of.ID, text.Rule, now()); kind == StartAct {
+	if r, err := ruleNamed(a.schedule(of.ID), of.ID, retention.Appraisal, text.Rule, now()); kind == StartAct {
 		switch {
 		case err != nil:
 			bad.addf("%v", err)
 		case r.ID == "" || text.Start == "":
 			bad.addf("a start wants a rule and a day")
 		}
+	}
+	if kind == DerogationAct {
+		checkDerogation(text, bad)
 	}
 	err = a.cat.view(func(t *tx) error {
 		for _, id := range text.Units {
@@ -187,6 +210,26 @@ func (a *Archive) checkAct(of *Tenant, kind ActKind, text *ActText) (units []*Un
 		return nil, err
 	}
 	return units, bad.orNil()
+}
+
+// checkDerogation wants to know who may read, until when, and what for.
+func checkDerogation(text *ActText, bad *Refusal) {
+	if strings.TrimSpace(text.Person) == "" {
+		bad.addf("a derogation is for a person: name who")
+	}
+	checkText("person", text.Person, 1_000, bad)
+	if text.Until <= now().Format(time.DateOnly) {
+		bad.addf("a derogation ends on a day to come: name it")
+	}
+	known := []retention.Category{retention.Access, retention.Classification, retention.Dissemination, retention.Reuse}
+	for _, c := range text.Categories {
+		if !slices.Contains(known, c) {
+			bad.addf("category %q: want one or more of %v", c, known)
+		}
+	}
+	if len(text.Categories) == 0 {
+		bad.addf("no category of rules: want one or more of %v", known)
+	}
 }
 
 // startRows are the rows that a start brings: by which the unit is found, and the locks that its
@@ -287,6 +330,67 @@ func (a *Archive) EndAct(ctx context.Context, agent, id, reason string) (*Act, e
 	return act, nil
 }
 
+// HoldClasses are what a hold may be for.
+var HoldClasses = []string{"litigation", "inquiry", "classified", "research", "other"}
+
+// ReviewHold records that a hold was looked at again and stays, on behalf of agent; next is the day
+// on which it is to be looked at the next time, "" for none.
+func (a *Archive) ReviewHold(ctx context.Context, agent, id, next, reason string) (*Act, error) {
+	if a.readOnly {
+		return nil, ErrReadOnly
+	}
+	a.acting.Lock()
+	defer a.acting.Unlock()
+	var act *Act
+	var r actRecord
+	var key [32]byte
+	var secret []byte
+	err := a.cat.view(func(t *tx) (err error) { act, r, key, secret, err = a.act(t, id); return err })
+	if err != nil {
+		return nil, err
+	}
+	bad := &Refusal{}
+	if r.Kind != HoldAct || r.Ended != nil {
+		bad.addf("%s is no hold in force", id)
+	}
+	if _, err := time.Parse(time.DateOnly, next); next != "" && (err != nil || next <= now().Format(time.DateOnly)) {
+		bad.addf("%q is not a day to come: want YYYY-MM-DD", next)
+	}
+	if strings.TrimSpace(reason) == "" {
+		bad.addf("no reason: say why it stays")
+	}
+	checkText("reason", reason, 10_000, bad)
+	if err := bad.orNil(); err != nil {
+		return nil, err
+	}
+	op := a.reasoned(integrity.HoldReviewed, agent, reason, func(commitment integrity.Hash) any {
+		return integrity.ActDetail{Act: id, Units: int64(len(act.Units)), Text: commitment, Review: next}
+	})
+	op.entry.Tenant, r.Review, act.Review = r.Tenant, next, next
+	op.records = append(op.records, func(position) []record {
+		return []record{{bktAct, []byte(id), encodeRecord(r, key, secret)}}
+	})
+	if _, _, err := a.commit(ctx, op); err != nil {
+		return nil, fmt.Errorf("reviewing hold %s: %w", id, err)
+	}
+	return act, nil
+}
+
+// lateReviews counts the holds of all tenants that should have been looked at again.
+func (t *tx) lateReviews(today string) (late int64, err error) {
+	err = t.scan(bktAct, []byte(actID), []byte{actID[0] + 1}, func(k, v []byte) (bool, error) {
+		var r actRecord
+		if err := decodeClear(v, &r); err != nil {
+			return false, damaged("act", string(k), err)
+		}
+		if r.Ended == nil && r.Review != "" && r.Review <= today {
+			late++
+		}
+		return true, nil
+	})
+	return late, err
+}
+
 // act reads an act; secret is its salt and text.
 func (a *Archive) act(t *tx, id string) (act *Act, r actRecord, key [32]byte, secret []byte, err error) {
 	v, err := t.get(bktAct, []byte(id))
@@ -304,7 +408,7 @@ func (a *Archive) act(t *tx, id string) (act *Act, r actRecord, key [32]byte, se
 		return nil, r, key, nil, damaged("act", id, err)
 	}
 	salt, text, err := s.open(key)
-	act = &Act{ID: id, Kind: r.Kind, Tenant: r.Tenant, Entry: r.Entry, Time: r.Time, Ended: r.Ended}
+	act = &Act{ID: id, Kind: r.Kind, Tenant: r.Tenant, Entry: r.Entry, Time: r.Time, Ended: r.Ended, Review: r.Review}
 	if err == nil {
 		err = json.Unmarshal(text, &act.ActText)
 	}
@@ -321,16 +425,29 @@ func (a *Archive) Acts(tenant string, kind ActKind) (out []*Act, err error) {
 		return nil, err
 	}
 	err = a.cat.view(func(t *tx) error {
-		return t.scan(bktAct, []byte(actID), []byte{actID[0] + 1}, func(k, _ []byte) (bool, error) {
-			act, _, _, _, err := a.act(t, string(k))
-			if err == nil && act.Tenant == of.ID && (kind == "" || act.Kind == kind) {
-				out = append(out, act)
-			}
-			return err == nil, err
-		})
+		return a.eachAct(t, of.ID, kind, func(act *Act) { out = append(out, act) })
 	})
 	slices.SortFunc(out, func(x, y *Act) int { return int(x.Entry - y.Entry) })
 	return out, err
+}
+
+// eachAct calls f for the acts of a tenant, of one kind or of all (""): of others nothing is
+// deciphered.
+func (a *Archive) eachAct(t *tx, tenant string, kind ActKind, f func(*Act)) error {
+	return t.scan(bktAct, []byte(actID), []byte{actID[0] + 1}, func(k, v []byte) (bool, error) {
+		var r actRecord
+		if err := decodeClear(v, &r); err != nil {
+			return false, damaged("act", string(k), err)
+		}
+		if r.Tenant != tenant || kind != "" && r.Kind != kind {
+			return true, nil
+		}
+		act, _, _, _, err := a.act(t, string(k))
+		if err == nil {
+			f(act)
+		}
+		return err == nil, err
+	})
 }
 
 // ActOf gives one act.
@@ -404,6 +521,9 @@ func applyActs(d *retention.Declared, acts []*Act, s *retention.Schedule) {
 			c.Rules = append(c.Rules, retention.Applied{Rule: act.ID, Start: act.Time.Format(time.DateOnly), End: act.Until, HoldEnd: act.Until, HoldOwner: act.Owner, HoldReason: act.Reason})
 			continue
 		}
+		if act.Kind == DerogationAct { // it changes who may read, not what becomes of the unit
+			continue
+		}
 		c := category(retention.Appraisal)
 		if act.Kind == SampleAct {
 			action := retention.Destroy
@@ -430,19 +550,27 @@ func isFinalAction(p retention.Property) bool { return p.Name == "FinalAction" }
 // checkActs holds the acts against the ledger: each entry has its record, which is as it was
 // committed to and ended as the ledger says, and is found by its units.
 func (a *Archive) checkActs(t *tx, find func(where string, err error)) error {
-	ended := map[string]int64{}
+	ended, reviewed := map[string]int64{}, map[string]string{}
 	var begun []int64
+	acts := []ActKind{HoldAct, StartAct, SampleAct, DerogationAct}
+	isAct := func(entry []byte) bool {
+		return slices.ContainsFunc(acts, func(k ActKind) bool { return bytes.Contains(entry, []byte(`"kind":"`+k+`"`)) })
+	}
 	err := t.scan(bktEntry, nil, nil, func(k, v []byte) (bool, error) {
 		index := int64(indexLeaf(k))
 		switch {
-		case bytes.Contains(v, []byte(`"kind":"`+HoldAct+`"`)), bytes.Contains(v, []byte(`"kind":"`+StartAct+`"`)), bytes.Contains(v, []byte(`"kind":"`+SampleAct+`"`)):
+		case isAct(v):
 			begun = append(begun, index)
-		case bytes.Contains(v, []byte(`"kind":"`+integrity.ActEnded+`"`)):
+		case bytes.Contains(v, []byte(`"kind":"`+integrity.ActEnded+`"`)), bytes.Contains(v, []byte(`"kind":"`+integrity.HoldReviewed+`"`)):
 			d, err := actDetail(v)
 			if err != nil {
 				return false, err
 			}
-			ended[d.Act] = index
+			if bytes.Contains(v, []byte(`"kind":"`+integrity.ActEnded+`"`)) {
+				ended[d.Act] = index
+			} else {
+				reviewed[d.Act] = d.Review
+			}
 		}
 		return true, nil
 	})
@@ -456,6 +584,9 @@ func (a *Archive) checkActs(t *tx, find func(where string, err error)) error {
 		}
 		d, err := actDetail(b)
 		if err == nil {
+			if day, ok := reviewed[d.Act]; ok {
+				d.Review = day
+			}
 			err = a.checkActRecord(t, index, d, ended[d.Act])
 		}
 		if err != nil {
@@ -481,6 +612,9 @@ func (a *Archive) checkActRecord(t *tx, entry int64, d integrity.ActDetail, ende
 	text := secret[saltSize:]
 	if r.Entry != entry || groupLeaf(sha256.Sum256(text), [saltSize]byte(secret)) != d.Text {
 		return &DamagedError{What: "act", Where: d.Act, Why: fmt.Sprintf("it is not what ledger entry %d commits to", entry)}
+	}
+	if r.Review != d.Review {
+		return &DamagedError{What: "act", Where: d.Act, Why: "it is to be looked at again on another day than the ledger says"}
 	}
 	if (r.Ended != nil) != (ended != 0) || r.Ended != nil && r.Ended.Entry != ended {
 		return &DamagedError{What: "act", Where: d.Act, Why: "it is not ended as the ledger says"}

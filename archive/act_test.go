@@ -193,3 +193,68 @@ func TestRuleHistory(t *testing.T) {
 		t.Errorf("%+v %v", detail, err)
 	}
 }
+
+// TestReviewIsHeld: a hold whose review somebody puts off in the catalogue alone, and a derogation
+// that somebody removes, extends or gives to himself, are found.
+func TestReviewIsHeld(t *testing.T) {
+	ctx := context.Background()
+	a, d := eliminating(t, 1)
+	unit := d.Units[0].ID
+	hold, err := a.Act(ctx, "test", "", HoldAct, ActText{Units: []string{unit}, Reason: "r", Class: "inquiry", Review: "2030-01-01"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.ReviewHold(ctx, "test", hold.ID, "2090-01-01", "stays"); err != nil {
+		t.Fatal(err)
+	}
+	text := ActText{Units: []string{unit}, Reason: "r", Person: "lea", Until: "2090-01-01", Categories: []retention.Category{retention.Access}}
+	if _, err := a.Act(ctx, "bob", "", DerogationAct, text); err == nil {
+		t.Error("a derogation by who is no archivist")
+	}
+	derogation, err := a.Act(ctx, "alice", "", DerogationAct, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	findings := func() (n int) {
+		if err := a.cat.view(func(t *tx) error { return a.checkActs(t, func(string, error) { n++ }) }); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if n := findings(); n != 0 {
+		t.Fatal(n, "findings before")
+	}
+	for name, change := range map[string]func(*actRecord, *ActText){
+		"review": func(r *actRecord, _ *ActText) { r.Review = "2099-01-01" },
+		"until":  func(_ *actRecord, x *ActText) { x.Until = "2099-01-01" },
+		"person": func(_ *actRecord, x *ActText) { x.Person = "leo" },
+	} {
+		id := derogation.ID
+		if name == "review" {
+			id = hold.ID
+		}
+		var was []byte
+		err := a.update(nil, func(t *tx) error {
+			v, err := t.get(bktAct, []byte(id))
+			if err != nil {
+				return err
+			}
+			was = append(was, v...)
+			act, r, key, secret, err := a.act(t, id)
+			if err != nil {
+				return err
+			}
+			change(&r, &act.ActText)
+			return t.put(bktAct, []byte(id), encodeRecord(r, key, append(secret[:saltSize:saltSize], mustJSON(act.ActText)...)))
+		})
+		if err != nil || findings() != 1 {
+			t.Error(name, "is not found to be changed", err)
+		}
+		if err := a.update(nil, func(t *tx) error { return t.put(bktAct, []byte(id), was) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := a.update(nil, func(t *tx) error { return t.delete(bktAct, []byte(derogation.ID)) }); err != nil || findings() != 1 {
+		t.Error("a derogation that is gone is not found", err)
+	}
+}

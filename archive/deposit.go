@@ -36,6 +36,8 @@ type NewUnit struct {
 	Paper       *PhysicalObject
 	Rule        string // code of an appraisal rule
 	RuleStart   string // start of its duration, YYYY-MM-DD
+	Access      string // code of an access rule
+	AccessStart string // start of its duration, YYYY-MM-DD
 	Custom      map[string]string
 	Content     *Content // nil for a folder, and for paper
 }
@@ -104,7 +106,7 @@ func (a *Archive) Deposit(ctx context.Context, agent string, d Deposit) (*Deposi
 	a.storing.Add(1)
 	err = a.storeContents(ctx, in, order, runtime.GOMAXPROCS(0), d.Progress, func(o int) source {
 		u := units.unit[o]
-		return source{d.Units[u].Content, d.where(u), where, lockEnd(units.rule(u))}
+		return source{d.Units[u].Content, d.where(u), where, lockEnd(units.rule(retention.Appraisal, d.Units[u].Rule, d.Units[u].RuleStart))}
 	})
 	if err != nil {
 		a.giveUp(in)
@@ -203,21 +205,20 @@ func (p *plainUnits) draft(i int) *draft {
 	if u.Content != nil || u.Paper != nil {
 		out.desc.Level = "Item"
 	}
-	out.desc.Rule = p.rule(i)
+	out.desc.Rule, out.desc.AccessRule = p.rule(retention.Appraisal, u.Rule, u.RuleStart), p.rule(retention.Access, u.Access, u.AccessStart)
 	if u.Content != nil {
 		out.desc.Objects = []DescribedObject{{Usage: "BinaryMaster", Filename: u.Content.Filename}}
 	}
 	return out
 }
 
-// rule is the appraisal rule of unit i, with its terms; nil for none.
-func (p *plainUnits) rule(i int) *AppliedRule {
-	u := &p.d.Units[i]
-	rule, err := ruleNamed(p.rules, p.tenant.ID, u.Rule, p.received)
-	if err != nil || u.Rule == "" {
+// rule is a rule of a unit, with its terms; nil for none.
+func (p *plainUnits) rule(of retention.Category, id, start string) *AppliedRule {
+	rule, err := ruleNamed(p.rules, p.tenant.ID, of, id, p.received)
+	if err != nil || id == "" {
 		return nil
 	}
-	return &AppliedRule{Rule: rule.ID, StartDate: u.RuleStart, Duration: rule.Duration.String(), FinalAction: string(rule.FinalAction)}
+	return &AppliedRule{Rule: rule.ID, StartDate: start, Duration: rule.Duration.String(), FinalAction: string(rule.FinalAction)}
 }
 
 // check says what is wrong with unit i.
@@ -226,10 +227,15 @@ func (p *plainUnits) check(i int, as *draft, bad *Refusal) {
 	if u.Parent >= i || u.Parent < -1 {
 		bad.addf("%s: its parent does not stand before it", as.where)
 	}
-	if _, err := ruleNamed(p.rules, p.tenant.ID, u.Rule, p.received); err != nil {
-		bad.addf("%s: %v", as.where, err)
-	} else if u.Rule == "" && u.RuleStart != "" {
-		bad.addf("%s: a start date of a rule, but no rule", as.where)
+	for _, r := range []struct {
+		of        retention.Category
+		id, start string
+	}{{retention.Appraisal, u.Rule, u.RuleStart}, {retention.Access, u.Access, u.AccessStart}} {
+		if _, err := ruleNamed(p.rules, p.tenant.ID, r.of, r.id, p.received); err != nil {
+			bad.addf("%s: %v", as.where, err)
+		} else if r.id == "" && r.start != "" {
+			bad.addf("%s: a start date of a rule, but no rule (%s)", as.where, r.of)
+		}
 	}
 	checkDescription(as.where, &as.desc, u.Content, bad)
 }
@@ -243,9 +249,12 @@ func checkDescription(where string, d *Description, c *Content, bad *Refusal) {
 	checkText(where+": subject", d.Subject, 1_000, bad)
 	checkDate(where+": start date", d.StartDate, bad)
 	checkDate(where+": end date", d.EndDate, bad)
-	if d.Rule != nil {
-		if _, err := time.Parse(time.DateOnly, d.Rule.StartDate); d.Rule.StartDate != "" && err != nil {
-			bad.addf("%s: start date %q of the rule is not YYYY-MM-DD", where, d.Rule.StartDate)
+	for _, r := range []*AppliedRule{d.Rule, d.AccessRule} {
+		if r == nil || r.StartDate == "" {
+			continue
+		}
+		if _, err := time.Parse(time.DateOnly, r.StartDate); err != nil {
+			bad.addf("%s: start date %q of rule %s is not YYYY-MM-DD", where, r.StartDate, r.Rule)
 		}
 	}
 	for k, v := range d.Custom {

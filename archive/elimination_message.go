@@ -1,9 +1,11 @@
 package archive
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"strings"
 
 	"sae/seda"
 )
@@ -102,4 +104,42 @@ func (a *Archive) messageUnits(e *Elimination, r MessageRequest) (units []string
 		err = &Refusal{Problems: []string{"no unit is to be named in the message"}}
 	}
 	return units, err
+}
+
+// ReplyToElimination takes the step that an AuthorizationOriginatingAgencyRequestReply or an
+// AuthorizationControlAuthorityRequestReply of SEDA says, on behalf of agent, who must have the
+// role for it: ReplyCode OK agrees to what was asked, or visas it; KO refuses it. SEDA has no
+// reply item by item. What the reply says becomes the reason.
+func (a *Archive) ReplyToElimination(ctx context.Context, agent, id string, m *seda.Message) (*Elimination, error) {
+	e, err := a.Elimination(id)
+	if err != nil {
+		return nil, err
+	}
+	step, ok := map[string]EliminationStep{"AuthorizationOriginatingAgencyRequestReply": Agreed, "AuthorizationControlAuthorityRequestReply": Visaed}[m.Name]
+	bad := &Refusal{}
+	switch {
+	case !ok:
+		bad.addf("the message is a %s, not the reply to a request for authorisation", m.Name)
+	case m.InReplyTo != e.Steps[0].Operation:
+		bad.addf("it answers message %q; the request of %s is %s", m.InReplyTo, id, e.Steps[0].Operation)
+	case m.ArchivalAgency != e.Tenant:
+		bad.addf("it is addressed to %q, not to %s", m.ArchivalAgency, e.Tenant)
+	case m.Code != seda.OutcomeOK && m.Code != seda.OutcomeKO:
+		bad.addf("its ReplyCode is %q: want OK or KO; units are refused one by one with sae eliminate agree or visa", m.Code)
+	case m.Code == seda.OutcomeKO && e.State() != Proposed && step == Agreed, m.Code == seda.OutcomeKO && e.State() != Agreed && step == Visaed:
+		bad.addf("%s %s is %s: it is not its turn to refuse", e.Kind, e.ID, e.State())
+	}
+	if err := bad.orNil(); err != nil {
+		return nil, err
+	}
+	said := append([]string{"SEDA " + m.Identifier}, m.Comments...)
+	for _, event := range m.Events {
+		if event.Message != "" {
+			said = append(said, event.Message)
+		}
+	}
+	if m.Code == seda.OutcomeKO {
+		step = Refused
+	}
+	return a.StepElimination(ctx, agent, id, step, StepText{Reason: strings.Join(said, "\n")})
 }

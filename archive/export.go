@@ -36,6 +36,10 @@ type ExportRequest struct {
 	// Custody is the receipt of the entry by which the units are handed over; it goes with the
 	// proofs, and the archive that takes them enters it into its ledger.
 	Custody []byte
+	// OpenOnly leaves out what is not open to the Reader who exports.
+	OpenOnly bool
+
+	reader *Reader // nil: the archive itself
 }
 
 // ExportOutcome is what was handed out.
@@ -46,7 +50,8 @@ type ExportOutcome struct {
 	Units     int               `json:"units"`
 	Objects   int               `json:"objects"`
 	Bytes     int64             `json:"bytes"`
-	Lost      []seda.Lost       `json:"lost,omitempty"` // what the version of SEDA has no element for
+	Lost      []seda.Lost       `json:"lost,omitempty"`    // what the version of SEDA has no element for
+	NotOpen   int               `json:"notOpen,omitempty"` // units that were left out
 	Receipt   integrity.Receipt `json:"-"`
 }
 
@@ -92,7 +97,7 @@ func (a *Archive) Export(ctx context.Context, agent string, r ExportRequest, w F
 		id:    e.op,
 		entry: integrity.Entry{Kind: integrity.Export, Tenant: e.units[0].Tenant, Agent: agentID(a.indexKey, agent)},
 		detail: func(position) any {
-			return integrity.ExportDetail{Message: r.Message, Units: int64(len(e.units)), Objects: int64(len(e.out.Objects)), Bytes: e.bytes, Root: tree.Items().Root}
+			return integrity.ExportDetail{Message: r.Message, Units: int64(len(e.units)), Objects: int64(len(e.out.Objects)), Bytes: e.bytes, Root: tree.Items().Root, Derogations: e.derogations}
 		},
 	}
 	op.records = append(op.records, func(p position) (out []record) {
@@ -106,7 +111,7 @@ func (a *Archive) Export(ctx context.Context, agent string, r ExportRequest, w F
 		return nil, fmt.Errorf("exporting: %w", err)
 	}
 	return &ExportOutcome{Operation: e.op, Message: r.Message, Version: r.Version.String(), Units: len(e.units), Objects: len(e.out.Objects), Bytes: e.bytes,
-		Lost: e.lost, Receipt: receipt}, nil
+		Lost: e.lost, NotOpen: e.left, Receipt: receipt}, nil
 }
 
 // export is an export on its way.
@@ -126,6 +131,9 @@ type export struct {
 	scopes   map[string]map[string]string
 	bytes    int64
 	lost     []seda.Lost
+
+	derogations []string // acts by which units are read
+	left        int      // units that are not open
 }
 
 // gather collects the units asked for, each with what it holds.
@@ -138,6 +146,9 @@ func (e *export) gather(t *tx) error {
 	}
 	if len(e.units) == 0 {
 		return fmt.Errorf("nothing to export: %w", ErrNotFound)
+	}
+	if err := e.openOnly(t); err != nil {
+		return err
 	}
 	for _, u := range e.units {
 		if u.Tenant != e.units[0].Tenant {
@@ -564,6 +575,9 @@ func plain(u *Unit) *seda.Plain {
 		if p.FinalAction != "Destroy" { // SEDA has no sorting: what is not destroyed is kept
 			p.FinalAction = "Keep"
 		}
+	}
+	if u.AccessRule != nil {
+		p.Access, p.AccessStart = u.AccessRule.Rule, u.AccessRule.StartDate
 	}
 	if s := u.Scan; s != nil {
 		when, err := time.Parse(time.RFC3339, s.Date)

@@ -26,6 +26,8 @@ type Unit struct {
 	Children  []string   `json:"children,omitempty"`
 	// PaperGone says how the paper was destroyed, which the description still names.
 	PaperGone *PaperGone `json:"paperDestroyed,omitempty"`
+	// Closed says why most of it is withheld from a Reader.
+	Closed *Closed `json:"notOpen,omitempty"`
 
 	record unitRecord
 	salt   [saltSize]byte

@@ -23,6 +23,9 @@ func declared(u *Unit, s *retention.Schedule) *retention.Declared {
 		if u.Rule != nil {
 			d.Categories[retention.Appraisal] = plainRule(u.Rule, s)
 		}
+		if u.AccessRule != nil {
+			d.Categories[retention.Access] = plainRule(u.AccessRule, s)
+		}
 		return d
 	}
 	for _, set := range u.SEDA.Rules {

@@ -133,14 +133,14 @@ func (a *Archive) RuleHistory(tenant, id string) (out []RuleVersion, err error) 
 const maxNamed = 30
 
 // ruleNamed finds an appraisal rule that a deposit names, on a day; "" is no rule.
-func ruleNamed(s *retention.Schedule, tenant, id string, on time.Time) (retention.Rule, error) {
+func ruleNamed(s *retention.Schedule, tenant string, of retention.Category, id string, on time.Time) (retention.Rule, error) {
 	if id == "" {
 		return retention.Rule{}, nil
 	}
 	r, ok := s.Rule(id)
 	switch {
-	case ok && r.Category != "" && r.Category != retention.Appraisal:
-		return r.Rule, fmt.Errorf("rule %s is of category %s, not an AppraisalRule", id, r.Category)
+	case ok && !r.Of(of):
+		return r.Rule, fmt.Errorf("rule %s is of category %s, not of %s", id, orWord(string(r.Category), string(retention.Appraisal)), of)
 	case ok && !r.Valid(on):
 		return r.Rule, fmt.Errorf("rule %s is not in force on %s: it is from %q until %q", id, on.Format(time.DateOnly), r.From, r.Until)
 	case ok:
@@ -148,7 +148,7 @@ func ruleNamed(s *retention.Schedule, tenant, id string, on time.Time) (retentio
 	}
 	var known []string
 	for _, r := range s.All() {
-		if r.Category == "" || r.Category == retention.Appraisal {
+		if r.Of(of) {
 			known = append(known, r.ID)
 		}
 	}

@@ -32,6 +32,7 @@ type Status struct {
 	Authorities []AuthorityStatus `json:"authorities"`
 	Offers      []OfferStatus     `json:"offers"`
 	Lost        []LostObject      `json:"lost,omitempty"` // of which no good copy is left
+	LateReviews int64             `json:"lateReviews"`    // holds that should have been looked at again
 	Problems    []string          `json:"problems"`       // what a person should look at
 }
 
@@ -98,7 +99,12 @@ func (a *Archive) Status() (*Status, error) {
 	for i, o := range a.offers {
 		s.Offers = append(s.Offers, offerStatus(o, &a.config.Offers[i], debts))
 	}
-	if err := a.cat.view(func(t *tx) error { return errors.Join(s.countUnlocked(t), s.countUnused(t)) }); err != nil {
+	err = a.cat.view(func(t *tx) error {
+		late, err := t.lateReviews(now().Format(time.DateOnly))
+		s.LateReviews = late
+		return errors.Join(err, s.countUnlocked(t), s.countUnused(t))
+	})
+	if err != nil {
 		return nil, err
 	}
 	s.judge()
@@ -254,6 +260,9 @@ func (s *Status) judge() {
 		if o.Size > 0 && o.Free < o.Size/20 {
 			say("offer " + o.Name + " is nearly full")
 		}
+	}
+	if s.LateReviews > 0 {
+		say(fmt.Sprintf("%d holds should have been looked at again: see sae hold list, then sae hold review or lift", s.LateReviews))
 	}
 	for _, x := range s.Authorities {
 		if x.Embedded {

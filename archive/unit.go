@@ -47,13 +47,13 @@ type PhysicalObject struct {
 	Pages      int    `json:"pages,omitempty"`      // SEDA PhysicalDimensions/NumberOfPage
 }
 
-// AppliedRule is a rule as it applies to a unit (SEDA AppraisalRule): its terms
+// AppliedRule is a rule as it applies to a unit (SEDA AppraisalRule, AccessRule): its terms
 // are written down with the unit, since schedules change.
 type AppliedRule struct {
 	Rule        string `json:"rule"`
 	StartDate   string `json:"startDate,omitempty"` // YYYY-MM-DD
 	Duration    string `json:"duration"`
-	FinalAction string `json:"finalAction"`
+	FinalAction string `json:"finalAction,omitempty"`
 }
 
 // Format is what PRONOM says of the bytes of an object.
@@ -139,6 +139,7 @@ type Description struct {
 	Scan        *Scan               `json:"scan,omitempty"`
 	Paper       *PhysicalObject     `json:"physicalObject,omitempty"`
 	Rule        *AppliedRule        `json:"appraisalRule,omitempty"`
+	AccessRule  *AppliedRule        `json:"accessRule,omitempty"` // without final action
 	Parents     []string            `json:"parents,omitempty"`
 	Objects     []DescribedObject   `json:"objects,omitempty"`
 	Physical    []DescribedPhysical `json:"physicalObjects,omitempty"`

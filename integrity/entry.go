@@ -26,7 +26,9 @@ const (
 	Rules            Kind = "rules"             // a retention schedule was changed
 	Hold             Kind = "hold"              // units were put on hold
 	Start            Kind = "start"             // the day was set on which a retention starts
-	ActEnded         Kind = "act-ended"         // a hold was lifted, a start taken back, a sample undone
+	Derogation       Kind = "derogation"        // a person may read units that are not open yet
+	HoldReviewed     Kind = "hold-reviewed"     // a hold was looked at again, and stays
+	ActEnded         Kind = "act-ended"         // a hold was lifted, a start taken back, a sample undone, a derogation revoked
 	SampleSeed       Kind = "sample-seed"       // a seed was drawn, before a sample is chosen by it
 	Sample           Kind = "sample"            // of units that are to be sorted, some are kept and the rest may go
 
@@ -140,6 +142,8 @@ type ExportDetail struct {
 	Objects int64  `json:"objects"`
 	Bytes   int64  `json:"bytes"` // of content
 	Root    Hash   `json:"root"`  // RFC 6962 root over the identifiers of the units, in their order
+	// Derogations are the acts by which units were read that are not open yet.
+	Derogations []string `json:"derogations,omitempty"`
 }
 
 // RepairDetail is the detail of a Repair entry.
@@ -170,13 +174,14 @@ type RollbackDetail struct {
 	Reason   Hash  `json:"reason"`
 }
 
-// ActDetail is the detail of Hold, Start, Sample and ActEnded entries: the act, how many units it is on,
-// and a salted commitment of its text, which names them and is kept enciphered; of ActEnded, of
-// the reason.
+// ActDetail is the detail of Hold, Start, Sample, Derogation and ActEnded entries: the act, how many units it is on,
+// and a salted commitment of its text, which names them and is kept enciphered; of ActEnded and
+// HoldReviewed, of the reason.
 type ActDetail struct {
-	Act   string `json:"act"`
-	Units int64  `json:"units"`
-	Text  Hash   `json:"text"`
+	Act    string `json:"act"`
+	Units  int64  `json:"units"`
+	Text   Hash   `json:"text"`
+	Review string `json:"review,omitempty"` // of a hold: the day on which it is to be looked at again
 }
 
 // SampleSeedDetail is the detail of a SampleSeed entry: the rule, how many units are chosen

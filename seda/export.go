@@ -55,7 +55,8 @@ type ExportUnit struct {
 type Plain struct {
 	Level, Title, Description, StartDate, EndDate, Agency string
 	Event                                                 *Event
-	Rule, RuleStart, FinalAction                          string
+	Rule, RuleStart, FinalAction                          string // of appraisal
+	Access, AccessStart                                   string // rule of access
 }
 
 // Lost is what an export could not write.
@@ -319,15 +320,23 @@ func (o *exporter) metadata() error {
 	return nil
 }
 
+func (p *Plain) rule(x *writer, category, id, start, action string) {
+	if id == "" {
+		return
+	}
+	x.start(category)
+	x.element("Rule", id)
+	x.optional("StartDate", start)
+	x.optional("FinalAction", action)
+	x.end()
+}
+
 // write writes Management and Content.
 func (p *Plain) write(x *writer) {
-	if p.Rule != "" {
+	if p.Rule != "" || p.Access != "" {
 		x.start("Management")
-		x.start("AppraisalRule")
-		x.element("Rule", p.Rule)
-		x.optional("StartDate", p.RuleStart)
-		x.element("FinalAction", p.FinalAction)
-		x.end()
+		p.rule(x, "AppraisalRule", p.Rule, p.RuleStart, p.FinalAction)
+		p.rule(x, "AccessRule", p.Access, p.AccessStart, "")
 		x.end()
 	}
 	x.start("Content")

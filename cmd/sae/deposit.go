@@ -59,7 +59,8 @@ The channel says how the documents came, because their probative value differs:
 Metadata comes from a JSON or CSV file. JSON: {"subject": "...", "files": {"PATH":
 {"title": "..."}}}, fields for all files and, by their path below the folder
 deposited, for each. CSV: a column "file" and a column per field. Fields: title,
-description, startDate, endDate, subject, channel, rule, ruleStart, scan.by,
+description, startDate, endDate, subject, channel, rule, ruleStart, accessRule,
+accessStart, scan.by,
 scan.date, scan.device, scan.settings, scan.paperKept, scan.process, scan.control,
 scan.pages, paper.location, paper.physicalId, paper.pages, custom.NAME.`,
 		Example: `  sae deposit --subject MDPH-2026-00017 --rule EXAMPLE-10Y form.pdf
@@ -78,6 +79,8 @@ scan.pages, paper.location, paper.physicalId, paper.pages, custom.NAME.`,
 	f.StringVar(&d.flags.Subject, "subject", "", "identifier of the citizen file")
 	f.StringVar(&d.flags.Rule, "rule", "", "appraisal rule")
 	f.StringVar(&d.flags.RuleStart, "rule-start", "", "start date of the rule, YYYY-MM-DD")
+	f.StringVar(&d.flags.Access, "access-rule", "", "access rule: before it is over, only who has a role that reads, or a derogation")
+	f.StringVar(&d.flags.AccessStart, "access-start", "", "start date of the access rule, YYYY-MM-DD")
 	f.StringVar((*string)(&d.flags.Channel), "channel", "", "digital (default), digitised, paper or both")
 	f.StringVar(&d.scan.By, "scan-by", "", "scan record: who scanned")
 	f.StringVar(&d.scan.Date, "scan-date", "", "scan record: when, YYYY-MM-DD or RFC 3339")
@@ -269,7 +272,7 @@ func (d *depositFlags) units(nodes []node, meta *metadata) ([]archive.NewUnit, e
 
 func newUnit(f fields, parent int, where string) archive.NewUnit {
 	return archive.NewUnit{Parent: parent, Where: where, Title: f.Title, Description: f.Description, StartDate: f.StartDate,
-		EndDate: f.EndDate, Subject: f.Subject, Channel: f.Channel, Scan: f.Scan, Paper: f.Paper, Rule: f.Rule, RuleStart: f.RuleStart, Custom: f.Custom}
+		EndDate: f.EndDate, Subject: f.Subject, Channel: f.Channel, Scan: f.Scan, Paper: f.Paper, Rule: f.Rule, RuleStart: f.RuleStart, Access: f.Access, AccessStart: f.AccessStart, Custom: f.Custom}
 }
 
 // depositJSON is the JSON of a deposit.

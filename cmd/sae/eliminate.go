@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,7 +34,7 @@ docs/retention.md.`,
 		c.eliminateStepCmd("agree", "Agree to a request, as the originating agency", archive.Agreed),
 		c.eliminateStepCmd("visa", "Give the visa of the control authority to a request", archive.Visaed),
 		c.eliminateStepCmd("refuse", "Refuse a request as a whole, as originating agency or control authority", archive.Refused),
-		c.eliminateStepCmd("withdraw", "Give a request up", archive.Withdrawn), c.eliminateExecuteCmd(), c.certificateCmd(), c.bordereauCmd(), c.eliminationMessageCmd())
+		c.eliminateStepCmd("withdraw", "Give a request up", archive.Withdrawn), c.eliminateExecuteCmd(), c.certificateCmd(), c.bordereauCmd(), c.eliminationMessageCmd(), c.eliminationReplyCmd())
 	return cmd
 }
 
@@ -469,6 +470,42 @@ notification is the ArchiveDestructionNotification, and names those that were de
 	cmd.Flags().StringVar(&version, "seda", "2.2", "version of SEDA: 2.1, 2.2 or 2.3")
 	cmd.Flags().StringVarP(&out, "out", "o", "", "file; it must not exist")
 	return cmd
+}
+
+func (c *cli) eliminationReplyCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "reply ELIMINATION REPLY.xml",
+		Short: "Take the step that a reply in SEDA says: agree, visa or refuse",
+		Long: `Take the step that an AuthorizationOriginatingAgencyRequestReply or an
+AuthorizationControlAuthorityRequestReply says, as the person who has the role for it: ReplyCode
+OK agrees or visas, KO refuses. Units are refused one by one with agree or visa --refuse.`,
+		Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f, err := os.Open(args[1])
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			var findings seda.Findings
+			m, err := seda.ReadMessage(f, seda.Tolerant, &findings)
+			if err != nil {
+				return err
+			}
+			if findings.Refused() {
+				for _, f := range findings.List {
+					c.printFinding(f)
+				}
+				return fmt.Errorf("%s is not a message of SEDA as it should be: nothing was done", args[1])
+			}
+			return c.open(false, func(a *archive.Archive) error {
+				e, err := a.ReplyToElimination(cmd.Context(), c.agent, args[0], m)
+				if err != nil {
+					return err
+				}
+				return c.told(e, "%s %s: %s (ledger entry %d)\n", e.Kind, e.ID, e.State(), e.Steps[len(e.Steps)-1].Entry)
+			})
+		},
+	}
 }
 
 // requested is how many units an authorisation is asked for.

@@ -16,6 +16,7 @@ import (
 
 	"sae/archive"
 	"sae/archive/bagit"
+	"sae/retention"
 	"sae/seda"
 )
 
@@ -23,8 +24,9 @@ import (
 type exportFlags struct {
 	request archive.ExportRequest
 	version string
-	as      string
+	kind    string
 	file    string
+	purpose string
 }
 
 func (c *cli) exportUnitsCmd() *cobra.Command {
@@ -37,19 +39,19 @@ identifier of an operation, all its units. What came by SEDA goes out as it came
 every element of Content and Management is the same. The export is entered into the
 ledger.
 
-  --as dip          an ArchiveDeliveryRequestReply, for who asked to read
-  --as transfer     an ArchiveTransfer, for another archive; this program accepts it back
-  --as restitution  an ArchiveRestitutionRequestReply, for the originating agency
+  --kind dip          an ArchiveDeliveryRequestReply, for who asked to read
+  --kind transfer     an ArchiveTransfer, for another archive; this program accepts it back
+  --kind restitution  an ArchiveRestitutionRequestReply, for the originating agency
 
 A version of SEDA that has no element for something leaves it out, and says so.`,
 		Example: `  sae export ID --seda 2.2 -o dip.zip
-  sae export OPERATION --as transfer --archive ARCHIVES-DEPARTEMENTALES --with-proof -o transfer.zip`,
+  sae export OPERATION --kind transfer --archive ARCHIVES-DEPARTEMENTALES --with-proof -o transfer.zip`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, ids []string) error { return c.export(cmd.Context(), f, ids) },
 	}
 	fl := cmd.Flags()
 	fl.StringVar(&f.version, "seda", "2.1", "version of SEDA: 2.1, 2.2 or 2.3")
-	fl.StringVar(&f.as, "as", "dip", "dip, transfer or restitution")
+	fl.StringVar(&f.kind, "kind", "dip", "dip, transfer or restitution")
 	fl.StringVarP(&f.file, "output", "o", "", "file to write (must not exist)")
 	fl.StringSliceVar(&f.request.Usages, "usage", nil, "usages to hand out, such as BinaryMaster,Dissemination (default all)")
 	fl.BoolVar(&f.request.WithProof, "with-proof", false, "add a proof bundle of each unit")
@@ -58,11 +60,13 @@ A version of SEDA that has no element for something leaves it out, and says so.`
 	fl.StringVar(&f.request.Archive, "archive", "", "ArchivalAgency of the message (default the tenant)")
 	fl.StringVar(&f.request.Requester, "requester", "", "who asked for the DIP")
 	fl.StringVar(&f.request.InReplyTo, "in-reply-to", "", "MessageIdentifier of the request that is answered")
+	fl.StringVar(&f.purpose, "purpose", "access", "what it is for: access, dissemination or reuse; rules of each must be over")
+	fl.BoolVar(&f.request.OpenOnly, "open-only", false, "leave out units that are not open, instead of refusing")
 	cmd.MarkFlagRequired("output")
 	return cmd
 }
 
-// exportMessages are the messages of an export, by what --as says.
+// exportMessages are the messages of an export, by what --kind says.
 var exportMessages = map[string]string{"dip": "ArchiveDeliveryRequestReply", "transfer": "ArchiveTransfer", "restitution": "ArchiveRestitutionRequestReply"}
 
 func (c *cli) export(ctx context.Context, f *exportFlags, ids []string) error {
@@ -70,16 +74,20 @@ func (c *cli) export(ctx context.Context, f *exportFlags, ids []string) error {
 	if err != nil {
 		return usageError{err}
 	}
-	message, ok := exportMessages[f.as]
+	message, ok := exportMessages[f.kind]
 	if !ok {
-		return usagef("--as %q: want dip, transfer or restitution", f.as)
+		return usagef("--kind %q: want dip, transfer or restitution", f.kind)
+	}
+	purpose, err := parsePurpose(f.purpose)
+	if err != nil {
+		return err
 	}
 	f.request.IDs, f.request.Version, f.request.Message = ids, v, message
 	return c.open(false, func(a *archive.Archive) error {
 		var out *archive.ExportOutcome
 		err := writeNew(f.file, func(w io.Writer) (err error) {
 			z := zip.NewWriter(w)
-			if out, err = a.Export(ctx, c.agent, f.request, archive.ZipFiles{Writer: z, Modified: time.Now()}); err != nil {
+			if out, err = a.As(c.agent, purpose).Export(ctx, f.request, archive.ZipFiles{Writer: z, Modified: time.Now()}); err != nil {
 				return err
 			}
 			return z.Close()
@@ -101,6 +109,9 @@ func (c *cli) printExport(file string, out *archive.ExportOutcome) error {
 	}
 	for _, l := range out.Lost {
 		c.printf("! %s: SEDA %s has no %s: left out\n", l.Unit, out.Version, strings.Join(l.Elements, ", "))
+	}
+	if out.NotOpen > 0 {
+		c.printf("! %d units are not open: left out\n", out.NotOpen)
 	}
 	c.printf("%s: %s of SEDA %s, %d units, %d objects, %s (operation %s, ledger entry %d)\n", file, out.Message, out.Version, out.Units, out.Objects,
 		bytesText(out.Bytes), out.Operation, out.Receipt.Index)
@@ -163,7 +174,7 @@ func (c *cli) restitute(ctx context.Context, f *restituteFlags) error {
 		}()
 		var total archive.ExportOutcome
 		export := func(op string, files archive.Files) error {
-			out, err := a.Export(ctx, c.agent, archive.ExportRequest{IDs: units[op], Exact: true, Message: exportMessages["restitution"], Version: v, WithProof: true,
+			out, err := a.As(c.agent, retention.ToRead).Export(ctx, archive.ExportRequest{IDs: units[op], Exact: true, Message: exportMessages["restitution"], Version: v, WithProof: true,
 				InReplyTo: f.replyTo}, files)
 			if err != nil {
 				return fmt.Errorf("restituting operation %s: %w", op, err)

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,7 +19,7 @@ func (c *cli) holdCmd() *cobra.Command {
 day, or until it is lifted: a dispute, an inquiry, a request. Why, and for whom, is kept
 enciphered; the ledger has an entry for each hold, and for its end.`,
 	}
-	cmd.AddCommand(c.holdSetCmd(), c.holdLiftCmd(), c.actListCmd(archive.HoldAct), c.actShowCmd(archive.HoldAct))
+	cmd.AddCommand(c.holdSetCmd(), c.holdLiftCmd(), c.holdReviewCmd(), c.actListCmd(archive.HoldAct), c.actShowCmd(archive.HoldAct))
 	return cmd
 }
 
@@ -39,6 +40,29 @@ func (c *cli) holdSetCmd() *cobra.Command {
 	cmd.Flags().StringVar(&text.Reason, "reason", "", "why; kept enciphered")
 	cmd.Flags().StringVar(&text.Owner, "owner", "", "who wants it; kept enciphered")
 	cmd.Flags().StringVar(&text.Until, "until", "", "first day on which it is over, YYYY-MM-DD (default until it is lifted)")
+	cmd.Flags().StringVar(&text.Review, "review", "", "day on which it is to be looked at again, YYYY-MM-DD: sae status says when that is late")
+	cmd.Flags().StringVar(&text.Class, "class", "", "what it is for: "+strings.Join(archive.HoldClasses, ", ")+"; kept enciphered")
+	return cmd
+}
+
+func (c *cli) holdReviewCmd() *cobra.Command {
+	var next, reason string
+	cmd := &cobra.Command{
+		Use:   "review HOLD",
+		Short: "Say that a hold was looked at again and stays",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.open(false, func(a *archive.Archive) error {
+				act, err := a.ReviewHold(cmd.Context(), c.agent, args[0], next, reason)
+				if err != nil {
+					return err
+				}
+				return c.told(act, "hold %s stays; to be looked at again: %s\n", act.ID, orText(act.Review, "no day"))
+			})
+		},
+	}
+	cmd.Flags().StringVar(&next, "next", "", "day on which it is to be looked at the next time, YYYY-MM-DD (default none)")
+	cmd.Flags().StringVar(&reason, "reason", "", "why it stays; kept enciphered")
 	return cmd
 }
 
@@ -121,8 +145,14 @@ func actState(act *archive.Act) string {
 	switch {
 	case act.Ended != nil:
 		return "ended " + act.Ended.Time.Format(time.DateOnly)
+	case act.Review != "" && act.Review <= today():
+		return "review late since " + act.Review
+	case act.Kind == archive.DerogationAct:
+		return "until " + act.Until + ", for " + act.Person
 	case act.Until != "":
 		return "until " + act.Until
+	case act.Review != "":
+		return "review on " + act.Review
 	case act.Kind == archive.StartAct:
 		return act.Rule + " from " + act.Start
 	case act.Kind == archive.SampleAct:
@@ -152,8 +182,10 @@ func (c *cli) actShowCmd(kind archive.ActKind) *cobra.Command {
 					if act.Ended != nil {
 						fmt.Fprintf(w, "ended\t%s (ledger entry %d)\n", act.Ended.Time.Format(time.RFC3339), act.Ended.Entry)
 					}
-					if act.Owner != "" {
-						fmt.Fprintf(w, "for\t%s\n", act.Owner)
+					for _, x := range [][2]string{{"for", act.Owner}, {"class", act.Class}, {"person", act.Person}, {"review", act.Review}} {
+						if x[1] != "" {
+							fmt.Fprintf(w, "%s\t%s\n", x[0], x[1])
+						}
 					}
 					fmt.Fprintf(w, "reason\t%s\n", act.Reason)
 					for _, u := range act.Units {

@@ -27,6 +27,8 @@ type fields struct {
 	Channel     archive.Channel         `json:"channel"`
 	Rule        string                  `json:"rule"`
 	RuleStart   string                  `json:"ruleStart"`
+	Access      string                  `json:"accessRule"`
+	AccessStart string                  `json:"accessStart"`
 	Scan        *archive.Scan           `json:"scan"`
 	Paper       *archive.PhysicalObject `json:"paper"`
 	Custom      map[string]string       `json:"custom"`
@@ -47,6 +49,8 @@ func (f fields) over(top fields) fields {
 	set((*string)(&f.Channel), string(top.Channel))
 	set(&f.Rule, top.Rule)
 	set(&f.RuleStart, top.RuleStart)
+	set(&f.Access, top.Access)
+	set(&f.AccessStart, top.AccessStart)
 	if top.Scan != nil {
 		f.Scan = top.Scan
 	}
@@ -171,6 +175,8 @@ var columns = map[string]func(*fields, string) error{
 	"channel":          func(f *fields, v string) error { f.Channel = archive.Channel(v); return nil },
 	"rule":             func(f *fields, v string) error { f.Rule = v; return nil },
 	"ruleStart":        func(f *fields, v string) error { f.RuleStart = v; return nil },
+	"accessRule":       func(f *fields, v string) error { f.Access = v; return nil },
+	"accessStart":      func(f *fields, v string) error { f.AccessStart = v; return nil },
 	"scan.by":          func(f *fields, v string) error { f.scan().By = v; return nil },
 	"scan.date":        func(f *fields, v string) error { f.scan().Date = v; return nil },
 	"scan.device":      func(f *fields, v string) error { f.scan().Device = v; return nil },

@@ -9,6 +9,7 @@ import (
 
 	"sae/archive"
 	"sae/integrity"
+	"sae/retention"
 )
 
 func (c *cli) showCmd() *cobra.Command {
@@ -23,7 +24,7 @@ func (c *cli) showCmd() *cobra.Command {
 				if o, err := a.Object(args[0]); err == nil {
 					unit = o.Unit
 				}
-				u, err := a.UnitVersion(unit, version)
+				u, err := a.As(c.agent, retention.ToRead).Unit(unit, version)
 				if err != nil {
 					return err
 				}
@@ -46,6 +47,9 @@ func (c *cli) printUnit(u *archive.Unit) error {
 			}
 		}
 		row("unit", "%s (version %d, %s)", u.Unit, u.Version, u.Level)
+		if u.Closed != nil {
+			printClosed(w, u.Closed)
+		}
 		row("title", "%s", u.Title)
 		row("description", "%s", u.Description.Description)
 		row("subject", "%s", u.Subject)
@@ -55,6 +59,9 @@ func (c *cli) printUnit(u *archive.Unit) error {
 		row("dates", "%s", span(u.StartDate, u.EndDate))
 		if u.Rule != nil {
 			row("rule", "%s: %s from %s, then %s", u.Rule.Rule, u.Rule.Duration, orText(u.Rule.StartDate, "a date not given"), u.Rule.FinalAction)
+		}
+		if r := u.AccessRule; r != nil {
+			row("access rule", "%s: %s from %s", r.Rule, r.Duration, orText(r.StartDate, "a date not given"))
 		}
 		if s := u.Scan; s != nil {
 			row("scanned", "by %s on %s, %s, %s; paper kept: %t", s.By, s.Date, s.Device, s.Settings, s.PaperKept != nil && *s.PaperKept)
@@ -115,7 +122,7 @@ func (c *cli) listCmd() *cobra.Command {
 				return usagef("--to %w", err)
 			}
 			return c.open(true, func(a *archive.Archive) error {
-				page, err := a.List(f)
+				page, err := a.As(c.agent, retention.ToRead).List(f)
 				if err != nil {
 					return err
 				}
@@ -164,9 +171,16 @@ func parseDay(s string, add int) (time.Time, error) {
 func (c *cli) printUnits(units []*archive.Unit) error {
 	return c.table(func(w io.Writer) {
 		for _, u := range units {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", u.Unit, timeText(&u.Archived), orText(string(u.Channel), "folder"), sealedText(u), u.Title)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", u.Unit, timeText(&u.Archived), orText(string(u.Channel), "folder"), sealedText(u), titleText(u))
 		}
 	})
+}
+
+func titleText(u *archive.Unit) string {
+	if u.Closed != nil {
+		return closedText(u.Closed)
+	}
+	return u.Title
 }
 
 func sealedText(u *archive.Unit) string {
@@ -188,7 +202,7 @@ func (c *cli) searchCmd() *cobra.Command {
 				return usagef("--limit %d: want at least 1", limit)
 			}
 			return c.open(true, func(a *archive.Archive) error {
-				units, err := a.Search(tenant, join(words), limit)
+				units, err := a.As(c.agent, retention.ToRead).Search(tenant, join(words), limit)
 				if err != nil {
 					return err
 				}
@@ -228,7 +242,7 @@ good the exit status is 3 and no file is left behind.`,
 				}
 				var bad []archive.Failure
 				copyTo := func(w io.Writer) (err error) {
-					_, bad, err = a.Get(cmd.Context(), id, w)
+					_, bad, err = a.As(c.agent, retention.ToRead).Get(cmd.Context(), id, w)
 					return err
 				}
 				if file == "" {
