@@ -47,8 +47,18 @@ type Conversion struct {
 	Version   int               `json:"version"`
 	Operation string            `json:"operation"`
 	Entry     int64             `json:"ledgerEntry"`
-	Objects   []DescribedObject `json:"objects"`
+	Objects   []ConvertedObject `json:"objects"`
 	Receipt   integrity.Receipt `json:"-"`
+}
+
+// ConvertedObject is a copy that was made, without what tells of the document: who converts need
+// not be somebody who may read it.
+type ConvertedObject struct {
+	ID     string `json:"id"`
+	From   string `json:"convertedFrom"`
+	Usage  string `json:"usage"`
+	Size   int64  `json:"size"`
+	Format string `json:"format"` // PRONOM identifier, "" when unknown
 }
 
 // conversionText is what is said with a conversion; it is kept enciphered.
@@ -210,9 +220,10 @@ func (c *conversion) commit(ctx context.Context, agent string) (*Conversion, err
 		return nil, err
 	}
 	var links []integrity.Converted
-	added := d.desc.Objects[len(d.desc.Objects)-len(d.stored):]
-	for _, o := range added {
+	var added []ConvertedObject
+	for _, o := range d.desc.Objects[len(d.desc.Objects)-len(d.stored):] {
 		links = append(links, integrity.Converted{From: o.ConvertedFrom, Object: o.ID})
+		added = append(added, ConvertedObject{o.ID, o.ConvertedFrom, o.Usage, o.Size, o.Format.PUID})
 	}
 	op := a.reasoned(integrity.Conversion, agent, c.words(), func(commitment integrity.Hash) any {
 		return integrity.ConversionDetail{Converted: links, Text: commitment}

@@ -76,7 +76,7 @@ func TestConvertAddsAVersion(t *testing.T) {
 	}
 	c := convert(t, a, d.Units[0], "Dissemination", pdf("one"))
 	m := convert(t, a, d.Units[0], "BinaryMaster", pdf("two"))
-	if c.Version != 2 || m.Version != 3 || c.Objects[0].Usage != "Dissemination_1" || m.Objects[0].Usage != "BinaryMaster_2" || c.Objects[0].Format.PUID != "fmt/18" {
+	if c.Version != 2 || m.Version != 3 || c.Objects[0].Usage != "Dissemination_1" || m.Objects[0].Usage != "BinaryMaster_2" || c.Objects[0].Format != "fmt/18" {
 		t.Fatalf("%+v %+v", c, m)
 	}
 	if got := getText(t, a, original); got != rtf("first") {

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"sae/archive/converter"
+	"sae/retention"
 	"sae/seda"
 )
 
@@ -31,7 +32,8 @@ type ConvertStep struct {
 	Done   *Conversion `json:"done,omitempty"`
 	Object string      `json:"object,omitempty"`
 	Why    string      `json:"why,omitempty"`
-	// Said is the end of what the converter wrote. It may tell of the document.
+	// Said is the end of what the converter wrote, which may tell of the document: "" when that is
+	// not open to who converts.
 	Said string `json:"said,omitempty"`
 }
 
@@ -279,6 +281,9 @@ func (x *convertRun) unit(ctx context.Context, u convertUnit) (err error) {
 
 func (x *convertRun) fail(unit, object, why, said string) {
 	x.out.Failed++
+	if said != "" && x.a.As(x.agent, retention.ToRead).may(unit) != nil {
+		said = ""
+	}
 	x.tell(ConvertStep{Unit: unit, Object: object, Why: why, Said: said})
 }
 

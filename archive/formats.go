@@ -125,7 +125,8 @@ func (t *tx) eachHolding(ctx context.Context, tenant, after string, f func(u *un
 	})
 }
 
-// HeldObject is an object in a format, and what there is to know of it.
+// HeldObject is an object in a format, and what there is to know of it. Of a unit that is not open
+// to the reader, title, file name and warning are withheld.
 type HeldObject struct {
 	Unit      string `json:"unit"`
 	Title     string `json:"title"`
@@ -145,8 +146,8 @@ type HeldPage struct {
 
 // FormatUnits gives a page of the units that hold a format ("" for none that is known) and their
 // objects in it: limit units, behind the one that after names.
-func (a *Archive) FormatUnits(ctx context.Context, tenant, puid, after string, limit int) (page HeldPage, err error) {
-	of, err := a.config.tenant(tenant)
+func (r *Reader) FormatUnits(ctx context.Context, tenant, puid, after string, limit int) (page HeldPage, err error) {
+	of, err := r.a.config.tenant(tenant)
 	if err != nil {
 		return page, err
 	}
@@ -154,8 +155,8 @@ func (a *Archive) FormatUnits(ctx context.Context, tenant, puid, after string, l
 		return page, &Refusal{Problems: []string{fmt.Sprintf("limit %d, after %q: want 1 to %d units, and the cursor that a page gave", limit, after, maxPage)}}
 	}
 	page.Objects = []HeldObject{}
-	err = a.cat.view(func(t *tx) error {
-		units, last := 0, ""
+	err = r.a.cat.view(func(t *tx) error {
+		h, units, last := r.a.heirs(t, "", nil), 0, ""
 		return t.eachHolding(ctx, of.ID, after, func(u *unitRecord, objects []objectRecord) (bool, error) {
 			if !slices.ContainsFunc(objects, func(o objectRecord) bool { return o.Format.PUID == puid }) {
 				return true, nil
@@ -165,7 +166,7 @@ func (a *Archive) FormatUnits(ctx context.Context, tenant, puid, after string, l
 				return false, nil
 			}
 			units, last = units+1, u.Unit
-			held, err := a.held(t, u.Unit, puid, sourcesOf(objects))
+			held, err := r.held(t, h, u.Unit, puid, sourcesOf(objects))
 			page.Objects = append(page.Objects, held...)
 			return err == nil, err
 		})
@@ -174,8 +175,11 @@ func (a *Archive) FormatUnits(ctx context.Context, tenant, puid, after string, l
 }
 
 // held describes the objects of a unit in a format.
-func (a *Archive) held(t *tx, id, puid string, sources map[string]bool) (out []HeldObject, err error) {
-	u, err := a.unit(t, id, 0)
+func (r *Reader) held(t *tx, h *heirs, id, puid string, sources map[string]bool) (out []HeldObject, err error) {
+	u, err := r.a.unit(t, id, 0)
+	if err == nil {
+		u, err = r.shown(t, h, u)
+	}
 	if err != nil {
 		return nil, err
 	}

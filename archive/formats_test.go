@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"sae/archive/risk"
+	"sae/retention"
 )
 
 // TestFormats counts what a tenant holds, once whatever the versions; what came with transfers
@@ -40,7 +41,7 @@ func TestFormats(t *testing.T) {
 	}
 	seen, after := map[string]int{}, ""
 	for range 10 {
-		page, err := a.FormatUnits(ctx, "", "fmt/45", after, 1)
+		page, err := a.As("test", retention.ToRead).FormatUnits(ctx, "", "fmt/45", after, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -61,7 +62,7 @@ func TestFormats(t *testing.T) {
 		after string
 		limit int
 	}{{"x", 1}, {"", 0}, {"", maxPage + 1}} {
-		if _, err := a.FormatUnits(ctx, "", "fmt/45", bad.after, bad.limit); err == nil {
+		if _, err := a.As("test", retention.ToRead).FormatUnits(ctx, "", "fmt/45", bad.after, bad.limit); err == nil {
 			t.Errorf("%+v is taken", bad)
 		}
 	}
@@ -137,11 +138,11 @@ func TestRunConverter(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(stale, "1"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if out, steps := run(ConvertRun{Units: []string{d.Units[0].ID, d.Units[3].ID}}); out.Objects != 1 || out.Failed != 0 || len(steps) != 1 || steps[0].Done.Objects[0].Filename != "one.pdf" {
+	if out, steps := run(ConvertRun{Units: []string{d.Units[0].ID, d.Units[3].ID}}); out.Objects != 1 || out.Failed != 0 || len(steps) != 1 {
 		t.Errorf("%+v %+v", out, steps)
 	}
 	u, err := a.Unit(d.Units[0].ID)
-	if err != nil || len(u.Objects) != 2 || u.Objects[1].Usage != "Dissemination_1" || u.Objects[1].ConvertedBy != "test 1" || !strings.Contains(getText(t, a, u.Objects[1].ID), rtf("one")) {
+	if err != nil || len(u.Objects) != 2 || u.Objects[1].Filename != "one.pdf" || u.Objects[1].Usage != "Dissemination_1" || u.Objects[1].ConvertedBy != "test 1" || !strings.Contains(getText(t, a, u.Objects[1].ID), rtf("one")) {
 		t.Errorf("%+v %v", u, err)
 	}
 	if out, _ := run(ConvertRun{Limit: 1}); out.Units != 1 {

@@ -70,7 +70,7 @@ func (c *cli) printConversion(done *archive.Conversion) error {
 	c.printf("unit %s: version %d (operation %s, ledger entry %d)\n", done.Unit, done.Version, done.Operation, done.Entry)
 	return c.table(func(w io.Writer) {
 		for _, o := range done.Objects {
-			fmt.Fprintf(w, "  %s\t%s\t%s\t%s\tfrom %s\n", o.ID, o.Usage, orText(o.Format.PUID, "unknown"), bytesText(o.Size), o.ConvertedFrom)
+			fmt.Fprintf(w, "  %s\t%s\t%s\t%s\tfrom %s\n", o.ID, o.Usage, orText(o.Format, "unknown"), bytesText(o.Size), o.From)
 		}
 	})
 }

@@ -11,6 +11,7 @@ import (
 
 	"sae/archive"
 	"sae/archive/risk"
+	"sae/retention"
 )
 
 func (c *cli) formatsCmd() *cobra.Command {
@@ -82,7 +83,7 @@ func (c *cli) formatUnitsCmd(tenant *string) *cobra.Command {
 				return usagef("%q is not a PRONOM identifier such as fmt/40, nor %q", puid, risk.Unidentified)
 			}
 			return c.open(true, func(a *archive.Archive) error {
-				page, err := a.FormatUnits(cmd.Context(), *tenant, puid, after, limit)
+				page, err := a.As(c.agent, retention.ToRead).FormatUnits(cmd.Context(), *tenant, puid, after, limit)
 				if err != nil {
 					return err
 				}
@@ -105,7 +106,7 @@ func (c *cli) printHeld(page archive.HeldPage) error {
 			if o.Converted {
 				state = "converted"
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", o.Unit, o.Object, o.Usage, bytesText(o.Size), state, o.Title)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", o.Unit, o.Object, o.Usage, bytesText(o.Size), state, orText(o.Title, "(not open)"))
 		}
 	})
 	if page.Next != "" {
