@@ -178,9 +178,10 @@ func (a *Archive) checkAct(of *Tenant, kind ActKind, text *ActText) (units []*Un
 			bad.addf("%q is not a day: want YYYY-MM-DD", day)
 		}
 	}
-	if r, err := ruleNamed(a.schedule(of.ID), of.ID, retention.Appraisal, text.Rule, now()); kind == StartAct {
+	if r, known := a.schedule(of.ID).Rule(text.Rule); kind == StartAct { // also of one that no deposit may name any more
+		_, err := ruleNamed(a.schedule(of.ID), of.ID, retention.Appraisal, text.Rule, now())
 		switch {
-		case err != nil:
+		case err != nil && !(known && r.Of(retention.Appraisal)):
 			bad.addf("%v", err)
 		case r.ID == "" || text.Start == "":
 			bad.addf("a start wants a rule and a day")
@@ -268,7 +269,7 @@ func (a *Archive) EndAct(ctx context.Context, agent, id, reason string) (*Act, e
 	var key [32]byte
 	var secret []byte
 	leaves := map[string]uint64{}
-	var holds []record
+	var holds, gone []record
 	err := a.cat.view(func(t *tx) (err error) {
 		if act, r, key, secret, err = a.act(t, id); err != nil {
 			return err
@@ -287,6 +288,14 @@ func (a *Archive) EndAct(ctx context.Context, agent, id, reason string) (*Act, e
 				return err
 			}
 			leaves[u] = rec.Leaf
+			if r.Kind != StartAct {
+				continue
+			}
+			row, err := a.onlyStart(t, act, u)
+			if err != nil {
+				return err
+			}
+			gone = append(gone, row...)
 		}
 		return nil
 	})
@@ -294,6 +303,11 @@ func (a *Archive) EndAct(ctx context.Context, agent, id, reason string) (*Act, e
 		return nil, err
 	}
 	bad := &Refusal{}
+	if of, err := a.config.tenant(r.Tenant); err != nil {
+		return nil, err
+	} else if err := of.may(agent, Archivist); r.Kind == DerogationAct && err != nil {
+		return nil, err
+	}
 	if r.Ended != nil {
 		bad.addf("%s %s was ended by ledger entry %d", r.Kind, id, r.Ended.Entry)
 	}
@@ -311,6 +325,7 @@ func (a *Archive) EndAct(ctx context.Context, agent, id, reason string) (*Act, e
 	for _, u := range act.Units {
 		op.deletes = append(op.deletes, record{bucket: bktAct, key: unitActKey(u, id)})
 	}
+	op.deletes = append(op.deletes, gone...)
 	op.records = append(op.records, func(p position) []record {
 		r := r
 		r.Ended = &ActEnd{p.entry, p.time}
@@ -328,6 +343,28 @@ func (a *Archive) EndAct(ctx context.Context, agent, id, reason string) (*Act, e
 		a.log.Warn("lifting legal holds", "error", err)
 	}
 	return act, nil
+}
+
+// onlyStart is the row by which a unit is found under a start, unless the unit declares the rule
+// from the same day, or another start sets it, too.
+func (a *Archive) onlyStart(t *tx, act *Act, unit string) ([]record, error) {
+	u, err := a.unit(t, unit, 0)
+	if err != nil {
+		return nil, err
+	}
+	row := a.ruleRow(&u.record, act.Rule, act.Start)
+	for _, r := range a.ruleIndex(&u.record, &u.Description) {
+		if bytes.Equal(r.key, row.key) {
+			return nil, nil
+		}
+	}
+	others, err := a.actsOn(t, unit, nil)
+	for _, o := range others {
+		if o.ID != act.ID && o.Kind == StartAct && o.Rule == act.Rule && o.Start == act.Start {
+			return nil, nil
+		}
+	}
+	return []record{{bucket: row.bucket, key: row.key}}, err
 }
 
 // HoldClasses are what a hold may be for.
@@ -483,6 +520,12 @@ func (a *Archive) actsOn(t *tx, unit string, known map[string]*Act) (out []*Act,
 				known[id] = act
 			}
 		}
+		if err != nil {
+			return nil, err
+		}
+		if _, named := slices.BinarySearch(act.Units, unit); !named || act.Ended != nil {
+			return nil, &DamagedError{What: "act", Where: id, Why: "unit " + unit + " is found by it, and it does not name the unit, or has ended"}
+		}
 		out = append(out, act)
 	}
 	slices.SortFunc(out, func(x, y *Act) int { return int(x.Entry - y.Entry) })
@@ -518,7 +561,7 @@ func applyActs(d *retention.Declared, acts []*Act, s *retention.Schedule) {
 	for _, act := range acts {
 		if act.Kind == HoldAct || act.Kind == bordereauAct {
 			c := category(retention.Hold)
-			c.Rules = append(c.Rules, retention.Applied{Rule: act.ID, Start: act.Time.Format(time.DateOnly), End: act.Until, HoldEnd: act.Until, HoldOwner: act.Owner, HoldReason: act.Reason})
+			c.Rules = append(c.Rules, retention.Applied{Rule: act.ID, Start: act.Time.Format(time.DateOnly), End: act.Until, HoldEnd: act.Until, HoldOwner: act.Owner, HoldReason: act.Reason, Decided: true})
 			continue
 		}
 		if act.Kind == DerogationAct { // it changes who may read, not what becomes of the unit
@@ -546,6 +589,41 @@ func applyActs(d *retention.Declared, acts []*Act, s *retention.Schedule) {
 }
 
 func isFinalAction(p retention.Property) bool { return p.Name == "FinalAction" }
+
+// checkRules holds each tenant's schedule against the ledger's last word on it.
+func (a *Archive) checkRules(t *tx, find func(where string, err error)) error {
+	last := map[string]integrity.Hash{}
+	err := t.scan(bktEntry, nil, nil, func(_, v []byte) (bool, error) {
+		rules, created := bytes.Contains(v, []byte(`"kind":"`+integrity.Rules+`"`)), bytes.Contains(v, []byte(`"kind":"`+integrity.Created+`"`))
+		if !rules && !created {
+			return true, nil
+		}
+		e, err := integrity.ParseEntry(v)
+		switch {
+		case err != nil:
+		case e.Kind == integrity.Rules:
+			var d integrity.RulesDetail
+			err = e.ReadDetail(e.Kind, &d)
+			last[e.Tenant] = d.Schedule
+		case e.Kind == integrity.Created:
+			var d integrity.CreatedDetail
+			if err = e.ReadDetail(e.Kind, &d); d.Schedule != nil {
+				last[e.Tenant] = *d.Schedule
+			}
+		}
+		return err == nil, err
+	})
+	if err != nil {
+		return err
+	}
+	now, err := a.readSchedules(t)
+	for tenant, want := range last {
+		if s := now[tenant]; err == nil && s != nil && s.Digest() != want {
+			find(tenant, errors.New("the retention schedule is not the one that the ledger commits to"))
+		}
+	}
+	return err
+}
 
 // checkActs holds the acts against the ledger: each entry has its record, which is as it was
 // committed to and ended as the ledger says, and is found by its units.

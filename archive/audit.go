@@ -87,6 +87,8 @@ func (a *Archive) Audit(ctx context.Context, agent string, o AuditOptions) (*Aud
 	au.findErr("catalogue", a.cat.path, a.cat.view(func(t *tx) error {
 		return errors.Join(a.checkActs(t, func(where string, err error) { au.findErr("act", where, err) }),
 			a.checkEliminations(t, func(where string, err error) { au.findErr("elimination", where, err) }),
+			a.checkRules(t, func(where string, err error) { au.findErr("schedule", where, err) }),
+			t.checkTombs(func(where string, err error) { au.findErr("tombstone", where, err) }),
 			a.checkConversions(t, func(where string, err error) { au.findErr("conversion", where, err) }))
 	}))
 	if err := au.leaves(ctx); err != nil {

@@ -37,7 +37,16 @@ func certified(t *testing.T) (*Archive, *Elimination, []byte) {
 	}
 	mustSeal(t, a)
 	e := propose(t, a)
-	if _, err := a.StepElimination(ctx, "bob", e.ID, Agreed, StepText{Refused: []RefusedUnits{{Numbers: []int64{2}, Reason: "no"}}}); err != nil {
+	var refused int64 // one that stands below nothing
+	if err := a.EachListed(ctx, e.ID, func(u ListedUnit) error {
+		if u.Title == "unit 3" {
+			refused = u.Number
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.StepElimination(ctx, "bob", e.ID, Agreed, StepText{Refused: []RefusedUnits{{Numbers: []int64{refused}, Reason: "no"}}}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := a.StepElimination(ctx, "carol", e.ID, Visaed, StepText{}); err != nil {
@@ -45,7 +54,7 @@ func certified(t *testing.T) (*Archive, *Elimination, []byte) {
 	}
 	var first ListedUnit
 	err := a.EachListed(ctx, e.ID, func(u ListedUnit) error {
-		if u.Number == 1 {
+		if u.Title == "unit 1" {
 			first = u
 		}
 		return nil

@@ -51,7 +51,7 @@ type TransferredTo struct {
 // TombstoneRule is a retention that was over.
 type TombstoneRule struct {
 	Rule  string `json:"rule"`
-	Start string `json:"startDate"`
+	Start string `json:"startDate"` // YYYY-MM-DD; of a birth or a death, the year alone
 	End   string `json:"endDate"`
 }
 
@@ -157,6 +157,11 @@ var errChanged = errors.New("units changed meanwhile")
 
 // doom gathers what goes with a unit, all its versions.
 func (a *Archive) doom(t *tx, id, under string, visa int64) (*doomed, error) {
+	return a.doomWith(t, id, under, visa, nil)
+}
+
+// doomWith is doom with acts that were read before; it may be nil.
+func (a *Archive) doomWith(t *tx, id, under string, visa int64, known map[string]*Act) (*doomed, error) {
 	u, err := a.unit(t, id, 0)
 	if err != nil {
 		return nil, err
@@ -188,7 +193,7 @@ func (a *Archive) doom(t *tx, id, under string, visa int64) (*doomed, error) {
 		d.rows = append(d.rows, record{bucket: bktObject, key: []byte(o)})
 		d.stone.Objects = append(d.stone.Objects, TombstoneObject{ID: o, Size: r.Size, Leaf: r.Leaf})
 	}
-	acts, err := a.actsOn(t, id, nil)
+	acts, err := a.actsOn(t, id, known)
 	if err != nil {
 		return nil, err
 	}
@@ -273,7 +278,15 @@ func (a *Archive) dropBlobs(t *tx, all []*doomed, when time.Time) error {
 		if err != nil {
 			return damaged("pack", blob, err)
 		}
+		if row == nil { // a compaction moved its objects since they were looked up
+			return errChanged
+		}
 		if p != nil {
+			for id := range objects {
+				if !slices.Contains(p.Objects, id) {
+					return errChanged
+				}
+			}
 			p.Objects = slices.DeleteFunc(p.Objects, func(id string) bool { return objects[id] })
 			if len(p.Objects) > 0 {
 				if err := t.put(bktBlob, []byte(blob), p.row()); err != nil {
@@ -315,6 +328,34 @@ func (a *Archive) purgeSearch() error {
 		return fmt.Errorf("purging search: %w", err)
 	}
 	return a.update(nil, func(t *tx) error { return t.delete(bktMeta, metaPurge) })
+}
+
+// checkTombs holds every tombstone against the ledger: each is the one that a destruction of its
+// unit commits to.
+func (t *tx) checkTombs(find func(where string, err error)) error {
+	return t.scan(bktTomb, nil, nil, func(k, v []byte) (bool, error) {
+		if len(v) == len(k) { // an object's names its unit
+			return true, nil
+		}
+		id := string(k)
+		row, err := t.tomb(id)
+		var stone Tombstone
+		if err == nil {
+			err = json.Unmarshal(row.Doc, &stone)
+		}
+		if err != nil {
+			find(id, err)
+			return true, nil
+		}
+		it, err := t.item(row.Entry, row.Item)
+		if err == nil && (stone.Form != tombstoneForm || stone.Unit != id || it.Unit != id || len(row.Salt) != saltSize || it.Leaf != groupLeaf(sha256.Sum256(row.Doc), [saltSize]byte(row.Salt))) {
+			err = errors.New("it is not one that the ledger commits to")
+		}
+		if err != nil {
+			find(id, err)
+		}
+		return true, nil
+	})
 }
 
 // checkTomb holds an item of a unit that was destroyed against its tombstone: nothing else of it

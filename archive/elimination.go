@@ -194,6 +194,9 @@ func (a *Archive) ProposeElimination(ctx context.Context, agent string, r Elimin
 	if err := of.may(agent, Archivist); err != nil {
 		return nil, err
 	}
+	if r.At > now().Format(time.DateOnly) {
+		return nil, &Refusal{Problems: []string{"what is due on " + r.At + " is not due yet: nobody could execute what is proposed for a day to come (sae eliminate analyse looks ahead)"}}
+	}
 	a.acting.Lock()
 	defer a.acting.Unlock()
 	if err := a.sweepElimination(); err != nil {
@@ -519,18 +522,27 @@ func parseElimination(v []byte) (*Elimination, error) {
 	return e, err
 }
 
+// request reads a request.
+func (t *tx) request(id string) (*Elimination, error) {
+	v, err := t.get(bktElim, []byte(id))
+	if err == nil && (v == nil || !idForm.MatchString(id)) {
+		err = fmt.Errorf("elimination %q: %w", id, ErrNotFound)
+	}
+	if err != nil {
+		return nil, err
+	}
+	e, err := parseElimination(v)
+	if err != nil {
+		return nil, damaged("elimination", id, err)
+	}
+	return e, nil
+}
+
 // Elimination gives a request.
 func (a *Archive) Elimination(id string) (e *Elimination, err error) {
 	err = a.cat.view(func(t *tx) error {
-		v, err := t.get(bktElim, []byte(id))
-		if err == nil && (v == nil || !idForm.MatchString(id)) {
-			err = fmt.Errorf("elimination %q: %w", id, ErrNotFound)
-		}
-		if err != nil {
+		if e, err = t.request(id); err != nil {
 			return err
-		}
-		if e, err = parseElimination(v); err != nil {
-			return damaged("elimination", id, err)
 		}
 		return t.scan(bktElim, elimRowKey(id, 0), prefixEnd([]byte(id)), func(_, v []byte) (bool, error) {
 			unit, _ := splitUnitKey(v)
@@ -684,7 +696,7 @@ func (a *Archive) checkEliminations(t *tx, find func(where string, err error)) e
 			return false, err
 		}
 		steps[d.Elimination]++
-		if err := a.checkElimination(t, int64(indexLeaf(k)), e.Kind, d); err != nil {
+		if err := a.checkElimination(t, int64(indexLeaf(k)), e, d); err != nil {
 			find(d.Elimination, err)
 		}
 		return true, nil
@@ -705,7 +717,55 @@ func (a *Archive) checkEliminations(t *tx, find func(where string, err error)) e
 	})
 }
 
-func (a *Archive) checkElimination(t *tx, entry int64, kind integrity.Kind, d integrity.EliminationDetail) error {
+// checkRequest holds a request against the ledger, before anything is done by it.
+func (a *Archive) checkRequest(id string) error {
+	return a.cat.view(func(t *tx) error {
+		e, err := t.request(id)
+		if err != nil {
+			return err
+		}
+		for _, s := range e.Steps {
+			b, err := t.entry(s.Entry)
+			if err != nil {
+				return err
+			}
+			entry, err := integrity.ParseEntry(b)
+			var d integrity.EliminationDetail
+			if err == nil {
+				err = entry.ReadDetail(e.Kind.ledgerKind(s.Step), &d)
+			}
+			if err == nil && d.Elimination != id {
+				err = fmt.Errorf("ledger entry %d is of another request", s.Entry)
+			}
+			if err == nil {
+				err = a.checkElimination(t, s.Entry, entry, d)
+			}
+			if err != nil {
+				return &DamagedError{What: "elimination", Where: id, Why: "it is not as the ledger says", Err: err}
+			}
+		}
+		return nil
+	})
+}
+
+// checkRefusals wants the units that stay to be those that the steps refused.
+func (a *Archive) checkRefusals(t *tx, e *Elimination) error {
+	var all []int64
+	for _, s := range e.Steps {
+		text, err := a.stepText(t, s)
+		if err != nil {
+			return err
+		}
+		all = append(all, refusedOf(text)...)
+	}
+	if !slices.Equal(slices.Compact(slices.Sorted(slices.Values(all))), e.Refusals) {
+		return errors.New("the units that are refused are not those that the steps refused")
+	}
+	return nil
+}
+
+func (a *Archive) checkElimination(t *tx, entry int64, said integrity.Entry, d integrity.EliminationDetail) error {
+	kind := said.Kind
 	v, err := t.get(bktElim, []byte(d.Elimination))
 	if err != nil {
 		return err
@@ -719,6 +779,9 @@ func (a *Archive) checkElimination(t *tx, entry int64, kind integrity.Kind, d in
 	if i < 0 || e.Root != d.Root || e.Units != d.Units {
 		return fmt.Errorf("it is not the request of ledger entry %d", entry)
 	}
+	if s := e.Steps[i]; s.Agent != said.Agent || s.Operation != said.Operation || !s.Time.Equal(said.Time) || e.Tenant != said.Tenant || s.Refused != d.Refused || s.Destroyed != d.Destroyed {
+		return fmt.Errorf("its step %q is not as ledger entry %d says", s.Step, entry)
+	}
 	words, err := a.commitmentOf(t, e.Steps[i].Operation)
 	if err != nil {
 		return err
@@ -728,6 +791,9 @@ func (a *Archive) checkElimination(t *tx, entry int64, kind integrity.Kind, d in
 	}
 	if i > 0 {
 		return nil
+	}
+	if err := a.checkRefusals(t, e); err != nil {
+		return err
 	}
 	return t.checkList(e)
 }

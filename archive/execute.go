@@ -3,10 +3,12 @@ package archive
 import (
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"sae/integrity"
@@ -67,6 +69,9 @@ func (a *Archive) ExecuteElimination(ctx context.Context, agent, id, reason stri
 	}
 	e, err := a.Elimination(id)
 	if err != nil {
+		return nil, err
+	}
+	if err := a.checkRequest(id); err != nil {
 		return nil, err
 	}
 	switch e.Kind {
@@ -162,7 +167,8 @@ func (x *execution) chunk(ctx context.Context, ids []string) error {
 
 // reload wants the request to be as it was: somebody may have withdrawn it.
 func (x *execution) reload() error {
-	e, err := x.a.Elimination(x.e.ID)
+	var e *Elimination
+	err := x.a.cat.view(func(t *tx) (err error) { e, err = t.request(x.e.ID); return err })
 	if err == nil && len(e.Steps) != len(x.e.Steps) {
 		err = &Refusal{Problems: []string{"it is " + string(e.State()) + " meanwhile"}}
 	}
@@ -254,7 +260,7 @@ func (x *execution) choose(t *tx, ids []string) (all []*doomed, kept []Kept, err
 			kept = append(kept, Kept{x.left[id].number, id, reason, reasons})
 			continue
 		}
-		d, err := x.a.doom(t, id, x.e.ID, x.visa())
+		d, err := x.a.doomWith(t, id, x.e.ID, x.visa(), heirs.acts)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -263,7 +269,7 @@ func (x *execution) choose(t *tx, ids []string) (all []*doomed, kept []Kept, err
 			return nil, nil, err
 		}
 		for _, r := range in.Categories[retention.Appraisal].Rules {
-			d.stone.Rules = append(d.stone.Rules, TombstoneRule{r.Rule, r.Start, r.End})
+			d.stone.Rules = append(d.stone.Rules, x.a.ruleThatWas(u.Tenant, r))
 		}
 		if x.e.Kind == ForTransfer {
 			d.stone.Transferred = &TransferredTo{Archive: x.e.To, Unit: x.taken[id]}
@@ -272,6 +278,17 @@ func (x *execution) choose(t *tx, ids []string) (all []*doomed, kept []Kept, err
 		all = append(all, d)
 	}
 	return all, kept, nil
+}
+
+// ruleThatWas is a rule as a tombstone keeps it: days that a birth or a death gives are a
+// person's, and only their year stays.
+func (a *Archive) ruleThatWas(tenant string, r retention.InheritedRule) TombstoneRule {
+	known, _ := a.schedule(tenant).Last(r.Rule)
+	start, end := r.Start, r.End
+	if strings.HasPrefix(known.Trigger, "birthday") || known.Trigger == "death" {
+		start, end = start[:min(len(start), 4)], end[:min(len(end), 4)]
+	}
+	return TombstoneRule{r.Rule, start, end}
 }
 
 // against says what stands against destroying a unit; "" when nothing does. goes are units that
@@ -346,8 +363,100 @@ func (x *execution) exports(t *tx) (err error) {
 	return err
 }
 
+// records destroys the records of transfers of which every unit is gone: their manifests name what
+// the units were. Destroying a few at a time, it can be begun again.
+func (x *execution) records(ctx context.Context) error {
+	a := x.a
+	var all []string
+	err := a.cat.view(func(t *tx) (err error) { all, err = x.emptied(t); return err })
+	for chunk := range slices.Chunk(all, executeChunk) {
+		if err == nil {
+			err = x.recordChunk(ctx, chunk)
+		}
+	}
+	return err
+}
+
+func (x *execution) recordChunk(ctx context.Context, chunk []string) error {
+	a := x.a
+	a.acting.Lock()
+	defer a.acting.Unlock()
+	var all []*doomed
+	err := a.cat.view(func(t *tx) error {
+		for _, id := range chunk {
+			d, err := a.doom(t, id, x.e.ID, x.visa())
+			if err != nil {
+				return err
+			}
+			all = append(all, d)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return a.destroy(ctx, x.agent, x.e.Tenant, integrity.Destroyed, func(position) any {
+		return integrity.DestroyedDetail{Under: x.e.ID, Visa: x.visa(), Units: int64(len(all))}
+	}, all, func(t *tx) error { return a.stillDoomed(t, all) })
+}
+
+// emptied are the records of transfers, that are still there, of which all units are destroyed and
+// one of them by this request.
+func (x *execution) emptied(t *tx) (out []string, err error) {
+	seen := map[int64]bool{}
+	err = t.scan(bktElim, elimRowKey(x.e.ID, 0), prefixEnd([]byte(x.e.ID)), func(_, v []byte) (bool, error) {
+		unit, _ := splitUnitKey(v)
+		row, err := t.tomb(unit)
+		if err != nil || row == nil {
+			return err == nil, err
+		}
+		var stone Tombstone
+		if err := json.Unmarshal(row.Doc, &stone); err != nil {
+			return false, damaged("tombstone", unit, err)
+		}
+		entry, err := t.firstEntry(unit, stone.Entry)
+		if err != nil || seen[entry] {
+			return err == nil, err
+		}
+		seen[entry] = true
+		b, err := t.entry(entry)
+		if err != nil {
+			return false, err
+		}
+		e, err := integrity.ParseEntry(b)
+		if err != nil {
+			return false, err
+		}
+		if _, _, err := t.unitRecord(e.Operation, 0); errors.Is(err, ErrNotFound) { // it was no transfer, or is gone
+			return true, nil
+		} else if err != nil {
+			return false, err
+		}
+		left := false
+		err = t.unitsOf(entry, func(string) (bool, error) { left = true; return false, nil })
+		if !left {
+			out = append(out, e.Operation)
+		}
+		return err == nil, err
+	})
+	return out, err
+}
+
+// firstEntry is the ledger entry of a unit's deposit: the first that its history names.
+func (t *tx) firstEntry(unit string, otherwise int64) (int64, error) {
+	err := t.scan(bktHist, []byte(unit), prefixEnd([]byte(unit)), func(k, v []byte) (bool, error) {
+		entry, _, _, err := parseHistRow(k[len(unit):], v)
+		otherwise = entry
+		return false, err
+	})
+	return otherwise, err
+}
+
 // end deletes what is not used any more, and records that the request was executed.
 func (x *execution) end(ctx context.Context) error {
+	if err := x.records(ctx); err != nil {
+		return fmt.Errorf("destroying the records of transfers: %w", err)
+	}
 	if err := x.a.purgeSearch(); err != nil {
 		return err
 	}

@@ -191,6 +191,9 @@ func (a *Archive) AcknowledgeTransfer(ctx context.Context, agent, id string, rep
 	if err != nil {
 		return nil, err
 	}
+	if err := a.checkRequest(id); err != nil {
+		return nil, err
+	}
 	if e.State() != Acknowledged {
 		if e, err = a.verifyReplies(ctx, agent, e, replies, leave); err != nil {
 			return nil, err

@@ -193,8 +193,10 @@ func (a *Archive) writeJournal(t *tx, ops []*operation, log *journal) (*copies, 
 	return c, a.registerJournal(t, c, s)
 }
 
+// bringContent reports whether operations want the storage policy's copies of the journal: those
+// that bring content, and those that replace the root key, which opens no journal from before.
 func bringContent(ops []*operation) bool {
-	return slices.ContainsFunc(ops, func(op *operation) bool { return len(op.landed) > 0 })
+	return slices.ContainsFunc(ops, func(op *operation) bool { return len(op.landed) > 0 || op.last != nil })
 }
 
 // journalCopies writes a journal blob and makes it durable, together with the content of

@@ -263,6 +263,9 @@ func (a *Archive) declaring(t *tx, tenant, rule string, from, to uint64, f func(
 		}
 		id, version := splitUnitKey(v)
 		rec, _, err := t.unitRecord(id, 0)
+		if errors.Is(err, ErrNotFound) { // a row that an archive from before still has
+			return true, nil
+		}
 		if err == nil && rec.Version == version { // an older version's rules are not those of the unit
 			err = f(id)
 		}

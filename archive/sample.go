@@ -169,8 +169,11 @@ func (a *Archive) toSort(ctx context.Context, of *Tenant, r SampleRequest) (*sor
 		if err != nil {
 			return err
 		}
+		tops := tops{a: a, t: t, units: units, known: map[string][]string{}}
 		for _, id := range slices.Sorted(maps.Keys(units)) {
-			g.tops[id] = topsOf(id, units, map[string]bool{})
+			if g.tops[id], err = tops.of(id); err != nil {
+				return err
+			}
 			if len(g.tops[id]) != 1 || g.tops[id][0] != id {
 				continue
 			}
@@ -185,21 +188,36 @@ func (a *Archive) toSort(ctx context.Context, of *Tenant, r SampleRequest) (*sor
 	return g, err
 }
 
-// topsOf are the topmost of some units that stand above one of them: itself when none does.
-func topsOf(id string, units map[string]*Unit, seen map[string]bool) (tops []string) {
-	if seen[id] {
-		return nil
+// tops finds, among some units, the topmost that stand above one of them, whatever stands between.
+type tops struct {
+	a     *Archive
+	t     *tx
+	units map[string]*Unit
+	known map[string][]string
+}
+
+// of gives those above a unit; the unit itself when it is one of them and none is.
+func (s *tops) of(id string) (out []string, err error) {
+	if out, ok := s.known[id]; ok {
+		return out, nil
 	}
-	seen[id] = true
-	for _, p := range units[id].Parents {
-		if units[p] != nil {
-			tops = append(tops, topsOf(p, units, seen)...)
+	rec, _, err := s.t.unitRecord(id, 0)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return nil, err
+	}
+	for _, p := range rec.Parents {
+		above, err := s.of(p)
+		if err != nil {
+			return nil, err
 		}
+		out = append(out, above...)
 	}
-	if len(tops) == 0 {
-		tops = []string{id}
+	slices.Sort(out)
+	if out = slices.Compact(out); len(out) == 0 && s.units[id] != nil {
+		out = []string{id}
 	}
-	return tops
+	s.known[id] = out
+	return out, nil
 }
 
 // candidate is a unit as sampling looks at it, with the bytes of all below it. Its birthday is

@@ -73,20 +73,28 @@ func (t *tx) eachRule(tenant string, f func(tenant string, r ruleRecord) error) 
 
 // loadSchedules reads the last version of every rule.
 func (a *Archive) loadSchedules(t *tx) error {
+	out, err := a.readSchedules(t)
+	if err == nil {
+		a.schedules.Store(&out)
+	}
+	return err
+}
+
+// readSchedules gives the schedules as the catalogue has them, by tenant.
+func (a *Archive) readSchedules(t *tx) (map[string]*retention.Schedule, error) {
 	rules := map[string][]retention.Versioned{}
 	err := t.eachRule("", func(tenant string, r ruleRecord) error {
 		rules[tenant] = append(rules[tenant], r.Versioned) // the last of an id wins
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("reading the retention schedules: %w", err)
+		return nil, fmt.Errorf("reading the retention schedules: %w", err)
 	}
 	out := map[string]*retention.Schedule{}
 	for _, t := range a.config.Tenants {
 		out[t.ID] = retention.NewSchedule(rules[t.ID])
 	}
-	a.schedules.Store(&out)
-	return nil
+	return out, nil
 }
 
 // schedule is that of a tenant, as it is now.
@@ -184,7 +192,7 @@ func (a *Archive) PlanRules(ctx context.Context, tenant string, rules []retentio
 	}
 	before := a.schedule(t.ID)
 	p := &RulesPlan{Tenant: t.ID, before: before, Changes: []RuleChange{}}
-	changes := before.Diff(rules, replace)
+	changes := before.Diff(before.Complete(rules), replace)
 	p.after = before.With(changes)
 	for _, c := range changes {
 		rc, err := a.touched(ctx, p, c)

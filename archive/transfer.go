@@ -67,12 +67,16 @@ func (a *Archive) UnitsOf(entry int64, each func(DepositedUnit) error) error {
 	})
 }
 
-// unitsOf calls f for the units, not the records of transfers, among the items of an entry.
+// unitsOf calls f for the units, not the records of transfers, among the items of an entry; those
+// that were destroyed are passed over.
 func (t *tx) unitsOf(entry int64, f func(id string) (bool, error)) error {
 	prefix := be64(uint64(entry))
 	return t.scan(bktItem, prefix, prefixEnd(prefix), func(_, v []byte) (bool, error) {
 		it, err := integrity.ParseItem(v)
 		if err != nil || it.Object != "" || !strings.HasPrefix(it.Unit, unitID) {
+			return err == nil, err
+		}
+		if stone, err := t.tomb(it.Unit); err != nil || stone != nil {
 			return err == nil, err
 		}
 		return f(it.Unit)

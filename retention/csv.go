@@ -91,7 +91,7 @@ func columnsOf(head []string) (map[string]int, error) {
 
 // csvRule reads one line.
 func csvRule(field func(string) string) (Rule, error) {
-	r := Rule{ID: field("RuleId"), Category: Category(field("RuleType")), Name: field("RuleValue"), Description: field("RuleDescription")}
+	r := Rule{Partial: true, ID: field("RuleId"), Category: Category(field("RuleType")), Name: field("RuleValue"), Description: field("RuleDescription")}
 	switch {
 	case r.ID == "":
 		return r, errors.New("RuleId is empty")

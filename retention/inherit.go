@@ -11,6 +11,7 @@ import (
 //   - a unit has its own rules, and those of its parents, along every path;
 //   - in a category where it prevents inheritance it has its own alone;
 //   - a rule that it declares itself, or names in RefNonRuleId, does not come from above;
+//   - what somebody decided afterwards (a hold) comes down all the same;
 //   - the same rule from two ancestors is two rules, each with its own dates;
 //   - a property (FinalAction, ClassificationLevel...) comes from above unless the unit
 //     has one of that name itself;
@@ -76,6 +77,9 @@ type Applied struct {
 	HoldReason      string `json:"holdReason,omitempty"`
 	HoldReassessing string `json:"holdReassessingDate,omitempty"`
 	HoldRearrange   string `json:"preventRearrangement,omitempty"`
+	// Decided: somebody decided so afterwards, and nothing that a unit declares keeps it from
+	// coming down.
+	Decided bool `json:"-"`
 }
 
 // Property is a named value beside rules.
@@ -134,7 +138,7 @@ func Inherit(u *Declared, parents []*Inheritance) *Inheritance {
 			above = nil
 		}
 		in.implicit(u, c, above)
-		in.inherit(u, c, d, above)
+		in.inherit(u, c, d, parents)
 	}
 	out.Global = ownProperties(u, u.Global)
 	own := len(out.Global)
@@ -183,7 +187,7 @@ func (in *Inherited) inherit(u *Declared, c Category, d *DeclaredCategory, paren
 	for _, p := range parents {
 		for _, r := range p.Categories[c].Rules {
 			declared := slices.ContainsFunc(d.Rules, func(a Applied) bool { return a.Rule == r.Rule })
-			if declared || slices.Contains(d.RefNonRules, r.Rule) {
+			if (declared || d.Prevent || slices.Contains(d.RefNonRules, r.Rule)) && !r.Decided {
 				continue
 			}
 			i := slices.IndexFunc(in.Rules, func(x InheritedRule) bool { return x.Unit == r.Unit && x.Applied == r.Applied })
@@ -193,7 +197,9 @@ func (in *Inherited) inherit(u *Declared, c Category, d *DeclaredCategory, paren
 			}
 			in.Rules[i].Paths = addPaths(in.Rules[i].Paths, u.ID, r.Paths)
 		}
-		in.Properties = addProperties(in.Properties, own, u.ID, p.Categories[c].Properties)
+		if !d.Prevent {
+			in.Properties = addProperties(in.Properties, own, u.ID, p.Categories[c].Properties)
+		}
 	}
 }
 

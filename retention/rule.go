@@ -56,12 +56,15 @@ const (
 
 // Rule is one line of a retention schedule.
 type Rule struct {
-	ID          string      `yaml:"id" json:"id"`                                       // code by which deposits name the rule
-	Category    Category    `yaml:"category,omitempty" json:"category,omitempty"`       // AppraisalRule when empty
-	Name        string      `yaml:"name,omitempty" json:"name,omitempty"`               // what it is for, in a line
-	Description string      `yaml:"description,omitempty" json:"description,omitempty"` // e.g. how its start is found
-	Duration    Duration    `yaml:"duration,omitempty" json:"duration,omitzero"`        // how long, e.g. P10Y, P6M, unlimited; a HoldRule may have none
-	Trigger     string      `yaml:"trigger,omitempty" json:"trigger,omitempty"`         // event at which the duration starts, see Triggers
+	ID          string   `yaml:"id" json:"id"`                                       // code by which deposits name the rule
+	Category    Category `yaml:"category,omitempty" json:"category,omitempty"`       // AppraisalRule when empty
+	Name        string   `yaml:"name,omitempty" json:"name,omitempty"`               // what it is for, in a line
+	Description string   `yaml:"description,omitempty" json:"description,omitempty"` // e.g. how its start is found
+	Duration    Duration `yaml:"duration,omitempty" json:"duration,omitzero"`        // how long, e.g. P10Y, P6M, unlimited; a HoldRule may have none
+	// Partial: it came from a form without final actions, triggers and the like; what a schedule
+	// has of those stays.
+	Partial     bool        `yaml:"-" json:"-"`
+	Trigger     string      `yaml:"trigger,omitempty" json:"trigger,omitempty"` // event at which the duration starts, see Triggers
 	FinalAction FinalAction `yaml:"final-action,omitempty" json:"finalAction,omitempty"`
 	Sampling    *Sampling   `yaml:"sampling,omitempty" json:"sampling,omitempty"` // of Sort
 	Basis       string      `yaml:"basis,omitempty" json:"basis,omitempty"`       // legal basis, with its citation

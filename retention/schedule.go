@@ -183,3 +183,20 @@ var starting []byte
 // Starting is the schedule that comes with the program: social files of a département, each rule
 // with its basis, and whether that was read or is to be confirmed.
 func Starting() ([]Rule, error) { return ParseYAML(starting) }
+
+// Complete gives rules, the partial ones of them with what the schedule has of what their form
+// cannot say.
+func (s *Schedule) Complete(rules []Rule) []Rule {
+	out := slices.Clone(rules)
+	for i, r := range out {
+		out[i].Partial = false
+		if old, ok := s.Rule(r.ID); ok && r.Partial {
+			out[i] = old.Rule
+			out[i].Category, out[i].Name, out[i].Description, out[i].Duration = r.Category, r.Name, r.Description, r.Duration
+			if old.Category == "" && r.Category == Appraisal {
+				out[i].Category = ""
+			}
+		}
+	}
+	return out
+}

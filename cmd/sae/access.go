@@ -107,7 +107,9 @@ func (c *cli) accessRevokeCmd() *cobra.Command {
 		Use:   "revoke DEROGATION",
 		Short: "Take a derogation back",
 		Args:  cobra.ExactArgs(1),
-		RunE:  func(cmd *cobra.Command, args []string) error { return c.endAct(cmd, args[0], reason, "revoked") },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.endAct(cmd, archive.DerogationAct, args[0], reason, "revoked")
+		},
 	}
 	cmd.Flags().StringVar(&reason, "reason", "", "why; kept enciphered")
 	return cmd

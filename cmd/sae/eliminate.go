@@ -551,6 +551,9 @@ which reference: its copies are read first, each from the first byte to the last
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.open(false, func(a *archive.Archive) error {
+				if done, err := c.finishExecuted(cmd.Context(), a, args[0]); done || err != nil {
+					return err
+				}
 				x, err := a.ExecuteElimination(cmd.Context(), c.agent, args[0], reason, nil)
 				if err != nil {
 					return err
@@ -578,6 +581,24 @@ which reference: its copies are read first, each from the first byte to the last
 	}
 	cmd.Flags().StringVar(&reason, "reason", "", "of paper: how it is destroyed; kept enciphered")
 	return cmd
+}
+
+// finishExecuted says that an elimination was executed before, and makes its certificate when
+// that is still to be done: whoever was stopped in between runs the same command again.
+func (c *cli) finishExecuted(ctx context.Context, a *archive.Archive, id string) (done bool, err error) {
+	e, err := a.Elimination(id)
+	if err != nil || e.Kind != archive.ForElimination || e.State() != archive.ExecutedStep && e.State() != archive.Certified {
+		return false, err
+	}
+	if e.State() == archive.ExecutedStep {
+		if _, err := c.certify(ctx, a, id, e.Steps[len(e.Steps)-1].Destroyed); err != nil {
+			return true, fmt.Errorf("elimination %s was executed, without a certificate as yet: %w", id, err)
+		}
+		if e, err = a.Elimination(id); err != nil {
+			return true, err
+		}
+	}
+	return true, c.told(e, "elimination %s: executed before; sae eliminate show %s says what became of it\n", id, id)
 }
 
 func (c *cli) printPaperExecuted(x *archive.Executed) error {

@@ -80,8 +80,13 @@ func (c *cli) doAct(cmd *cobra.Command, tenant string, kind archive.ActKind, tex
 	})
 }
 
-func (c *cli) endAct(cmd *cobra.Command, id, reason, what string) error {
+func (c *cli) endAct(cmd *cobra.Command, kind archive.ActKind, id, reason, what string) error {
 	return c.open(false, func(a *archive.Archive) error {
+		if act, err := a.ActOf(id); err != nil {
+			return err
+		} else if act.Kind != kind {
+			return fmt.Errorf("%s is a %s, not a %s", id, act.Kind, kind)
+		}
 		act, err := a.EndAct(cmd.Context(), c.agent, id, reason)
 		if err != nil {
 			return err
@@ -100,7 +105,9 @@ func (c *cli) holdLiftCmd() *cobra.Command {
 		Use:   "lift HOLD",
 		Short: "Lift a hold",
 		Args:  cobra.ExactArgs(1),
-		RunE:  func(cmd *cobra.Command, args []string) error { return c.endAct(cmd, args[0], reason, "lifted") },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.endAct(cmd, archive.HoldAct, args[0], reason, "lifted")
+		},
 	}
 	cmd.Flags().StringVar(&reason, "reason", "", "why; kept enciphered")
 	return cmd
@@ -249,7 +256,9 @@ func (c *cli) actsCmd(use, short string, kind archive.ActKind) *cobra.Command {
 		Use:   "take-back ID",
 		Short: fmt.Sprintf("Take a %s back", kind),
 		Args:  cobra.ExactArgs(1),
-		RunE:  func(cmd *cobra.Command, args []string) error { return c.endAct(cmd, args[0], reason, "taken back") },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.endAct(cmd, kind, args[0], reason, "taken back")
+		},
 	}
 	back.Flags().StringVar(&reason, "reason", "", "why; kept enciphered")
 	cmd.AddCommand(c.actListCmd(kind), c.actShowCmd(kind), back)
