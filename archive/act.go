@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -501,7 +500,7 @@ func (a *Archive) ActOf(id string) (act *Act, err error) {
 func (a *Archive) actsOn(t *tx, unit string, known map[string]*Act) (out []*Act, err error) {
 	var ids []string
 	err = t.scan(bktAct, []byte(unit), prefixEnd([]byte(unit)), func(k, v []byte) (bool, error) {
-		if len(v) != 9 || v[8] != rowPaper {
+		if _, says := requestRow(v); says != rowPaper {
 			ids = append(ids, strings.TrimPrefix(string(k), unit))
 		}
 		return true, nil
@@ -535,13 +534,13 @@ func (a *Archive) actsOn(t *tx, unit string, known map[string]*Act) (out []*Act,
 // bordereauOf is the act by which the signed bordereau of an elimination is kept.
 func (t *tx) bordereauOf(unit, elimination string) (*Act, error) {
 	v, err := t.get(bktAct, unitActKey(unit, elimination))
-	if err == nil && len(v) != 9 {
+	index, says := requestRow(v)
+	if err == nil && says != rowBordereau {
 		err = damaged("bordereau", unit, errors.New("its row has not the form of one"))
 	}
 	if err != nil {
 		return nil, err
 	}
-	index := int64(binary.BigEndian.Uint64(v))
 	b, err := t.entry(index)
 	if err != nil {
 		return nil, err
@@ -593,26 +592,19 @@ func isFinalAction(p retention.Property) bool { return p.Name == "FinalAction" }
 // checkRules holds each tenant's schedule against the ledger's last word on it.
 func (a *Archive) checkRules(t *tx, find func(where string, err error)) error {
 	last := map[string]integrity.Hash{}
-	err := t.scan(bktEntry, nil, nil, func(_, v []byte) (bool, error) {
-		rules, created := bytes.Contains(v, []byte(`"kind":"`+integrity.Rules+`"`)), bytes.Contains(v, []byte(`"kind":"`+integrity.Created+`"`))
-		if !rules && !created {
-			return true, nil
-		}
-		e, err := integrity.ParseEntry(v)
-		switch {
-		case err != nil:
-		case e.Kind == integrity.Rules:
-			var d integrity.RulesDetail
-			err = e.ReadDetail(e.Kind, &d)
-			last[e.Tenant] = d.Schedule
-		case e.Kind == integrity.Created:
-			var d integrity.CreatedDetail
-			if err = e.ReadDetail(e.Kind, &d); d.Schedule != nil {
-				last[e.Tenant] = *d.Schedule
+	err := t.entriesOf(func(_ int64, e integrity.Entry) (err error) {
+		var created integrity.CreatedDetail
+		var changed integrity.RulesDetail
+		if e.Kind == integrity.Created {
+			if err = e.ReadDetail(e.Kind, &created); created.Schedule != nil {
+				last[e.Tenant] = *created.Schedule
 			}
+			return err
 		}
-		return err == nil, err
-	})
+		err = e.ReadDetail(e.Kind, &changed)
+		last[e.Tenant] = changed.Schedule
+		return err
+	}, integrity.Created, integrity.Rules)
 	if err != nil {
 		return err
 	}
@@ -629,57 +621,43 @@ func (a *Archive) checkRules(t *tx, find func(where string, err error)) error {
 // committed to and ended as the ledger says, and is found by its units.
 func (a *Archive) checkActs(t *tx, find func(where string, err error)) error {
 	ended, reviewed := map[string]int64{}, map[string]string{}
-	var begun []int64
-	acts := []ActKind{HoldAct, StartAct, SampleAct, DerogationAct}
-	isAct := func(entry []byte) bool {
-		return slices.ContainsFunc(acts, func(k ActKind) bool { return bytes.Contains(entry, []byte(`"kind":"`+k+`"`)) })
-	}
-	err := t.scan(bktEntry, nil, nil, func(k, v []byte) (bool, error) {
-		index := int64(indexLeaf(k))
+	var begun []begunAct
+	err := t.entriesOf(func(index int64, e integrity.Entry) error {
+		var d integrity.ActDetail
+		err := e.ReadDetail(e.Kind, &d)
 		switch {
-		case isAct(v):
-			begun = append(begun, index)
-		case bytes.Contains(v, []byte(`"kind":"`+integrity.ActEnded+`"`)), bytes.Contains(v, []byte(`"kind":"`+integrity.HoldReviewed+`"`)):
-			d, err := actDetail(v)
-			if err != nil {
-				return false, err
-			}
-			if bytes.Contains(v, []byte(`"kind":"`+integrity.ActEnded+`"`)) {
-				ended[d.Act] = index
-			} else {
-				reviewed[d.Act] = d.Review
-			}
+		case e.Kind != integrity.ActEnded && e.Kind != integrity.HoldReviewed && err != nil:
+			find(d.Act, err)
+			return nil
+		case err != nil:
+			return err
+		case e.Kind == integrity.ActEnded:
+			ended[d.Act] = index
+		case e.Kind == integrity.HoldReviewed:
+			reviewed[d.Act] = d.Review
+		default:
+			begun = append(begun, begunAct{index, d})
 		}
-		return true, nil
-	})
+		return nil
+	}, integrity.Hold, integrity.Start, integrity.Sample, integrity.Derogation, integrity.ActEnded, integrity.HoldReviewed)
 	if err != nil {
 		return err
 	}
-	for _, index := range begun {
-		b, err := t.entry(index)
-		if err != nil {
-			return err
+	for _, b := range begun {
+		if day, ok := reviewed[b.Act]; ok {
+			b.Review = day
 		}
-		d, err := actDetail(b)
-		if err == nil {
-			if day, ok := reviewed[d.Act]; ok {
-				d.Review = day
-			}
-			err = a.checkActRecord(t, index, d, ended[d.Act])
-		}
-		if err != nil {
-			find(d.Act, err)
+		if err := a.checkActRecord(t, b.entry, b.ActDetail, ended[b.Act]); err != nil {
+			find(b.Act, err)
 		}
 	}
 	return nil
 }
 
-func actDetail(entry []byte) (d integrity.ActDetail, err error) {
-	e, err := integrity.ParseEntry(entry)
-	if err == nil {
-		err = e.ReadDetail(e.Kind, &d)
-	}
-	return d, err
+// begunAct is what the ledger says of the beginning of an act.
+type begunAct struct {
+	entry int64
+	integrity.ActDetail
 }
 
 func (a *Archive) checkActRecord(t *tx, entry int64, d integrity.ActDetail, ended int64) error {

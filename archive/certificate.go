@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -198,9 +197,8 @@ func places(u certificate.Listed) (out []certificate.Place) {
 // units calls f for each unit of the list, and exported for each export that handed out one
 // that was destroyed.
 func (c *certifying) units(t *tx, f func(certificate.Listed) error, exported func(entry int64)) error {
-	return t.scan(bktElim, elimRowKey(c.e.ID, 0), prefixEnd([]byte(c.e.ID)), func(k, v []byte) (bool, error) {
-		u := certificate.Listed{Number: int64(binary.BigEndian.Uint32(k[len(c.e.ID):]))}
-		u.Unit, u.Version = splitUnitKey(v)
+	return t.eachOf(c.e.ID, func(number int64, unit string, version int) (bool, error) {
+		u := certificate.Listed{Number: number, Unit: unit, Version: version}
 		row, err := t.tomb(u.Unit)
 		if err != nil {
 			return false, err
@@ -303,7 +301,7 @@ func (c *certifying) prove(t *tx, leaves map[uint64][]int64) error {
 	c.head.Checkpoint = string(newest.Checkpoint)
 	for _, s := range c.e.Steps {
 		if s.Entry < cp.Size {
-			c.entries[s.Entry] = append(c.entries[s.Entry], []int64{}...)
+			c.entries[s.Entry] = nil // it has no items
 		} else if s.Step != ExecutedStep { // of which the tombstones tell
 			return ErrNotSealed
 		}

@@ -1,7 +1,6 @@
 package archive
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/hex"
@@ -372,22 +371,11 @@ func (a *Archive) ConversionText(operation string) (reason string, tools []strin
 // checkConversions holds the conversions against the ledger: what each entry links is linked so,
 // and what was said with it is what the entry commits to.
 func (a *Archive) checkConversions(t *tx, find func(where string, err error)) error {
-	return t.scan(bktEntry, nil, nil, func(k, v []byte) (bool, error) {
-		if !bytes.Contains(v, []byte(`"kind":"`+integrity.Conversion+`"`)) {
-			return true, nil
-		}
-		e, err := integrity.ParseEntry(v)
-		if err == nil && e.Kind != integrity.Conversion {
-			return true, nil
-		}
+	return t.entriesOf(func(entry int64, e integrity.Entry) error {
 		var d integrity.ConversionDetail
-		if err == nil {
-			err = e.ReadDetail(integrity.Conversion, &d)
+		if err := e.ReadDetail(e.Kind, &d); err != nil {
+			return err
 		}
-		if err != nil {
-			return false, err
-		}
-		entry := int64(indexLeaf(k))
 		if words, err := a.commitmentOf(t, e.Operation); err != nil {
 			find(e.Operation, err)
 		} else if words != d.Text {
@@ -398,8 +386,8 @@ func (a *Archive) checkConversions(t *tx, find func(where string, err error)) er
 				find(link.Object, err)
 			}
 		}
-		return true, nil
-	})
+		return nil
+	}, integrity.Conversion)
 }
 
 // checkLink wants a copy to name what it was made from, and that to be there.

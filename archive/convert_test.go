@@ -321,7 +321,7 @@ func TestConvertedIsDestroyed(t *testing.T) {
 	mustSeal(t, a)
 	var keys []uint64
 	if err := a.cat.view(func(t *tx) error {
-		doomed, err := a.doom(t, unit, "test", 1)
+		doomed, err := a.doom(t, unit, "test", 1, nil)
 		keys = doomed.keys
 		return err
 	}); err != nil || len(keys) != 6 {

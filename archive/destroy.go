@@ -155,13 +155,9 @@ type doomed struct {
 // errChanged says that a unit may not be destroyed any more as it stands.
 var errChanged = errors.New("units changed meanwhile")
 
-// doom gathers what goes with a unit, all its versions.
-func (a *Archive) doom(t *tx, id, under string, visa int64) (*doomed, error) {
-	return a.doomWith(t, id, under, visa, nil)
-}
-
-// doomWith is doom with acts that were read before; it may be nil.
-func (a *Archive) doomWith(t *tx, id, under string, visa int64, known map[string]*Act) (*doomed, error) {
+// doom gathers what goes with a unit, all its versions. known are acts that were read before; it
+// may be nil.
+func (a *Archive) doom(t *tx, id, under string, visa int64, known map[string]*Act) (*doomed, error) {
 	u, err := a.unit(t, id, 0)
 	if err != nil {
 		return nil, err

@@ -20,7 +20,7 @@ func destroyUnits(t *testing.T, a *Archive, ids ...string) error {
 	var all []*doomed
 	err := a.cat.view(func(t *tx) error {
 		for _, id := range ids {
-			d, err := a.doom(t, id, "test", 1)
+			d, err := a.doom(t, id, "test", 1, nil)
 			if err != nil {
 				return err
 			}
@@ -165,7 +165,7 @@ func TestDestroyIsAllOrNothing(t *testing.T) {
 		}
 		var all []*doomed
 		if err := a.cat.view(func(t *tx) error {
-			x, err := a.doom(t, d.Units[0].ID, "test", 1)
+			x, err := a.doom(t, d.Units[0].ID, "test", 1, nil)
 			all = append(all, x)
 			return err
 		}); err != nil {

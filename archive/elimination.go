@@ -38,9 +38,6 @@ func (k RequestKind) ledgerKind(s EliminationStep) integrity.Kind {
 	return integrity.Kind(k.String() + "-" + string(s))
 }
 
-// requestKinds are how entries of requests begin, in their JSON.
-var requestKinds = [][]byte{[]byte(`"kind":"elimination-`), []byte(`"kind":"transfer-`), []byte(`"kind":"paper-`)}
-
 // EliminationStep is what can be done to a request.
 type EliminationStep string
 
@@ -154,6 +151,21 @@ var metaEliminating = []byte("eliminating")
 
 func elimRowKey(id string, number int64) []byte {
 	return binary.BigEndian.AppendUint32([]byte(id), uint32(number))
+}
+
+// eachOf calls f for each row of a request's list, in the order of their numbers, until it
+// returns false.
+func (t *tx) eachOf(request string, f func(number int64, unit string, version int) (bool, error)) error {
+	return t.scan(bktElim, elimRowKey(request, 0), prefixEnd([]byte(request)), func(k, v []byte) (bool, error) {
+		unit, version := splitUnitKey(v)
+		return f(int64(binary.BigEndian.Uint32(k[len(request):])), unit, version)
+	})
+}
+
+// refuses reports whether somebody refused a unit.
+func (e *Elimination) refuses(number int64) bool {
+	_, refused := slices.BinarySearch(e.Refusals, number)
+	return refused
 }
 
 // elimChunk is how many units of a list one transaction writes.
@@ -544,8 +556,7 @@ func (a *Archive) Elimination(id string) (e *Elimination, err error) {
 		if e, err = t.request(id); err != nil {
 			return err
 		}
-		return t.scan(bktElim, elimRowKey(id, 0), prefixEnd([]byte(id)), func(_, v []byte) (bool, error) {
-			unit, _ := splitUnitKey(v)
+		return t.eachOf(id, func(_ int64, unit string, _ int) (bool, error) {
 			stone, err := t.tomb(unit)
 			e.begun = e.begun || stone != nil
 			return !e.begun && (e.State() == Visaed || e.State() == Acknowledged), err
@@ -611,10 +622,8 @@ func (a *Archive) EachListed(ctx context.Context, id string, f func(ListedUnit) 
 	today := now().Format(time.DateOnly)
 	return a.cat.view(func(t *tx) error {
 		h := a.heirs(t, "", nil)
-		return t.scan(bktElim, elimRowKey(id, 0), prefixEnd([]byte(id)), func(k, v []byte) (bool, error) {
-			u := ListedUnit{Number: int64(binary.BigEndian.Uint32(k[len(id):]))}
-			u.Unit, u.Version = splitUnitKey(v)
-			_, u.Refused = slices.BinarySearch(e.Refusals, u.Number)
+		return t.eachOf(id, func(number int64, listed string, version int) (bool, error) {
+			u := ListedUnit{Number: number, Unit: listed, Version: version, Refused: e.refuses(number)}
 			unit, err := a.unit(t, u.Unit, 0)
 			var destroyed *DestroyedError
 			if errors.As(err, &destroyed) {
@@ -679,28 +688,24 @@ func (a *Archive) operationText(t *tx, op string) ([]byte, error) {
 // checkEliminations holds every request against the ledger: its list is the one committed to,
 // and its steps are those that the ledger knows.
 func (a *Archive) checkEliminations(t *tx, find func(where string, err error)) error {
-	steps := map[string]int{}
-	err := t.scan(bktEntry, nil, nil, func(k, v []byte) (bool, error) {
-		if !slices.ContainsFunc(requestKinds, func(k []byte) bool { return bytes.Contains(v, k) }) {
-			return true, nil
-		}
-		e, err := integrity.ParseEntry(v)
-		if err == nil && e.Kind == integrity.PaperDestroyed {
-			return true, nil
+	steps, paper := map[string]int{}, map[string][]paperEntry{}
+	err := t.entriesOf(func(index int64, e integrity.Entry) error {
+		if e.Kind == integrity.PaperDestroyed {
+			var d integrity.PaperDetail
+			err := e.ReadDetail(e.Kind, &d)
+			paper[d.Under] = append(paper[d.Under], paperEntry{index, d.Root})
+			return err
 		}
 		var d integrity.EliminationDetail
-		if err == nil {
-			err = e.ReadDetail(e.Kind, &d)
-		}
-		if err != nil {
-			return false, err
+		if err := e.ReadDetail(e.Kind, &d); err != nil {
+			return err
 		}
 		steps[d.Elimination]++
-		if err := a.checkElimination(t, int64(indexLeaf(k)), e, d); err != nil {
+		if err := a.checkElimination(t, index, e, d); err != nil {
 			find(d.Elimination, err)
 		}
-		return true, nil
-	})
+		return nil
+	}, "elimination-", "transfer-", "paper-")
 	if err != nil {
 		return err
 	}
@@ -708,10 +713,8 @@ func (a *Archive) checkEliminations(t *tx, find func(where string, err error)) e
 		if n := steps[e.ID]; n != len(e.Steps) {
 			find(e.ID, fmt.Errorf("it has %d steps, the ledger %d", len(e.Steps), n))
 		}
-		if e.Kind == ForPaper {
-			if err := t.checkPaper(e); err != nil {
-				find(e.ID, err)
-			}
+		if err := t.checkPaper(e, paper[e.ID]); err != nil {
+			find(e.ID, err)
 		}
 		return nil
 	})
@@ -802,11 +805,10 @@ func (a *Archive) checkElimination(t *tx, entry int64, said integrity.Entry, d i
 func (t *tx) checkList(e *Elimination) error {
 	var tree integrity.Recompute
 	n := int64(0)
-	err := t.scan(bktElim, elimRowKey(e.ID, 0), prefixEnd([]byte(e.ID)), func(k, v []byte) (bool, error) {
+	err := t.eachOf(e.ID, func(number int64, unit string, version int) (bool, error) {
 		n++
-		unit, version := splitUnitKey(v)
 		tree.Add(fmt.Appendf(nil, "%s %d", unit, version))
-		return binary.BigEndian.Uint32(k[len(e.ID):]) == uint32(n), nil
+		return number == n, nil
 	})
 	if err == nil && (n != e.Units || tree.Root() != e.Root) {
 		err = errors.New("its list is not the one that the ledger commits to")

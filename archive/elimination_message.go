@@ -2,7 +2,6 @@ package archive
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
@@ -86,15 +85,12 @@ func (a *Archive) messageUnits(e *Elimination, r MessageRequest) (units []string
 		return r.Agency == "" || r.Kind == "control-authority" || i >= 0 && e.Lines[i].Agency == r.Agency
 	}
 	err = a.cat.view(func(t *tx) error {
-		return t.scan(bktElim, elimRowKey(e.ID, 0), prefixEnd([]byte(e.ID)), func(k, v []byte) (bool, error) {
-			number := int64(binary.BigEndian.Uint32(k[len(e.ID):]))
-			unit, _ := splitUnitKey(v)
+		return t.eachOf(e.ID, func(number int64, unit string, _ int) (bool, error) {
 			stone, err := t.tomb(unit)
 			if err != nil {
 				return false, err
 			}
-			_, refused := slices.BinarySearch(e.Refusals, number)
-			if of(number) && (r.Kind == "notification" && stone != nil || r.Kind != "notification" && !refused) {
+			if of(number) && (r.Kind == "notification" && stone != nil || r.Kind != "notification" && !e.refuses(number)) {
 				units = append(units, unit)
 			}
 			return true, nil

@@ -2,7 +2,6 @@ package archive
 
 import (
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -81,8 +80,7 @@ func (a *Archive) ExecuteElimination(ctx context.Context, agent, id, reason stri
 		if err := a.checkStep(agent, e, ExecutedStep, &StepText{Reason: reason}); err != nil {
 			return nil, err
 		}
-		x := &execution{a: a, e: e, agent: agent, out: &Executed{Elimination: id, Kind: e.Kind, Kept: []Kept{}, Exports: []certificate.Export{}}, left: map[string]planned{}}
-		return x.paper(ctx, reason, progress)
+		return a.execution(agent, e).paper(ctx, reason, progress)
 	}
 	return nil, &Refusal{Problems: []string{fmt.Sprintf("%s is a request of another kind: %s", id, e.Kind)}}
 }
@@ -93,26 +91,24 @@ func (a *Archive) execute(ctx context.Context, agent string, e *Elimination, tak
 	if err := a.checkStep(agent, e, ExecutedStep, &StepText{}); err != nil {
 		return nil, err
 	}
-	id := e.ID
-	x := &execution{taken: taken, a: a, e: e, agent: agent, out: &Executed{Elimination: id, Kind: e.Kind, Kept: []Kept{}}, left: map[string]planned{}}
+	x := a.execution(agent, e)
+	x.taken = taken
 	var order []string
-	err := a.cat.view(func(t *tx) (err error) {
-		if err = x.find(t); err == nil {
+	err := a.cat.view(func(t *tx) error {
+		_, err := x.find(t, func(unit string) (bool, error) {
+			stone, err := t.tomb(unit)
+			return stone != nil, err
+		})
+		if err == nil {
 			order, err = x.order(ctx, t)
 		}
 		return err
 	})
-	for len(order) > 0 && err == nil {
-		n := min(len(order), executeChunk)
-		if err = ctx.Err(); err == nil {
-			err = x.chunk(ctx, order[:n])
-		}
-		if order = order[n:]; progress != nil {
-			progress(x.out.Destroyed)
-		}
+	if err == nil {
+		err = x.inChunks(ctx, order, x.chunk, progress)
 	}
 	if err != nil {
-		return x.out, fmt.Errorf("executing %s %s: %w", e.Kind, id, err)
+		return x.out, fmt.Errorf("executing %s %s: %w", e.Kind, e.ID, err)
 	}
 	return x.out, x.end(ctx)
 }
@@ -126,43 +122,68 @@ type execution struct {
 	out   *Executed
 }
 
+func (a *Archive) execution(agent string, e *Elimination) *execution {
+	return &execution{a: a, e: e, agent: agent, left: map[string]planned{}, out: &Executed{Elimination: e.ID, Kind: e.Kind, Kept: []Kept{}, Exports: []certificate.Export{}}}
+}
+
+// inChunks does something to units, so many at a time as one transaction takes.
+func (x *execution) inChunks(ctx context.Context, units []string, do func(context.Context, []string) error, progress func(int64)) error {
+	for chunk := range slices.Chunk(units, executeChunk) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := do(ctx, chunk); err != nil {
+			return err
+		}
+		if progress != nil {
+			progress(x.out.Destroyed)
+		}
+	}
+	return nil
+}
+
 // planned is a unit of the list.
 type planned struct {
 	number  int64
 	version int
 }
 
-// tries bounds how often a chunk is begun anew because deposits changed what is below it.
+// chunk destroys those of some units that may be.
+func (x *execution) chunk(ctx context.Context, ids []string) error {
+	var kept []Kept
+	n, err := x.destroy(ctx, func(t *tx) (all []*doomed, err error) { all, kept, err = x.choose(t, ids); return all, err })
+	if err == nil {
+		x.out.Destroyed += n
+		x.out.Kept = append(x.out.Kept, kept...)
+	}
+	return err
+}
+
+// tries bounds how often it is chosen anew because deposits changed what is below.
 const tries = 100
 
-// chunk destroys those of some units that may be; none else changes rules, holds or requests
-// meanwhile.
-func (x *execution) chunk(ctx context.Context, ids []string) error {
+// destroy destroys what choose gives; none else changes rules, holds or requests meanwhile, and
+// what deposits and compactions changed is chosen anew.
+func (x *execution) destroy(ctx context.Context, choose func(*tx) ([]*doomed, error)) (n int64, err error) {
 	a := x.a
 	a.acting.Lock()
 	defer a.acting.Unlock()
 	if err := x.reload(); err != nil {
-		return err
+		return 0, err
 	}
 	for range tries {
 		var all []*doomed
-		var kept []Kept
-		err := a.cat.view(func(t *tx) (err error) { all, kept, err = x.choose(t, ids); return err })
+		err := a.cat.view(func(t *tx) (err error) { all, err = choose(t); return err })
 		if err == nil && len(all) > 0 {
 			err = a.destroy(ctx, x.agent, x.e.Tenant, integrity.Destroyed, func(position) any {
 				return integrity.DestroyedDetail{Under: x.e.ID, Visa: x.visa(), Units: int64(len(all))}
 			}, all, func(t *tx) error { return a.stillDoomed(t, all) })
 		}
-		if errors.Is(err, errChanged) {
-			continue
+		if !errors.Is(err, errChanged) {
+			return int64(len(all)), err
 		}
-		if err == nil {
-			x.out.Destroyed += int64(len(all))
-			x.out.Kept = append(x.out.Kept, kept...)
-		}
-		return err
 	}
-	return errors.New("deposits change what is below its units again and again: try again")
+	return 0, errors.New("deposits change what is below its units again and again: try again")
 }
 
 // reload wants the request to be as it was: somebody may have withdrawn it.
@@ -184,23 +205,23 @@ func (x *execution) visa() int64 {
 	return s.Entry
 }
 
-// find reads the list.
-func (x *execution) find(t *tx) error {
-	return t.scan(bktElim, elimRowKey(x.e.ID, 0), prefixEnd([]byte(x.e.ID)), func(k, v []byte) (bool, error) {
-		number := int64(binary.BigEndian.Uint32(k[len(x.e.ID):]))
-		unit, version := splitUnitKey(v)
-		stone, err := t.tomb(unit)
-		_, refused := slices.BinarySearch(x.e.Refusals, number)
+// find reads the list, and gives what is left of it, in its order. gone says what was destroyed by
+// a run before.
+func (x *execution) find(t *tx, gone func(unit string) (bool, error)) (left []string, err error) {
+	err = t.eachOf(x.e.ID, func(number int64, unit string, version int) (bool, error) {
+		gone, err := gone(unit)
 		switch {
 		case err != nil:
 			return false, err
-		case stone != nil:
-			x.out.Destroyed++ // by a run before
-		case !refused:
+		case gone:
+			x.out.Destroyed++
+		case !x.e.refuses(number):
 			x.left[unit] = planned{number, version}
+			left = append(left, unit)
 		}
 		return true, nil
 	})
+	return left, err
 }
 
 // order gives the units so that each comes behind those below it: to destroy a folder before
@@ -260,7 +281,7 @@ func (x *execution) choose(t *tx, ids []string) (all []*doomed, kept []Kept, err
 			kept = append(kept, Kept{x.left[id].number, id, reason, reasons})
 			continue
 		}
-		d, err := x.a.doomWith(t, id, x.e.ID, x.visa(), heirs.acts)
+		d, err := x.a.doom(t, id, x.e.ID, x.visa(), heirs.acts)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -366,46 +387,31 @@ func (x *execution) exports(t *tx) (err error) {
 // records destroys the records of transfers of which every unit is gone: their manifests name what
 // the units were. Destroying a few at a time, it can be begun again.
 func (x *execution) records(ctx context.Context) error {
-	a := x.a
 	var all []string
-	err := a.cat.view(func(t *tx) (err error) { all, err = x.emptied(t); return err })
-	for chunk := range slices.Chunk(all, executeChunk) {
-		if err == nil {
-			err = x.recordChunk(ctx, chunk)
-		}
-	}
-	return err
-}
-
-func (x *execution) recordChunk(ctx context.Context, chunk []string) error {
-	a := x.a
-	a.acting.Lock()
-	defer a.acting.Unlock()
-	var all []*doomed
-	err := a.cat.view(func(t *tx) error {
-		for _, id := range chunk {
-			d, err := a.doom(t, id, x.e.ID, x.visa())
-			if err != nil {
-				return err
-			}
-			all = append(all, d)
-		}
-		return nil
-	})
+	err := x.a.cat.view(func(t *tx) (err error) { all, err = x.emptied(t); return err })
 	if err != nil {
 		return err
 	}
-	return a.destroy(ctx, x.agent, x.e.Tenant, integrity.Destroyed, func(position) any {
-		return integrity.DestroyedDetail{Under: x.e.ID, Visa: x.visa(), Units: int64(len(all))}
-	}, all, func(t *tx) error { return a.stillDoomed(t, all) })
+	return x.inChunks(ctx, all, func(ctx context.Context, ids []string) error {
+		_, err := x.destroy(ctx, func(t *tx) (all []*doomed, err error) {
+			for _, id := range ids {
+				d, err := x.a.doom(t, id, x.e.ID, x.visa(), nil)
+				if err != nil {
+					return nil, err
+				}
+				all = append(all, d)
+			}
+			return all, nil
+		})
+		return err
+	}, nil)
 }
 
 // emptied are the records of transfers, that are still there, of which all units are destroyed and
 // one of them by this request.
 func (x *execution) emptied(t *tx) (out []string, err error) {
 	seen := map[int64]bool{}
-	err = t.scan(bktElim, elimRowKey(x.e.ID, 0), prefixEnd([]byte(x.e.ID)), func(_, v []byte) (bool, error) {
-		unit, _ := splitUnitKey(v)
+	err = t.eachOf(x.e.ID, func(_ int64, unit string, _ int) (bool, error) {
 		row, err := t.tomb(unit)
 		if err != nil || row == nil {
 			return err == nil, err
@@ -414,12 +420,11 @@ func (x *execution) emptied(t *tx) (out []string, err error) {
 		if err := json.Unmarshal(row.Doc, &stone); err != nil {
 			return false, damaged("tombstone", unit, err)
 		}
-		entry, err := t.firstEntry(unit, stone.Entry)
-		if err != nil || seen[entry] {
-			return err == nil, err
+		if seen[stone.Entry] {
+			return true, nil
 		}
-		seen[entry] = true
-		b, err := t.entry(entry)
+		seen[stone.Entry] = true
+		b, err := t.entry(stone.Entry)
 		if err != nil {
 			return false, err
 		}
@@ -433,23 +438,13 @@ func (x *execution) emptied(t *tx) (out []string, err error) {
 			return false, err
 		}
 		left := false
-		err = t.unitsOf(entry, func(string) (bool, error) { left = true; return false, nil })
+		err = t.unitsOf(stone.Entry, func(string) (bool, error) { left = true; return false, nil })
 		if !left {
 			out = append(out, e.Operation)
 		}
 		return err == nil, err
 	})
 	return out, err
-}
-
-// firstEntry is the ledger entry of a unit's deposit: the first that its history names.
-func (t *tx) firstEntry(unit string, otherwise int64) (int64, error) {
-	err := t.scan(bktHist, []byte(unit), prefixEnd([]byte(unit)), func(k, v []byte) (bool, error) {
-		entry, _, _, err := parseHistRow(k[len(unit):], v)
-		otherwise = entry
-		return false, err
-	})
-	return otherwise, err
 }
 
 // end deletes what is not used any more, and records that the request was executed.
@@ -466,16 +461,21 @@ func (x *execution) end(ctx context.Context) error {
 		x.out.Left = "not all bytes could be reclaimed, run sae compact: " + err.Error()
 	}
 	x.out.Deleted, x.out.Waiting = c.Deleted, c.Waiting
+	if err := x.a.cat.view(x.exports); err != nil {
+		return err
+	}
+	return x.finish(ctx, StepText{Deleted: c.Deleted, Waiting: c.Waiting})
+}
+
+// finish records that the request was executed, and what came of it.
+func (x *execution) finish(ctx context.Context, text StepText) error {
 	x.a.acting.Lock()
 	defer x.a.acting.Unlock()
 	if err := x.reload(); err != nil {
 		return err
 	}
 	slices.SortFunc(x.out.Kept, func(x, y Kept) int { return int(x.Number - y.Number) })
-	if err := x.a.cat.view(x.exports); err != nil {
-		return err
-	}
-	text := StepText{Kept: x.out.Kept[:min(len(x.out.Kept), maxKeptTold)], Destroyed: x.out.Destroyed, Deleted: c.Deleted, Waiting: c.Waiting}
+	text.Kept, text.Destroyed = x.out.Kept[:min(len(x.out.Kept), maxKeptTold)], x.out.Destroyed
 	if err := x.a.takeStep(ctx, x.agent, x.e, ExecutedStep, text); err != nil {
 		return err
 	}

@@ -134,7 +134,7 @@ func TestExecuteLooksAgain(t *testing.T) {
 	a, d := eliminating(t, 1)
 	var all []*doomed
 	if err := a.cat.view(func(t *tx) error {
-		x, err := a.doom(t, d.Units[0].ID, "test", 1)
+		x, err := a.doom(t, d.Units[0].ID, "test", 1, nil)
 		all = append(all, x)
 		return err
 	}); err != nil {

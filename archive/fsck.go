@@ -1,9 +1,7 @@
 package archive
 
 import (
-	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
@@ -145,20 +143,14 @@ func (f *fsck) evidence() {
 		if err != nil {
 			return err
 		}
-		return t.scan(bktEntry, nil, nil, func(k, v []byte) (bool, error) {
-			if !bytes.Contains(v, []byte(`"kind":"`+integrity.Seal+`"`)) {
-				return true, nil
-			}
-			e, err := integrity.ParseEntry(v)
+		return t.entriesOf(func(index int64, e integrity.Entry) error {
 			var d integrity.SealDetail
-			if err == nil {
-				err = e.ReadDetail(integrity.Seal, &d)
-			}
+			err := e.ReadDetail(integrity.Seal, &d)
 			if err == nil && !batches[d.Batch] {
-				f.find("missing", "batch", d.Batch, "", fmt.Sprintf("ledger entry %d says that it was sealed", binary.BigEndian.Uint64(k)), doEvidence)
+				f.find("missing", "batch", d.Batch, "", fmt.Sprintf("ledger entry %d says that it was sealed", index), doEvidence)
 			}
-			return err == nil, err
-		})
+			return err
+		}, integrity.Seal)
 	}))
 }
 

@@ -3,7 +3,6 @@ package archive
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -126,9 +125,7 @@ type part struct {
 func (a *Archive) parts(ctx context.Context, t *tx, e *Elimination) (parts []part, left []Kept, err error) {
 	at, h := now().Format(time.DateOnly), a.heirs(t, "", nil)
 	index := map[string]int{}
-	err = t.scan(bktElim, elimRowKey(e.ID, 0), prefixEnd([]byte(e.ID)), func(k, v []byte) (bool, error) {
-		number := int64(binary.BigEndian.Uint32(k[len(e.ID):]))
-		unit, version := splitUnitKey(v)
+	err = t.eachOf(e.ID, func(number int64, unit string, version int) (bool, error) {
 		u, err := a.unit(t, unit, 0)
 		if errors.Is(err, ErrNotFound) {
 			left = append(left, Kept{number, unit, keptVersion, nil})
@@ -344,8 +341,7 @@ func (a *Archive) replyVerifier(ctx context.Context, e *Elimination) (*replyVeri
 		for _, k := range text.Kept {
 			v.left[k.Unit] = true
 		}
-		return t.scan(bktElim, elimRowKey(e.ID, 0), prefixEnd([]byte(e.ID)), func(_, row []byte) (bool, error) {
-			unit, _ := splitUnitKey(row)
+		return t.eachOf(e.ID, func(_ int64, unit string, _ int) (bool, error) {
 			rec, _, err := t.unitRecord(unit, 0)
 			if errors.Is(err, ErrNotFound) {
 				return true, nil

@@ -1,10 +1,13 @@
 package archive
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
+	"strings"
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -382,6 +385,30 @@ func (a *Archive) verifyEntry(t *tx, n int64, entry []byte) error {
 		return nil
 	}
 	return a.ledgerDamage("the items of entry %d are not those it commits to", n)
+}
+
+// entriesOf calls f for the ledger entries of some kinds, in their order; a kind that ends with a
+// dash stands for all that begin so.
+func (t *tx) entriesOf(f func(index int64, e integrity.Entry) error, kinds ...integrity.Kind) error {
+	var begin [][]byte // of the member in their JSON: most entries need not be parsed
+	for _, k := range kinds {
+		begin = append(begin, []byte(`"kind":"`+string(k)))
+	}
+	wanted := func(k integrity.Kind) bool {
+		return slices.ContainsFunc(kinds, func(w integrity.Kind) bool {
+			return k == w || strings.HasSuffix(string(w), "-") && strings.HasPrefix(string(k), string(w))
+		})
+	}
+	return t.scan(bktEntry, nil, nil, func(k, v []byte) (bool, error) {
+		if !slices.ContainsFunc(begin, func(b []byte) bool { return bytes.Contains(v, b) }) {
+			return true, nil
+		}
+		e, err := integrity.ParseEntry(v)
+		if err == nil && wanted(e.Kind) {
+			err = f(int64(indexLeaf(k)), e)
+		}
+		return err == nil, err
+	})
 }
 
 // itemTree reads the items of an entry.

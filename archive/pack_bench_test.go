@@ -102,7 +102,7 @@ func BenchmarkDestroy(b *testing.B) {
 		var all []*doomed
 		if err := a.cat.view(func(t *tx) error {
 			for range n {
-				x, err := a.doom(t, out.Units[(next*7919)%many].ID, "bench", 1) // far apart
+				x, err := a.doom(t, out.Units[(next*7919)%many].ID, "bench", 1, nil) // far apart
 				if err != nil {
 					return err
 				}

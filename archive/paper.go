@@ -1,13 +1,11 @@
 package archive
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
@@ -145,14 +143,23 @@ const (
 	rowPaper     = 'p' // the unit's paper was destroyed
 )
 
+// requestRow reads such a row; it says nothing, 0, when it has not the form of one.
+func requestRow(v []byte) (entry int64, says byte) {
+	if len(v) != 9 {
+		return 0, 0
+	}
+	return int64(binary.BigEndian.Uint64(v)), v[8]
+}
+
 // paperGone gives how the paper of a unit was destroyed; nil when it was not.
 func (t *tx) paperGone(unit string) (gone *PaperGone, err error) {
 	prefix := []byte(unit + eliminationID)
 	err = t.scan(bktAct, prefix, prefixEnd(prefix), func(k, v []byte) (bool, error) {
-		if len(v) != 9 || v[8] != rowPaper {
+		entry, says := requestRow(v)
+		if says != rowPaper {
 			return true, nil
 		}
-		gone = &PaperGone{Under: string(k[len(unit):]), Entry: int64(binary.BigEndian.Uint64(v))}
+		gone = &PaperGone{Under: string(k[len(unit):]), Entry: entry}
 		return false, nil
 	})
 	if err != nil || gone == nil {
@@ -173,50 +180,21 @@ func (x *execution) paper(ctx context.Context, reason string, progress func(int6
 	if strings.TrimSpace(reason) == "" {
 		return nil, &Refusal{Problems: []string{"no reason: say how the paper is destroyed, by whom, under which reference"}}
 	}
-	var order []string
-	err := x.a.cat.view(func(t *tx) error {
-		return t.scan(bktElim, elimRowKey(x.e.ID, 0), prefixEnd([]byte(x.e.ID)), func(k, v []byte) (bool, error) {
-			number := int64(binary.BigEndian.Uint32(k[len(x.e.ID):]))
-			unit, version := splitUnitKey(v)
+	var left []string
+	err := x.a.cat.view(func(t *tx) (err error) {
+		left, err = x.find(t, func(unit string) (bool, error) {
 			gone, err := t.paperGone(unit)
-			_, refused := slices.BinarySearch(x.e.Refusals, number)
-			switch {
-			case err != nil:
-				return false, err
-			case gone != nil && gone.Under == x.e.ID:
-				x.out.Destroyed++
-			case !refused:
-				x.left[unit] = planned{number, version}
-				order = append(order, unit)
-			}
-			return true, nil
+			return gone != nil && gone.Under == x.e.ID, err
 		})
+		return err
 	})
-	for chunk := range slices.Chunk(order, executeChunk) {
-		if err == nil {
-			err = ctx.Err()
-		}
-		if err == nil {
-			err = x.paperChunk(ctx, chunk)
-		}
-		if progress != nil {
-			progress(x.out.Destroyed)
-		}
+	if err == nil {
+		err = x.inChunks(ctx, left, x.paperChunk, progress)
 	}
 	if err != nil {
 		return x.out, fmt.Errorf("executing %s %s: %w", x.e.Kind, x.e.ID, err)
 	}
-	x.a.acting.Lock()
-	defer x.a.acting.Unlock()
-	if err := x.reload(); err != nil {
-		return x.out, err
-	}
-	text := StepText{Reason: reason, Kept: x.out.Kept[:min(len(x.out.Kept), maxKeptTold)], Destroyed: x.out.Destroyed}
-	if err := x.a.takeStep(ctx, x.agent, x.e, ExecutedStep, text); err != nil {
-		return x.out, err
-	}
-	x.out.Entry = x.e.Steps[len(x.e.Steps)-1].Entry
-	return x.out, nil
+	return x.out, x.finish(ctx, StepText{Reason: reason})
 }
 
 func (x *execution) paperChunk(ctx context.Context, units []string) error {
@@ -307,39 +285,34 @@ func (a *Archive) readWhole(ctx context.Context, id string) error {
 	return err
 }
 
-// checkPaper holds the units whose paper is said to be destroyed against the ledger.
-func (t *tx) checkPaper(e *Elimination) error {
-	trees, order := map[int64]*integrity.Recompute{}, map[int64]int64{}
-	err := t.scan(bktElim, elimRowKey(e.ID, 0), prefixEnd([]byte(e.ID)), func(_, v []byte) (bool, error) {
-		unit, _ := splitUnitKey(v)
+// paperEntry is a ledger entry by which paper was destroyed, and what it commits to.
+type paperEntry struct {
+	entry int64
+	root  integrity.Hash
+}
+
+// checkPaper holds the units whose paper is said to be destroyed against the entries about it.
+func (t *tx) checkPaper(e *Elimination, entries []paperEntry) error {
+	if e.Kind != ForPaper {
+		return nil
+	}
+	trees := map[int64]*integrity.Recompute{}
+	err := t.eachOf(e.ID, func(_ int64, unit string, _ int) (bool, error) {
 		row, err := t.get(bktAct, unitActKey(unit, e.ID))
-		if err != nil || len(row) != 9 || row[8] != rowPaper {
+		entry, says := requestRow(row)
+		if err != nil || says != rowPaper {
 			return err == nil, err
 		}
-		entry := int64(binary.BigEndian.Uint64(row))
 		if trees[entry] == nil {
 			trees[entry] = &integrity.Recompute{}
 		}
 		trees[entry].Add([]byte(unit))
-		order[entry]++
 		return true, nil
 	})
-	if err != nil {
-		return err
+	for _, p := range entries {
+		if err == nil && (trees[p.entry] == nil || trees[p.entry].Root() != p.root) {
+			err = fmt.Errorf("the units whose paper was destroyed are not those of ledger entry %d", p.entry)
+		}
 	}
-	return t.scan(bktEntry, nil, nil, func(k, v []byte) (bool, error) {
-		index := int64(indexLeaf(k))
-		if !bytes.Contains(v, []byte(`"kind":"`+integrity.PaperDestroyed+`"`)) {
-			return true, nil
-		}
-		entry, err := integrity.ParseEntry(v)
-		var d integrity.PaperDetail
-		if err == nil {
-			err = entry.ReadDetail(integrity.PaperDestroyed, &d)
-		}
-		if err == nil && d.Under == e.ID && (trees[index] == nil || trees[index].Root() != d.Root) {
-			err = fmt.Errorf("the units whose paper was destroyed are not those of ledger entry %d", index)
-		}
-		return err == nil, err
-	})
+	return err
 }

@@ -170,7 +170,7 @@ func TestTampering(t *testing.T) {
 		id := u.Units[0].ID
 		mustSeal(t, a)
 		var x *doomed
-		if err := a.cat.view(func(t *tx) (err error) { x, err = a.doom(t, id, "e", 1); return err }); err != nil {
+		if err := a.cat.view(func(t *tx) (err error) { x, err = a.doom(t, id, "e", 1, nil); return err }); err != nil {
 			t.Fatal(err)
 		}
 		stone := get(a, bktTomb, []byte(d.Units[0].ID)) // of a unit that was destroyed lawfully: here its bytes will do
@@ -452,7 +452,7 @@ func TestCompactionMovesWhatIsDoomed(t *testing.T) {
 	}
 	var all []*doomed
 	if err := a.cat.view(func(t *tx) error {
-		x, err := a.doom(t, d.Units[1].ID, "test", 1)
+		x, err := a.doom(t, d.Units[1].ID, "test", 1, nil)
 		all = append(all, x)
 		return err
 	}); err != nil {
