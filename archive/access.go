@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -27,7 +28,10 @@ type Reader struct {
 	agent   string
 	purpose retention.Purpose
 	at      string
-	granted map[string][]*Act // derogations of the person, by tenant
+	// handover: it is not for the reader, but leaves the archive for good. That is for archivists;
+	// a derogation to read is not one to take away.
+	handover bool
+	granted  map[string][]*Act // derogations of the person, by tenant
 }
 
 // As gives a reader. It is for one person's requests one behind the other: what is granted is read
@@ -46,8 +50,9 @@ type Closed struct {
 
 // NotOpenError says that units are not open to a reader. It matches ErrRefused.
 type NotOpenError struct {
-	Units []*Closed // at most maxClosedTold
-	More  int
+	Units    []*Closed // at most maxClosedTold
+	More     int
+	Handover bool // not to read, but to take away
 }
 
 const maxClosedTold = 20
@@ -68,6 +73,9 @@ func (e *NotOpenError) Error() string {
 	if e.More > 0 {
 		lines = append(lines, fmt.Sprintf("and %d more units", e.More))
 	}
+	if e.Handover {
+		return strings.Join(append(lines, "only an archivist hands it over (roles in sae.yaml), with a derogation for what is classified"), "\n")
+	}
 	return strings.Join(append(lines, "who has a role that reads (roles in sae.yaml), or a derogation that an archivist gives (sae access grant), may read it"), "\n")
 }
 
@@ -83,6 +91,9 @@ func (e *NotOpenError) Is(target error) bool { return target == ErrRefused }
 
 // closed says why a unit is not open; nil when it is. used are the derogations that open it.
 func (r *Reader) closed(t *tx, h *heirs, u *Unit) (c *Closed, used []string, err error) {
+	if !isUnit(u.Unit) {
+		return r.closedRecord(t, h, u)
+	}
 	in, err := h.ofUnit(u)
 	if err != nil {
 		return nil, nil, err
@@ -95,7 +106,7 @@ func (r *Reader) closed(t *tx, h *heirs, u *Unit) (c *Closed, used []string, err
 	if err != nil {
 		return nil, nil, err
 	}
-	if slices.ContainsFunc(readingRoles, func(role Role) bool { return slices.Contains(of.Roles[role], r.agent) }) {
+	if r.hasRole(of) {
 		bars = slices.DeleteFunc(bars, func(b retention.Bar) bool { return b.Category == retention.Access })
 	}
 	if len(bars) == 0 {
@@ -106,6 +117,9 @@ func (r *Reader) closed(t *tx, h *heirs, u *Unit) (c *Closed, used []string, err
 		return nil, nil, err
 	}
 	bars = slices.DeleteFunc(bars, func(b retention.Bar) bool {
+		if r.handover && b.Category == retention.Access {
+			return false
+		}
 		i := slices.IndexFunc(acts, func(a *Act) bool { return slices.Contains(a.Categories, b.Category) })
 		if i >= 0 && !slices.Contains(used, acts[i].ID) {
 			used = append(used, acts[i].ID)
@@ -116,6 +130,57 @@ func (r *Reader) closed(t *tx, h *heirs, u *Unit) (c *Closed, used []string, err
 		return nil, used, nil
 	}
 	return &Closed{Unit: u.Unit, Purpose: r.purpose, Bars: bars, From: retention.OpenFrom(bars)}, nil, nil
+}
+
+// hasRole reports whether a role lets the reader read while an AccessRule runs. None does what is
+// made public: that is for those whom the delays are for.
+func (r *Reader) hasRole(of *Tenant) bool {
+	roles := readingRoles
+	if r.handover {
+		roles = []Role{Archivist}
+	}
+	return r.purpose == retention.ToRead && slices.ContainsFunc(roles, func(role Role) bool { return slices.Contains(of.Roles[role], r.agent) })
+}
+
+// closedRecord says why the record of a transfer is not open: its manifest says all that its units
+// say, so it is open when they all are.
+func (r *Reader) closedRecord(t *tx, h *heirs, record *Unit) (c *Closed, used []string, err error) {
+	err = t.unitsOf(record.record.Entry, func(id string) (bool, error) {
+		u, err := r.a.unit(t, id, 0)
+		if err != nil {
+			return false, err
+		}
+		one, acts, err := r.closed(t, h, u)
+		if err != nil {
+			return false, err
+		}
+		used = addMissing(used, acts)
+		if one == nil {
+			return true, nil
+		}
+		if c == nil {
+			c = &Closed{Unit: record.Unit, Purpose: r.purpose}
+		}
+		c.Bars = addMissing(c.Bars, one.Bars)
+		return len(c.Bars) < maxClosedTold, nil
+	})
+	if err != nil || c == nil {
+		return nil, used, err
+	}
+	if len(c.Bars) < maxClosedTold { // else there may be later ones
+		c.From = retention.OpenFrom(c.Bars)
+	}
+	return c, nil, nil
+}
+
+// addMissing appends what is not there yet.
+func addMissing[T comparable](to, more []T) []T {
+	for _, x := range more {
+		if !slices.Contains(to, x) {
+			to = append(to, x)
+		}
+	}
+	return to
 }
 
 // derogations are those of the person that cover a unit: given for it, or for one above it.
@@ -237,11 +302,32 @@ func (r *Reader) List(f Filter) (Page, error) {
 
 // Search is Archive.Search among what is open to the reader.
 func (r *Reader) Search(tenant, words string, limit int) ([]*Unit, error) {
-	units, err := r.a.Search(tenant, words, limit)
+	return r.a.search(tenant, words, limit, func(units []*Unit) ([]*Unit, error) { return r.all(units, true) })
+}
+
+// Retention is Archive.Retention, without what somebody wrote when the unit is not open.
+func (r *Reader) Retention(id, at string) (*Retention, error) {
+	out, err := r.a.Retention(id, at)
 	if err != nil {
 		return nil, err
 	}
-	return r.all(units, true)
+	var closed *NotOpenError
+	if err := r.may(id); !errors.As(err, &closed) {
+		return out, err
+	}
+	out.Title, out.Categories = "", maps.Clone(out.Categories)
+	hold := *out.Categories[retention.Hold]
+	hold.Rules = slices.Clone(hold.Rules)
+	for i := range hold.Rules {
+		hold.Rules[i].HoldOwner, hold.Rules[i].HoldReason = "", ""
+	}
+	out.Categories[retention.Hold] = &hold
+	return out, nil
+}
+
+// Due is Archive.Due, without titles and subjects of what is not open to the reader.
+func (r *Reader) Due(ctx context.Context, tenant, at string, f func(DueUnit) error) error {
+	return r.a.due(ctx, tenant, at, r, f)
 }
 
 // all are units as the reader may see them, or only those that are open.
@@ -296,31 +382,82 @@ func (r *Reader) Export(ctx context.Context, request ExportRequest, w Files) (*E
 	return r.a.Export(ctx, r.agent, request, w)
 }
 
+// handingOver is the reader who gives units away.
+func (r *Reader) handingOver() *Reader {
+	out := *r
+	out.handover, out.purpose = true, retention.ToRead
+	return &out
+}
+
+// MayHandOver gives a *NotOpenError when units are not the reader's to give away.
+func (r *Reader) MayHandOver(units []string) error {
+	r, bad := r.handingOver(), &NotOpenError{Handover: true}
+	err := r.a.cat.view(func(t *tx) error {
+		h := r.a.heirs(t, "", nil)
+		for _, id := range units {
+			u, err := r.a.unit(t, id, 0)
+			if err != nil {
+				return err
+			}
+			c, _, err := r.closed(t, h, u)
+			if err != nil {
+				return err
+			}
+			bad.add(c)
+		}
+		return nil
+	})
+	if err == nil && len(bad.Units) > 0 {
+		err = bad
+	}
+	return err
+}
+
+// add adds a unit that is not open; nil is none.
+func (e *NotOpenError) add(c *Closed) {
+	switch {
+	case c == nil:
+	case len(e.Units) < maxClosedTold:
+		e.Units = append(e.Units, c)
+	default:
+		e.More++
+	}
+}
+
+// deliveryReply is the message of a DIP: units to read. All others give them away.
+const deliveryReply = "ArchiveDeliveryRequestReply"
+
 // openOnly looks at the units of an export: it drops those that are not open to its reader, or
 // refuses.
 func (e *export) openOnly(t *tx) error {
-	if e.r.reader == nil {
+	r := e.r.reader
+	if r == nil {
 		return nil
 	}
-	h, bad := e.a.heirs(t, "", nil), &NotOpenError{}
+	if e.r.Message != deliveryReply {
+		r = r.handingOver()
+	}
+	h, bad, closed := e.a.heirs(t, "", nil), &NotOpenError{Handover: r.handover}, map[string]bool{}
+	isOpen := func(u *Unit) (bool, error) {
+		c, used, err := r.closed(t, h, u)
+		e.derogations = addMissing(e.derogations, used)
+		closed[u.Unit] = c != nil
+		bad.add(c)
+		return c == nil, err
+	}
 	var open []*Unit
 	for _, u := range e.units {
-		c, used, err := e.r.reader.closed(t, h, u)
+		is, err := isOpen(u)
 		if err != nil {
 			return err
 		}
-		for _, act := range used {
-			if !slices.Contains(e.derogations, act) {
-				e.derogations = append(e.derogations, act)
-			}
-		}
-		switch {
-		case c == nil:
+		if is {
 			open = append(open, u)
-		case len(bad.Units) < maxClosedTold:
-			bad.Units = append(bad.Units, c)
-		default:
-			bad.More++
+		}
+	}
+	for _, u := range open {
+		if err := e.borrowOpen(t, u, closed, isOpen); err != nil {
+			return err
 		}
 	}
 	e.left = len(bad.Units) + bad.More
@@ -335,5 +472,27 @@ func (e *export) openOnly(t *tx) error {
 		e.seen[u.Unit] = i
 	}
 	e.units = open
+	return nil
+}
+
+// borrowOpen leaves a unit of an export those objects of others that are open: an object is under
+// the rules of the unit that it was deposited with, whoever refers to it.
+func (e *export) borrowOpen(t *tx, u *Unit, closed map[string]bool, isOpen func(*Unit) (bool, error)) error {
+	var lent []SharedObject
+	for _, s := range u.Shared {
+		if _, known := closed[s.Unit]; !known {
+			owner, err := e.a.unit(t, s.Unit, 0)
+			if err == nil {
+				_, err = isOpen(owner)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		if !closed[s.Unit] {
+			lent = append(lent, s)
+		}
+	}
+	u.Shared = lent
 	return nil
 }

@@ -341,6 +341,11 @@ func (u *DueUnit) ChosenBy(f *Filter) bool { return f.chooses(u.unit) }
 // Due calls f for every unit of a tenant with an appraisal rule that is over on a day,
 // YYYY-MM-DD, whatever else keeps it: its assessment says so.
 func (a *Archive) Due(ctx context.Context, tenant, at string, f func(DueUnit) error) error {
+	return a.due(ctx, tenant, at, nil, f)
+}
+
+// due is Due as a reader may see it; nil is the archive itself.
+func (a *Archive) due(ctx context.Context, tenant, at string, r *Reader, f func(DueUnit) error) error {
 	of, err := a.config.tenant(tenant)
 	if err != nil {
 		return err
@@ -361,7 +366,14 @@ func (a *Archive) Due(ctx context.Context, tenant, at string, f func(DueUnit) er
 			if err != nil {
 				return err
 			}
-			return f(dueUnit(u, in, at))
+			d := dueUnit(u, in, at)
+			if r != nil {
+				if d.unit, err = r.shown(t, h, u); err != nil {
+					return err
+				}
+				d.Title = d.unit.Title
+			}
+			return f(d)
 		})
 	})
 }

@@ -113,6 +113,11 @@ func searchMapping() *mapping.IndexMappingImpl {
 // Search gives the units that hold all the words, best first, after bringing the
 // index up to date with the catalogue.
 func (a *Archive) Search(tenant, words string, limit int) ([]*Unit, error) {
+	return a.search(tenant, words, limit, func(units []*Unit) ([]*Unit, error) { return units, nil })
+}
+
+// search is Search among the units that choose leaves; limit counts those.
+func (a *Archive) search(tenant, words string, limit int, choose func([]*Unit) ([]*Unit, error)) ([]*Unit, error) {
 	t, err := a.config.tenant(tenant)
 	if err != nil {
 		return nil, err
@@ -133,32 +138,49 @@ func (a *Archive) Search(tenant, words string, limit int) ([]*Unit, error) {
 	if err := a.updateSearch(index, an); err != nil {
 		return nil, errors.Join(err, index.Close())
 	}
-	ids, err := queryIndex(index, a.hashed(t.ID, terms), limit)
+	units, err := a.found(index, a.hashed(t.ID, terms), limit, choose)
 	if err := errors.Join(err, a.closeSearch(index)); err != nil {
 		return nil, fmt.Errorf("searching: %w", err)
-	}
-	units := make([]*Unit, 0, len(ids))
-	for _, id := range ids {
-		u, err := a.Unit(id)
-		if errors.Is(err, ErrNotFound) { // destroyed: the index is not purged yet
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		units = append(units, u)
 	}
 	return units, nil
 }
 
-func queryIndex(index bleve.Index, terms []string, limit int) (ids []string, err error) {
+// found are the first units of the index with all the terms that choose leaves.
+func (a *Archive) found(index bleve.Index, terms []string, limit int, choose func([]*Unit) ([]*Unit, error)) ([]*Unit, error) {
+	out := []*Unit{}
+	for from := 0; ; from += limit {
+		ids, err := queryIndex(index, terms, from, limit)
+		if err != nil {
+			return nil, err
+		}
+		var units []*Unit
+		for _, id := range ids {
+			u, err := a.Unit(id)
+			if errors.Is(err, ErrNotFound) { // destroyed: the index is not purged yet
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+			units = append(units, u)
+		}
+		if units, err = choose(units); err != nil {
+			return nil, err
+		}
+		if out = append(out, units...); len(out) >= limit || len(ids) < limit {
+			return out[:min(limit, len(out))], nil
+		}
+	}
+}
+
+func queryIndex(index bleve.Index, terms []string, from, limit int) (ids []string, err error) {
 	var all []query.Query
 	for _, t := range terms {
 		q := bleve.NewTermQuery(t)
 		q.SetField("w")
 		all = append(all, q)
 	}
-	req := bleve.NewSearchRequestOptions(bleve.NewConjunctionQuery(all...), limit, 0, false)
+	req := bleve.NewSearchRequestOptions(bleve.NewConjunctionQuery(all...), limit, from, false)
 	req.SortBy([]string{"-_score", "_id"})
 	res, err := index.Search(req)
 	if err != nil {

@@ -47,7 +47,11 @@ func Bars(in *Inheritance, p Purpose, at string) (out []Bar) {
 		if of == nil {
 			continue
 		}
+		person := c == Classification && slices.ContainsFunc(of.Properties, reassessed)
 		for _, r := range of.Rules {
+			if person {
+				r.End = "" // no day ends it
+			}
 			if r.End == "" || r.End > at {
 				out = append(out, Bar{c, r.Rule, r.Unit, r.Agency, r.Start, r.End})
 			}
@@ -58,6 +62,12 @@ func Bars(in *Inheritance, p Purpose, at string) (out []Bar) {
 		}
 	}
 	return out
+}
+
+// reassessed is what says that somebody has to authorise the reassessment of a classification: it
+// does not end by itself (SEDA 2.x NeedReassessingAuthorization).
+func reassessed(p InheritedProperty) bool {
+	return p.Name == "NeedReassessingAuthorization" && (p.Value == "true" || p.Value == "1")
 }
 
 // OpenFrom is the first day on which all bars are over; "" when that is not known, or never.

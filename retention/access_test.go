@@ -23,6 +23,11 @@ func TestBars(t *testing.T) {
 		retention.Access:         {RefNonRules: []string{"A1"}, Rules: []retention.Applied{rule("A3", "2026-05-02")}},
 		retention.Classification: {Properties: []retention.Property{{Name: "ClassificationLevel", Value: "Secret"}}},
 	}}, []*retention.Inheritance{top})
+	classified := func(authorised string) *retention.Inheritance {
+		return retention.Inherit(&retention.Declared{ID: "classified", Categories: map[retention.Category]*retention.DeclaredCategory{
+			retention.Classification: {Rules: []retention.Applied{rule("C", "2010-01-01")}, Properties: []retention.Property{{Name: "ClassificationLevel", Value: "Secret"}, {Name: "NeedReassessingAuthorization", Value: authorised}}},
+		}}, nil)
+	}
 	for _, c := range []struct {
 		in      *retention.Inheritance
 		purpose retention.Purpose
@@ -39,6 +44,8 @@ func TestBars(t *testing.T) {
 		{top, retention.ToReuse, "2050-01-01", nil, ""},
 		{below, retention.ToRead, "2026-05-01", []string{"A3", ""}, ""},
 		{below, retention.ToRead, "2026-05-02", []string{""}, ""},
+		{classified("false"), retention.ToRead, "2010-01-01", nil, ""},
+		{classified("true"), retention.ToRead, "2010-01-01", []string{"C"}, ""},
 	} {
 		bars := retention.Bars(c.in, c.purpose, c.at)
 		var got []string

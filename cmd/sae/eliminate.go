@@ -70,7 +70,7 @@ func (c *cli) eliminateAnalyseCmd() *cobra.Command {
 				agencies := map[string]*agencyCount{}
 				reasons := map[retention.ReasonCode]int64{}
 				enc := json.NewEncoder(c.out)
-				err := a.Due(cmd.Context(), f.Tenant, at, func(u archive.DueUnit) error {
+				err := a.As(c.agent, retention.ToRead).Due(cmd.Context(), f.Tenant, at, func(u archive.DueUnit) error {
 					if !u.ChosenBy(&f) {
 						return nil
 					}

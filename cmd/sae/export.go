@@ -163,6 +163,12 @@ func (c *cli) restitute(ctx context.Context, f *restituteFlags) error {
 		if _, err := os.Lstat(f.dir); err == nil {
 			return fmt.Errorf("%s exists already; name another folder", f.dir)
 		}
+		reader := a.As(c.agent, retention.ToRead)
+		for _, op := range operations { // all, before a package of any is in the ledger
+			if err := reader.MayHandOver(units[op]); err != nil {
+				return fmt.Errorf("restituting operation %s: %w", op, err)
+			}
+		}
 		part := filepath.Clean(f.dir) + ".part"
 		if err := os.RemoveAll(part); err != nil {
 			return err
@@ -174,7 +180,7 @@ func (c *cli) restitute(ctx context.Context, f *restituteFlags) error {
 		}()
 		var total archive.ExportOutcome
 		export := func(op string, files archive.Files) error {
-			out, err := a.As(c.agent, retention.ToRead).Export(ctx, archive.ExportRequest{IDs: units[op], Exact: true, Message: exportMessages["restitution"], Version: v, WithProof: true,
+			out, err := reader.Export(ctx, archive.ExportRequest{IDs: units[op], Exact: true, Message: exportMessages["restitution"], Version: v, WithProof: true,
 				InReplyTo: f.replyTo}, files)
 			if err != nil {
 				return fmt.Errorf("restituting operation %s: %w", op, err)
