@@ -91,8 +91,8 @@ func (e *NotOpenError) Is(target error) bool { return target == ErrRefused }
 
 // closed says why a unit is not open; nil when it is. used are the derogations that open it.
 func (r *Reader) closed(t *tx, h *heirs, u *Unit) (c *Closed, used []string, err error) {
-	if !isUnit(u.Unit) {
-		return r.closedRecord(t, h, u)
+	if strings.HasPrefix(u.Unit, messageID) {
+		return r.closedMessage(t, h, u)
 	}
 	in, err := h.ofUnit(u)
 	if err != nil {
@@ -142,9 +142,9 @@ func (r *Reader) hasRole(of *Tenant) bool {
 	return r.purpose == retention.ToRead && slices.ContainsFunc(roles, func(role Role) bool { return slices.Contains(of.Roles[role], r.agent) })
 }
 
-// closedRecord says why the record of a transfer is not open: its manifest says all that its units
-// say, so it is open when they all are.
-func (r *Reader) closedRecord(t *tx, h *heirs, record *Unit) (c *Closed, used []string, err error) {
+// closedMessage says why the manifest of a transfer is not open: it says all that its units say, so
+// it is open when they all are.
+func (r *Reader) closedMessage(t *tx, h *heirs, record *Unit) (c *Closed, used []string, err error) {
 	err = t.unitsOf(record.record.Entry, func(id string) (bool, error) {
 		u, err := r.a.unit(t, id, 0)
 		if err != nil {

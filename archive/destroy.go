@@ -204,6 +204,38 @@ func (a *Archive) doom(t *tx, id, under string, visa int64, known map[string]*Ac
 	})
 }
 
+// withMessages adds to units that go the manifests and replies of the transfers by which they came:
+// a manifest cannot be cut without an end of its seal, and would tell what they were.
+func (a *Archive) withMessages(t *tx, all []*doomed) ([]*doomed, error) {
+	seen := map[string]bool{}
+	for _, d := range all {
+		op := d.unit.record.deposited().Operation
+		if seen[op] || !isUnit(d.unit.Unit) {
+			continue
+		}
+		seen[op] = true
+		record, err := a.unit(t, op, 0)
+		if errors.Is(err, ErrNotFound) { // it came by no transfer
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if record.SEDA == nil {
+			continue
+		}
+		message, err := a.doom(t, record.SEDA.Messages, d.stone.Under, d.stone.Visa, nil)
+		if errors.Is(err, ErrNotFound) { // destroyed before
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, message)
+	}
+	return all, nil
+}
+
 // metaPurge is the row that says that the search index may hold words of what was destroyed.
 var metaPurge = []byte("purge-search")
 

@@ -162,8 +162,8 @@ func (x *execution) chunk(ctx context.Context, ids []string) error {
 // tries bounds how often it is chosen anew because deposits changed what is below.
 const tries = 100
 
-// destroy destroys what choose gives; none else changes rules, holds or requests meanwhile, and
-// what deposits and compactions changed is chosen anew.
+// destroy destroys what choose gives, and what transfers said of it; none else changes rules, holds
+// or requests meanwhile, and what deposits and compactions changed is chosen anew.
 func (x *execution) destroy(ctx context.Context, choose func(*tx) ([]*doomed, error)) (n int64, err error) {
 	a := x.a
 	a.acting.Lock()
@@ -173,14 +173,21 @@ func (x *execution) destroy(ctx context.Context, choose func(*tx) ([]*doomed, er
 	}
 	for range tries {
 		var all []*doomed
-		err := a.cat.view(func(t *tx) (err error) { all, err = choose(t); return err })
+		err := a.cat.view(func(t *tx) (err error) {
+			if all, err = choose(t); err != nil {
+				return err
+			}
+			n = int64(len(all))
+			all, err = a.withMessages(t, all)
+			return err
+		})
 		if err == nil && len(all) > 0 {
 			err = a.destroy(ctx, x.agent, x.e.Tenant, integrity.Destroyed, func(position) any {
 				return integrity.DestroyedDetail{Under: x.e.ID, Visa: x.visa(), Units: int64(len(all))}
 			}, all, func(t *tx) error { return a.stillDoomed(t, all) })
 		}
 		if !errors.Is(err, errChanged) {
-			return int64(len(all)), err
+			return n, err
 		}
 	}
 	return 0, errors.New("deposits change what is below its units again and again: try again")

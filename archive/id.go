@@ -13,8 +13,10 @@ const (
 	unitID   = "u"
 	objectID = "o"
 	opID     = "p"
-	batchID  = "b"
-	groupID  = "g"
+	// messageID is for what a transfer said, word for word (transferDeposit.message).
+	messageID = "m"
+	batchID   = "b"
+	groupID   = "g"
 )
 
 var idForm = regexp.MustCompile(`^[a-z][a-z2-7]{26}$`)

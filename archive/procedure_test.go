@@ -6,14 +6,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
-	"sae/archive/durable"
-	"sae/retention"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"sae/archive/durable"
+	"sae/retention"
+	"sae/seda"
 )
 
 func executeAll(t *testing.T, a *Archive) *Executed {
@@ -341,35 +344,55 @@ func acceptingWithRoles(t *testing.T) *Archive {
 
 const zRule = `<Management><AppraisalRule><Rule>EXAMPLE-5Y</Rule><StartDate>2010-01-01</StartDate><FinalAction>Destroy</FinalAction></AppraisalRule></Management>`
 
+// What a transfer said of a unit that was destroyed is not to be read any more, though other units
+// of it stay; what it said of those, they say.
 func TestManifestOfADestroyedTransfer(t *testing.T) {
 	ctx := context.Background()
 	a := acceptingWithRoles(t)
-	doc := strings.Replace(simple(zRule, "abc"), "<Title>Titre</Title>", "<Title>"+planted+"</Title>", 1)
-	in, err := a.DepositTransfer(ctx, "test", Transfer{Package: packageOf(t, doc), Subject: planted})
-	if err != nil {
-		t.Fatal(err, in.Findings.List)
-	}
-	if x := executeAll(t, a); x.Destroyed != 1 || len(x.Kept) != 0 {
-		t.Fatalf("%+v", x)
-	}
-	record, err := a.Unit(in.Operation)
-	if err != nil {
-		t.Skip("the record is gone: ", err)
-	}
-	if record.Subject == planted {
-		t.Error("the record of the transfer still names the citizen file")
-	}
-	for _, o := range record.Objects {
-		var b bytes.Buffer
-		if _, _, err := a.Get(ctx, o.ID, &b); err == nil && strings.Contains(b.String(), planted) {
-			t.Errorf("%s still gives the title of what was destroyed", o.Filename)
+	goes := strings.Replace(simple(zRule, "abc"), "<Title>Titre</Title>", "<Title>"+planted+"</Title>", 1)
+	stays := `<ArchiveUnit id="stays"><Content><DescriptionLevel>Item</DescriptionLevel><Title>Reste</Title></Content></ArchiveUnit>`
+	for _, doc := range []string{goes, strings.Replace(goes, "</DescriptiveMetadata>", stays+"</DescriptiveMetadata>", 1)} {
+		in, err := a.DepositTransfer(ctx, "test", Transfer{Package: packageOf(t, doc), Subject: planted})
+		if err != nil {
+			t.Fatal(err, in.Findings.List)
 		}
-		if strings.Contains(b.String(), "YWJj") { // "abc"
-			t.Errorf("%s still gives the content of what was destroyed", o.Filename)
+		record, err := a.Unit(in.Operation)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b := mustJSON(record.Description); bytes.Contains(b, []byte(planted)) {
+			t.Errorf("the record of the transfer says what its units are: %s", b)
+		}
+		said, err := a.Unit(record.SEDA.Messages)
+		if err != nil || len(said.Objects) != 2 {
+			t.Fatal(err, said)
+		}
+		mustSeal(t, a)
+		if x := executeAll(t, a); x.Destroyed != 1 || len(x.Kept) != 0 {
+			t.Fatalf("%+v", x)
+		}
+		var destroyed *DestroyedError
+		if _, err := a.Unit(said.Unit); !errors.As(err, &destroyed) {
+			t.Errorf("the manifest's record is still there: %v", err)
+		}
+		for _, o := range said.Objects {
+			if _, _, err := a.Get(ctx, o.ID, io.Discard); !errors.As(err, &destroyed) {
+				t.Errorf("%s is still there: %v", o.Filename, err)
+			}
+		}
+		var left []string
+		if err := a.UnitsOf(in.Receipt.Index, func(u DepositedUnit) error { left = append(left, u.ID); return nil }); err != nil {
+			t.Error("units of the operation:", err)
+		}
+		if _, err := a.Unit(in.Operation); (err == nil) != (len(left) == 1) {
+			t.Errorf("%d units are left, and of the record of the transfer: %v", len(left), err)
+		}
+		for _, id := range left { // its export has no need of the manifest
+			exportTo(t, a, ExportRequest{IDs: []string{id}, Message: "ArchiveTransfer", Version: seda.V22, WithProof: true})
 		}
 	}
-	if err := a.UnitsOf(in.Receipt.Index, func(DepositedUnit) error { return nil }); err != nil {
-		t.Error("units of the operation:", err)
+	if r, err := a.Audit(ctx, "test", AuditOptions{Sample: 1}); err != nil || !r.Sound() {
+		t.Errorf("%v %+v", err, r)
 	}
 }
 

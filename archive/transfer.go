@@ -133,6 +133,7 @@ type transferDeposit struct {
 	objects   []takenObject
 	attached  int              // how many of them are in the archive already
 	groups    map[int32]string // identifiers, by Object.Group
+	said      string           // identifier of the record of its manifest and reply
 	binary    []int            // indexes of the binary objects, in the order of the intake's
 	taken     *intake          // its objects are these, then the manifest and the reply
 	mu        sync.Mutex       // of findings, while content is stored
@@ -225,6 +226,7 @@ func (t *Tenant) referential(s *retention.Schedule) seda.Referential {
 func (d *transferDeposit) name() error {
 	ids := newIDs(unitID, d.t.Counts.Units)
 	new := 0
+	d.said = newID(messageID)
 	d.units, d.objects, d.groups = make([]string, len(ids)), make([]takenObject, len(d.t.Objects)), map[int32]string{}
 	err := d.t.Walk(func(u *seda.Unit) error {
 		if u.Update != nil {
@@ -251,7 +253,7 @@ func (d *transferDeposit) name() error {
 	for n, i := range d.binary {
 		d.objects[i].id = binary[n]
 	}
-	d.taken = newIntake(d.tenant.ID, d.agreement, new+1, append(binary, newID(objectID), newID(objectID)))
+	d.taken = newIntake(d.tenant.ID, d.agreement, new+2, append(binary, newID(objectID), newID(objectID)))
 	if d.from != nil {
 		d.taken.detail = d.from
 	}
@@ -320,7 +322,7 @@ func (a *Archive) named(tenant string, up *seda.Update) (id string, err error) {
 	return id, err
 }
 
-// each makes a draft of every new unit, and of the record of the transfer.
+// each makes a draft of every new unit, and of the records of the transfer.
 func (d *transferDeposit) each(take func(*draft) error) error {
 	err := d.t.Walk(func(u *seda.Unit) error {
 		if err := d.ctx.Err(); u.Update != nil || err != nil {
@@ -333,6 +335,9 @@ func (d *transferDeposit) each(take func(*draft) error) error {
 		return take(out)
 	})
 	if err != nil {
+		return err
+	}
+	if err := take(d.message()); err != nil {
 		return err
 	}
 	return take(d.record())
@@ -575,14 +580,26 @@ func (d *transferDeposit) compareFormats() {
 	}
 }
 
-// record is the transfer's own record, under the identifier of the operation: what it
-// said of itself, its manifest, and the reply.
+// record is the transfer's own record, under the identifier of the operation: what it says of no
+// unit alone, and where its words are.
 func (d *transferDeposit) record() *draft {
+	h := d.t.Header
+	h.Comment = "" // it may name whose files these are: the manifest has it
+	return &draft{where: "the manifest", desc: Description{
+		Form: descriptionForm, Unit: d.taken.op, Version: 1, Level: "OtherLevel", Title: h.Message + " " + h.Identifier, Tenant: d.tenant.ID,
+		Agreement: d.agreement, Agency: h.OriginatingAgency, Received: d.began,
+		SEDA: &Transferred{Version: h.Version.String(), Header: &h, Metadata: string(d.t.Metadata), Rules: d.t.Rules, Messages: d.said},
+	}}
+}
+
+// message is the record of what was said, word for word: the manifest, and the reply. It says all
+// that the units say, and what is destroyed is not to be read there: with the first unit of the
+// transfer that is destroyed, it is. What it says of the others, they say.
+func (d *transferDeposit) message() *draft {
 	h := &d.t.Header
 	out := &draft{where: "the manifest", desc: Description{
-		Form: descriptionForm, Unit: d.taken.op, Version: 1, Level: "OtherLevel", Title: h.Message + " " + h.Identifier, Tenant: d.tenant.ID,
-		Agreement: d.agreement, Agency: h.OriginatingAgency, Subject: d.in.Subject, Received: d.began,
-		SEDA:    &Transferred{Version: h.Version.String(), Header: h, Metadata: string(d.t.Metadata), Rules: d.t.Rules},
+		Form: descriptionForm, Unit: d.said, Version: 1, Level: "OtherLevel", Title: h.Message + " " + h.Identifier, Tenant: d.tenant.ID,
+		Agreement: d.agreement, Agency: h.OriginatingAgency, Received: d.began,
 		Objects: []DescribedObject{{Usage: "ArchiveTransfer", Filename: "manifest.xml"}, {Usage: "ArchiveTransferReply", Filename: "reply.xml"}},
 	}}
 	for i := range out.desc.Objects {

@@ -343,7 +343,11 @@ func TestTransferRecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustSeal(t, a)
-	u, err := a.Unit(in.Operation)
+	record, err := a.Unit(in.Operation)
+	if err != nil || record.SEDA.Header.Identifier != in.Header.Identifier {
+		t.Fatal(err, record)
+	}
+	u, err := a.Unit(record.SEDA.Messages)
 	if err != nil || len(u.Objects) != 2 {
 		t.Fatal(err, u)
 	}
@@ -353,8 +357,10 @@ func TestTransferRecord(t *testing.T) {
 			t.Errorf("%s: %v", u.Objects[i].Filename, err)
 		}
 	}
-	if err := a.Proof(context.Background(), in.Operation, io.Discard); err != nil {
-		t.Error(err)
+	for _, id := range []string{record.Unit, u.Unit} {
+		if err := a.Proof(context.Background(), id, io.Discard); err != nil {
+			t.Error(err)
+		}
 	}
 	page, err := a.List(Filter{})
 	if err != nil || len(page.Units) != 1 {

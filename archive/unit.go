@@ -115,9 +115,11 @@ type Transferred struct {
 	Rules      []seda.RuleSet `json:"rules,omitempty"`    // of the unit itself
 	Defaults   []seda.RuleSet `json:"defaults,omitempty"` // of the transfer's ManagementMetadata: for units without parent in it
 	Fields     []seda.Field   `json:"fields,omitempty"`   // by which the unit can be named
-	// Header and Metadata are those of the transfer, in its own record only.
+	// Header and Metadata are those of the transfer, in its own record only; Messages is the record
+	// of its manifest and reply.
 	Header   *seda.Header `json:"header,omitempty"`
 	Metadata string       `json:"managementMetadata,omitempty"`
+	Messages string       `json:"messages,omitempty"`
 }
 
 // Description is the metadata of one version of a unit, with SEDA's terms. Its

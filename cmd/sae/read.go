@@ -75,6 +75,9 @@ func (c *cli) printUnit(u *archive.Unit) error {
 		for k, v := range u.Custom {
 			row(k, "%s", v)
 		}
+		if s := u.SEDA; s != nil {
+			row("manifest and reply", "%s", s.Messages)
+		}
 		row("parents", "%v", u.Parents)
 		row("children", "%v", u.Children)
 		for _, o := range u.Objects {
