@@ -268,8 +268,11 @@ func (r *Reader) Unit(id string, version int) (*Unit, error) {
 	return u, err
 }
 
-// shown is a unit as the reader may see it.
+// shown is a unit as the reader may see it; nil is the archive itself.
 func (r *Reader) shown(t *tx, h *heirs, u *Unit) (*Unit, error) {
+	if r == nil {
+		return u, nil
+	}
 	c, _, err := r.closed(t, h, u)
 	if err != nil || c == nil {
 		return u, err
@@ -328,6 +331,45 @@ func (r *Reader) Retention(id, at string) (*Retention, error) {
 // Due is Archive.Due, without titles and subjects of what is not open to the reader.
 func (r *Reader) Due(ctx context.Context, tenant, at string, f func(DueUnit) error) error {
 	return r.a.due(ctx, tenant, at, r, f)
+}
+
+// EachListed is Archive.EachListed, without titles of what is not open to the reader.
+func (r *Reader) EachListed(ctx context.Context, request string, f func(ListedUnit) error) error {
+	return r.a.eachListed(ctx, request, r, f)
+}
+
+// EachPaper is Archive.EachPaper, without titles of what is not open to the reader.
+func (r *Reader) EachPaper(ctx context.Context, tenant string, f func(PaperUnit) error) error {
+	return r.a.eachPaper(ctx, tenant, r, f)
+}
+
+// Acts is Archive.Acts; for whom, of whom and why, for those who have a role that reads.
+func (r *Reader) Acts(tenant string, kind ActKind) ([]*Act, error) {
+	acts, err := r.a.Acts(tenant, kind)
+	for _, act := range acts {
+		if err == nil {
+			err = r.hush(act)
+		}
+	}
+	return acts, err
+}
+
+// Act is Archive.ActOf; for whom, of whom and why, for those who have a role that reads.
+func (r *Reader) Act(id string) (*Act, error) {
+	act, err := r.a.ActOf(id)
+	if err == nil {
+		err = r.hush(act)
+	}
+	return act, err
+}
+
+// hush withholds of an act what names persons.
+func (r *Reader) hush(act *Act) error {
+	of, err := r.a.config.tenant(act.Tenant)
+	if err == nil && of.mayIfNamed(r.agent, readingRoles...) != nil {
+		act.Person, act.Owner, act.Reason, act.Withheld = "", "", "", true
+	}
+	return err
 }
 
 // all are units as the reader may see them, or only those that are open.

@@ -45,6 +45,8 @@ type Act struct {
 	Time   time.Time `json:"time"`
 	Ended  *ActEnd   `json:"ended,omitempty"`
 	Review string    `json:"review,omitempty"` // of a hold: the day on which it is to be looked at again
+	// Withheld: whom it is for, and why, are not for the reader.
+	Withheld bool `json:"withheld,omitempty"`
 	ActText
 }
 
@@ -102,8 +104,11 @@ func (a *Archive) Act(ctx context.Context, agent, tenant string, kind ActKind, t
 		return nil, ErrReadOnly
 	}
 	of, err := a.config.tenant(tenant)
-	if err == nil && kind == DerogationAct {
-		err = of.may(agent, Archivist)
+	if err == nil {
+		err = of.mayDecide(agent, kind)
+	}
+	if err == nil && kind == DerogationAct && text.Person == agent {
+		err = &Refusal{Problems: []string{"nobody gives a derogation to himself: another archivist does"}}
 	}
 	if err != nil {
 		return nil, err
@@ -168,6 +173,9 @@ func (a *Archive) checkAct(of *Tenant, kind ActKind, text *ActText) (units []*Un
 	checkText("owner", text.Owner, 1_000, bad)
 	if text.Class != "" && (kind != HoldAct || !slices.Contains(HoldClasses, text.Class)) {
 		bad.addf("class %q: want one of %v", text.Class, HoldClasses)
+	}
+	if kind == HoldAct && text.Until != "" && text.Until <= now().Format(time.DateOnly) {
+		bad.addf("the hold would be over since %s: name a day to come, or none", text.Until)
 	}
 	if text.Review != "" && text.Until != "" && text.Review > text.Until {
 		bad.addf("it is to be looked at again on %s, when it is over since %s", text.Review, text.Until)
@@ -302,9 +310,11 @@ func (a *Archive) EndAct(ctx context.Context, agent, id, reason string) (*Act, e
 		return nil, err
 	}
 	bad := &Refusal{}
-	if of, err := a.config.tenant(r.Tenant); err != nil {
-		return nil, err
-	} else if err := of.may(agent, Archivist); r.Kind == DerogationAct && err != nil {
+	of, err := a.config.tenant(r.Tenant)
+	if err == nil {
+		err = of.mayDecide(agent, r.Kind)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if r.Ended != nil {
@@ -382,6 +392,13 @@ func (a *Archive) ReviewHold(ctx context.Context, agent, id, next, reason string
 	var key [32]byte
 	var secret []byte
 	err := a.cat.view(func(t *tx) (err error) { act, r, key, secret, err = a.act(t, id); return err })
+	if err != nil {
+		return nil, err
+	}
+	of, err := a.config.tenant(r.Tenant)
+	if err == nil {
+		err = of.mayDecide(agent, HoldAct)
+	}
 	if err != nil {
 		return nil, err
 	}

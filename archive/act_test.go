@@ -32,7 +32,7 @@ func TestActsAreFoundMissing(t *testing.T) {
 	if v := verdictOf(t, a, unit, "2020-01-01"); v != retention.Eliminable {
 		t.Fatal(v)
 	}
-	hold, err := a.Act(ctx, "an archivist", "", HoldAct, ActText{Units: []string{unit, unit}, Reason: "dispute", Owner: "Me Dupont"})
+	hold, err := a.Act(ctx, "alice", "", HoldAct, ActText{Units: []string{unit, unit}, Reason: "dispute", Owner: "Me Dupont"})
 	if err != nil || len(hold.Units) != 1 {
 		t.Fatal(hold, err)
 	}
@@ -88,7 +88,7 @@ func TestActsAreFoundMissing(t *testing.T) {
 		t.Error("with another record it is sound")
 	}
 	put([]byte(hold.ID), was)
-	if _, err := a.EndAct(ctx, "an archivist", hold.ID, "settled"); err != nil {
+	if _, err := a.EndAct(ctx, "alice", hold.ID, "settled"); err != nil {
 		t.Fatal(err)
 	}
 	if v := verdictOf(t, a, unit, "2020-01-01"); v != retention.Eliminable || !sound() {
@@ -101,12 +101,12 @@ func TestActsAreFoundMissing(t *testing.T) {
 	for _, text := range []ActText{
 		{}, {Units: []string{unit}}, {Units: []string{"x"}, Reason: "r"}, {Units: []string{unit}, Reason: "r", Until: "soon"}, {Units: []string{d.Units[0].Objects[0].ID}, Reason: "r"},
 	} {
-		if _, err := a.Act(ctx, "test", "", HoldAct, text); err == nil {
+		if _, err := a.Act(ctx, "alice", "", HoldAct, text); err == nil {
 			t.Errorf("%+v is accepted", text)
 		}
 	}
 	for _, text := range []ActText{{Units: []string{unit}, Reason: "r"}, {Units: []string{unit}, Reason: "r", Rule: "NOPE", Start: "2020-01-01"}, {Units: []string{unit}, Reason: "r", Rule: "EXAMPLE-5Y"}} {
-		if _, err := a.Act(ctx, "test", "", StartAct, text); err == nil {
+		if _, err := a.Act(ctx, "alice", "", StartAct, text); err == nil {
 			t.Errorf("%+v is accepted", text)
 		}
 	}
@@ -121,7 +121,7 @@ func TestHoldComesDown(t *testing.T) {
 	below := digital("below", "x")
 	below.Parent = 0
 	d := deposit(t, a, folder, below)
-	if _, err := a.Act(ctx, "test", "", HoldAct, ActText{Units: []string{d.Units[0].ID}, Reason: "r", Until: "2022-01-01"}); err != nil {
+	if _, err := a.Act(ctx, "alice", "", HoldAct, ActText{Units: []string{d.Units[0].ID}, Reason: "r", Until: "2099-01-01"}); err != nil {
 		t.Fatal(err)
 	}
 	late, err := a.Deposit(ctx, "test", Deposit{Parents: []string{d.Units[0].ID}, Units: []NewUnit{digital("late", "y")}})
@@ -129,10 +129,10 @@ func TestHoldComesDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, id := range []string{d.Units[1].ID, late.Units[0].ID} {
-		if v := verdictOf(t, a, id, "2021-12-31"); v != retention.Conflict {
+		if v := verdictOf(t, a, id, "2098-12-31"); v != retention.Conflict {
 			t.Errorf("%s: %s", id, v)
 		}
-		if v := verdictOf(t, a, id, "2022-01-01"); v != retention.Eliminable {
+		if v := verdictOf(t, a, id, "2099-01-01"); v != retention.Eliminable {
 			t.Errorf("%s: %s", id, v)
 		}
 	}
@@ -163,10 +163,10 @@ func TestRuleHistory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.ChangeRules(ctx, "test", p); err != nil {
+	if _, err := a.ChangeRules(ctx, "alice", p); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.ChangeRules(ctx, "test", stale); err == nil {
+	if _, err := a.ChangeRules(ctx, "alice", stale); err == nil {
 		t.Error("a plan made before another change was carried out")
 	}
 	a.Close()
@@ -200,7 +200,7 @@ func TestReviewIsHeld(t *testing.T) {
 	ctx := context.Background()
 	a, d := eliminating(t, 1)
 	unit := d.Units[0].ID
-	hold, err := a.Act(ctx, "test", "", HoldAct, ActText{Units: []string{unit}, Reason: "r", Class: "inquiry", Review: "2030-01-01"})
+	hold, err := a.Act(ctx, "alice", "", HoldAct, ActText{Units: []string{unit}, Reason: "r", Class: "inquiry", Review: "2030-01-01"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -50,8 +50,11 @@ type Tenant struct {
 	Agencies   []string    `yaml:"agencies,omitempty"` // originating agencies; empty: any
 	// Roles are who may do what: names as --as gives them. Destroying takes different persons
 	// as archivist, originating-agency and control-authority.
-	Roles   map[Role][]string `yaml:"roles,omitempty"`
-	Storage string            `yaml:"storage,omitempty"` // storage policy; the archive's own when absent
+	Roles map[Role][]string `yaml:"roles,omitempty"`
+	// Agreeing are, by originating agency, those of its role who agree to what becomes of its
+	// units; of an agency that is not named: all who have the role.
+	Agreeing map[string][]string `yaml:"agreeing,omitempty"`
+	Storage  string              `yaml:"storage,omitempty"` // storage policy; the archive's own when absent
 	// AcceptUnknown says what a SEDA transfer may name that is not listed here:
 	// "agreements", "agencies", "rules". It is kept as named.
 	AcceptUnknown []string `yaml:"accept-unknown,omitempty"`
@@ -303,6 +306,16 @@ func (c *Config) checkTenants(bad *configProblems) {
 		for role := range t.Roles {
 			if !slices.Contains(Roles, role) {
 				bad.addf(at+".roles", "%q is not a role: want some of %v", role, Roles)
+			}
+		}
+		for agency, who := range t.Agreeing {
+			if err := t.agency(agency); err != nil {
+				bad.addf(at+".agreeing", "%v", err)
+			}
+			for _, name := range who {
+				if !slices.Contains(t.Roles[OriginatingAgency], name) {
+					bad.addf(at+".agreeing", "%q agrees for %q, and has not the role %s", name, agency, OriginatingAgency)
+				}
 			}
 		}
 		for version := range t.Schemas {

@@ -151,17 +151,9 @@ func (c *conversion) read(t *tx) (err error) {
 	return err
 }
 
-// mayConvert says whether an agent may convert for a tenant: an archivist, where roles say who is.
-func (t *Tenant) mayConvert(agent string) error {
-	if len(t.Roles[Archivist]) == 0 {
-		return nil
-	}
-	return t.may(agent, Archivist)
-}
-
 // check says all that is wrong with the request, before anything is stored.
 func (c *conversion) check(agent string) error {
-	if err := c.tenant.mayConvert(agent); err != nil {
+	if err := c.tenant.mayIfNamed(agent, Archivist); err != nil {
 		return err
 	}
 	bad := &Refusal{}

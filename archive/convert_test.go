@@ -417,7 +417,7 @@ func TestConvertedIsDueOnce(t *testing.T) {
 	a := newArchive(t, nil)
 	d := deposit(t, a, letter("by an act"), letter("by another"))
 	start := func(u DepositedUnit) {
-		if _, err := a.Act(ctx, "test", "", StartAct, ActText{Units: []string{u.ID}, Rule: "EXAMPLE-5Y", Start: "2010-01-01", Reason: "r"}); err != nil {
+		if _, err := a.Act(ctx, "alice", "", StartAct, ActText{Units: []string{u.ID}, Rule: "EXAMPLE-5Y", Start: "2010-01-01", Reason: "r"}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -597,7 +597,7 @@ func TestConvertedIsLocked(t *testing.T) {
 	u := letter("one")
 	u.Rule, u.RuleStart = "EXAMPLE-5Y", now().AddDate(-1, 0, 0).Format(time.DateOnly)
 	d := deposit(t, a, u, letter("free"))
-	if _, err := a.Act(context.Background(), "test", "", HoldAct, ActText{Units: []string{d.Units[0].ID}, Reason: "dispute"}); err != nil {
+	if _, err := a.Act(context.Background(), "alice", "", HoldAct, ActText{Units: []string{d.Units[0].ID}, Reason: "dispute"}); err != nil {
 		t.Fatal(err)
 	}
 	lockOf := func(object string) (until time.Time, held bool) {

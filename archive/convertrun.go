@@ -64,7 +64,7 @@ func (a *Archive) RunConverter(ctx context.Context, agent string, r ConvertRun) 
 	if err != nil {
 		return nil, err
 	}
-	if err := of.mayConvert(agent); err != nil {
+	if err := of.mayIfNamed(agent, Archivist); err != nil {
 		return nil, err
 	}
 	c, err := a.config.converter(r.Converter)

@@ -488,6 +488,11 @@ func (a *Archive) checkStep(agent string, e *Elimination, step EliminationStep, 
 	if err := of.may(agent, rule.role); err != nil {
 		return err
 	}
+	if rule.role == OriginatingAgency {
+		if err := of.mayAgree(agent, e.Lines); err != nil {
+			return err
+		}
+	}
 	who := agentID(a.indexKey, agent)
 	for _, s := range e.Steps {
 		if s.Agent == who && slices.Contains(rule.apart, s.Step) {
@@ -615,6 +620,11 @@ type ListedUnit struct {
 
 // EachListed calls f for the units of a request, in their order, as they are now.
 func (a *Archive) EachListed(ctx context.Context, id string, f func(ListedUnit) error) error {
+	return a.eachListed(ctx, id, nil, f)
+}
+
+// eachListed is EachListed as a reader may see it; nil is the archive itself.
+func (a *Archive) eachListed(ctx context.Context, id string, r *Reader, f func(ListedUnit) error) error {
 	e, err := a.Elimination(id)
 	if err != nil {
 		return err
@@ -636,6 +646,9 @@ func (a *Archive) EachListed(ctx context.Context, id string, f func(ListedUnit) 
 			}
 			in, err := h.ofUnit(unit)
 			if err != nil {
+				return false, err
+			}
+			if unit, err = r.shown(t, h, unit); err != nil {
 				return false, err
 			}
 			now := retention.Appraise(in, today)

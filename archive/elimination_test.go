@@ -106,7 +106,7 @@ func TestEliminationsDoNotShareUnits(t *testing.T) {
 	if err := a.writeList(ctx, litter, []frozen{{unit: d.Units[0].ID, version: 1}, {unit: d.Units[1].ID, version: 1}}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.Act(ctx, "test", "", HoldAct, ActText{Units: []string{d.Units[2].ID}, Reason: "dispute"}); err != nil {
+	if _, err := a.Act(ctx, "alice", "", HoldAct, ActText{Units: []string{d.Units[2].ID}, Reason: "dispute"}); err != nil {
 		t.Fatal(err)
 	}
 	first := propose(t, a)

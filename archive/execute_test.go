@@ -96,7 +96,7 @@ func TestExecuteLooksAgain(t *testing.T) {
 	}{
 		"nothing": {func(*Archive, string) error { return nil }, ""},
 		"a hold": {func(a *Archive, unit string) error {
-			_, err := a.Act(ctx, "test", "", HoldAct, ActText{Units: []string{unit}, Reason: "r"})
+			_, err := a.Act(ctx, "alice", "", HoldAct, ActText{Units: []string{unit}, Reason: "r"})
 			return err
 		}, keptVerdict},
 		"a longer rule": {func(a *Archive, _ string) error {
@@ -105,12 +105,12 @@ func TestExecuteLooksAgain(t *testing.T) {
 			r.Duration = retention.Duration{Count: 90, Unit: retention.Years}
 			p, err := a.PlanRules(ctx, "", []retention.Rule{r.Rule}, false)
 			if err == nil {
-				_, err = a.ChangeRules(ctx, "test", p)
+				_, err = a.ChangeRules(ctx, "alice", p)
 			}
 			return err
 		}, keptVerdict},
 		"a later start": {func(a *Archive, unit string) error {
-			_, err := a.Act(ctx, "test", "", StartAct, ActText{Units: []string{unit}, Rule: "EXAMPLE-5Y", Start: "2099-01-01", Reason: "r"})
+			_, err := a.Act(ctx, "alice", "", StartAct, ActText{Units: []string{unit}, Rule: "EXAMPLE-5Y", Start: "2099-01-01", Reason: "r"})
 			return err
 		}, keptVerdict},
 		"a unit below": {below, keptChildren},

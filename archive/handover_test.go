@@ -80,7 +80,7 @@ func TestTransferGoesOn(t *testing.T) {
 	}
 	plan, err := a.PlanRules(ctx, "", rules, false)
 	if err == nil {
-		_, err = a.ChangeRules(ctx, "test", plan)
+		_, err = a.ChangeRules(ctx, "alice", plan)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -187,7 +187,7 @@ func TestTransferLeavesRest(t *testing.T) {
 			}
 		}
 	}
-	if _, err := a.Act(ctx, "test", "", HoldAct, ActText{Units: units[:1], Reason: "litigation"}); err != nil {
+	if _, err := a.Act(ctx, "alice", "", HoldAct, ActText{Units: units[:1], Reason: "litigation"}); err != nil {
 		t.Fatal(err)
 	}
 	given := []ReplySource{replies[index[units[0]]], replies[index[units[1]]], {"refused", bytes.Replace(replies[index[units[2]]].Data, []byte("<ReplyCode>WARNING"), []byte("<ReplyCode>KO"), 1)}}

@@ -238,7 +238,7 @@ func TestHoldFollowsAMove(t *testing.T) {
 	defer a.Close()
 	d := deposit(t, a, manyUnits(40)...)
 	id := d.Units[5].Objects[0].ID
-	if _, err := a.Act(context.Background(), "test", "", HoldAct, ActText{Units: []string{d.Units[5].ID}, Reason: "r"}); err != nil {
+	if _, err := a.Act(context.Background(), "alice", "", HoldAct, ActText{Units: []string{d.Units[5].ID}, Reason: "r"}); err != nil {
 		t.Fatal(err)
 	}
 	held := func() bool {

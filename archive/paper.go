@@ -53,6 +53,11 @@ func hasPaper(u *Unit) bool {
 
 // EachPaper calls f for every unit of a tenant that has paper beside its copy.
 func (a *Archive) EachPaper(ctx context.Context, tenant string, f func(PaperUnit) error) error {
+	return a.eachPaper(ctx, tenant, nil, f)
+}
+
+// eachPaper is EachPaper as a reader may see it; nil is the archive itself.
+func (a *Archive) eachPaper(ctx context.Context, tenant string, r *Reader, f func(PaperUnit) error) error {
 	of, err := a.config.tenant(tenant)
 	if err != nil {
 		return err
@@ -68,7 +73,10 @@ func (a *Archive) EachPaper(ctx context.Context, tenant string, f func(PaperUnit
 				seen[id] = true
 				p, err := a.paperUnit(t, h, id, today)
 				if err == nil && p != nil {
-					err = f(*p)
+					if p.unit, err = r.shown(t, h, p.unit); err == nil {
+						p.Title = p.unit.Title
+						err = f(*p)
+					}
 				}
 				return err == nil, errors.Join(err, ctx.Err())
 			})

@@ -42,7 +42,7 @@ func TestPaper(t *testing.T) {
 		t.Fatalf("%+v %v", e, err)
 	}
 	visaed(t, a, e)
-	if _, err := a.Act(ctx, "test", "", HoldAct, ActText{Units: []string{d.Units[0].ID}, Reason: "litigation"}); err != nil {
+	if _, err := a.Act(ctx, "alice", "", HoldAct, ActText{Units: []string{d.Units[0].ID}, Reason: "litigation"}); err != nil {
 		t.Fatal(err)
 	}
 	o, err := a.Object(d.Units[1].Objects[0].ID)

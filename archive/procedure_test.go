@@ -44,11 +44,11 @@ func mustBeSound(t *testing.T, a *Archive) {
 func TestDueAfterStartTakenBack(t *testing.T) {
 	ctx := context.Background()
 	a, d := eliminating(t, 2)
-	act, err := a.Act(ctx, "x", "", StartAct, ActText{Units: []string{d.Units[0].ID}, Rule: "EXAMPLE-5Y", Start: "2014-01-01", Reason: "r"})
+	act, err := a.Act(ctx, "alice", "", StartAct, ActText{Units: []string{d.Units[0].ID}, Rule: "EXAMPLE-5Y", Start: "2014-01-01", Reason: "r"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.EndAct(ctx, "x", act.ID, "wrong"); err != nil {
+	if _, err := a.EndAct(ctx, "alice", act.ID, "wrong"); err != nil {
 		t.Fatal(err)
 	}
 	if x := executeAll(t, a); x.Destroyed != 2 {
@@ -228,7 +228,7 @@ func TestHoldComesDownInSpiteOfPreventInheritance(t *testing.T) {
 			below = u.ID
 		}
 	}
-	if _, err := a.Act(ctx, "x", "", HoldAct, ActText{Units: []string{folder}, Reason: "court"}); err != nil {
+	if _, err := a.Act(ctx, "alice", "", HoldAct, ActText{Units: []string{folder}, Reason: "court"}); err != nil {
 		t.Fatal(err)
 	}
 	for _, id := range []string{folder, below} {
@@ -323,7 +323,7 @@ func TestStartOfARuleThatEndedForDeposits(t *testing.T) {
 	d := deposit(t, a, u)
 	r.Until = "2020-12-31"
 	changeRules(t, a, []retention.Rule{r})
-	if _, err := a.Act(ctx, "x", "", StartAct, ActText{Units: []string{d.Units[0].ID}, Rule: "OLD", Start: "2015-01-01", Reason: "r"}); err != nil {
+	if _, err := a.Act(ctx, "alice", "", StartAct, ActText{Units: []string{d.Units[0].ID}, Rule: "OLD", Start: "2015-01-01", Reason: "r"}); err != nil {
 		t.Error(err)
 	}
 }
@@ -507,7 +507,7 @@ func TestTombstoneBirthday(t *testing.T) {
 	u.Rule = "ENFANT"
 	d := deposit(t, a, u)
 	born := time.Date(1985, 5, 6, 0, 0, 0, 0, time.UTC)
-	if _, err := a.Act(ctx, "x", "", StartAct, ActText{Units: []string{d.Units[0].ID}, Rule: "ENFANT", Start: r.StartOf(born).Format(time.DateOnly), Reason: "acte de naissance"}); err != nil {
+	if _, err := a.Act(ctx, "alice", "", StartAct, ActText{Units: []string{d.Units[0].ID}, Rule: "ENFANT", Start: r.StartOf(born).Format(time.DateOnly), Reason: "acte de naissance"}); err != nil {
 		t.Fatal(err)
 	}
 	executeAll(t, a)

@@ -49,7 +49,7 @@ func lived(t *testing.T) (dir string, before map[string]string) {
 		t.Fatalf("%+v %v", c, err)
 	}
 	last := deposit(t, a, digital("last", "3"))
-	if _, err := a.Act(context.Background(), "test", "", HoldAct, ActText{Units: []string{last.Units[0].ID}, Reason: "a dispute"}); err != nil {
+	if _, err := a.Act(context.Background(), "alice", "", HoldAct, ActText{Units: []string{last.Units[0].ID}, Reason: "a dispute"}); err != nil {
 		t.Fatal(err)
 	}
 	convert(t, a, last.Units[0], "Dissemination", pdf("in another format"))

@@ -367,12 +367,10 @@ func (a *Archive) due(ctx context.Context, tenant, at string, r *Reader, f func(
 				return err
 			}
 			d := dueUnit(u, in, at)
-			if r != nil {
-				if d.unit, err = r.shown(t, h, u); err != nil {
-					return err
-				}
-				d.Title = d.unit.Title
+			if d.unit, err = r.shown(t, h, u); err != nil {
+				return err
 			}
+			d.Title = d.unit.Title
 			return f(d)
 		})
 	})

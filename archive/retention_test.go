@@ -34,7 +34,7 @@ func changeRules(t *testing.T, a *Archive, rules []retention.Rule) *RulesPlan {
 	t.Helper()
 	p, err := a.PlanRules(context.Background(), "", rules, false)
 	if err == nil {
-		_, err = a.ChangeRules(context.Background(), "an archivist", p)
+		_, err = a.ChangeRules(context.Background(), "alice", p)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -3,6 +3,7 @@ package archive
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Role is what a person may do for a tenant.
@@ -31,4 +32,48 @@ func (t *Tenant) may(agent string, r Role) error {
 		return &Refusal{Problems: []string{fmt.Sprintf("this is for the role %s of tenant %s, which nobody has: name who has it in sae.yaml, under roles", r, t.ID)}}
 	}
 	return &Refusal{Problems: []string{fmt.Sprintf("this is for the role %s of tenant %s, which %q does not have", r, t.ID, agent)}}
+}
+
+// mayIfNamed refuses who has none of some roles, once the configuration says of one of them who has
+// it: until then who can open the archive is trusted.
+func (t *Tenant) mayIfNamed(agent string, roles ...Role) error {
+	named, words := false, make([]string, len(roles))
+	for i, r := range roles {
+		if slices.Contains(t.Roles[r], agent) {
+			return nil
+		}
+		named = named || len(t.Roles[r]) > 0
+		words[i] = string(r)
+	}
+	if !named {
+		return nil
+	}
+	return &Refusal{Problems: []string{fmt.Sprintf("this is for the role %s of tenant %s, which %q does not have", strings.Join(words, " or "), t.ID, agent)}}
+}
+
+// mayAgree refuses who may not agree for some originating agencies.
+func (t *Tenant) mayAgree(agent string, lines []EliminationLine) error {
+	bad := &Refusal{}
+	for _, l := range lines {
+		who, named := t.Agreeing[l.Agency]
+		said := fmt.Sprintf("units of originating agency %q are in the request, for which %q does not agree: %s does", l.Agency, agent, strings.Join(who, " or "))
+		if named && !slices.Contains(who, agent) && !slices.Contains(bad.Problems, said) {
+			bad.addf("%s", said)
+		}
+	}
+	return bad.orNil()
+}
+
+// mayDecide says who begins and ends acts of a kind: what keeps units is for more persons than what
+// lets them go.
+func (t *Tenant) mayDecide(agent string, kind ActKind) error {
+	switch kind {
+	case HoldAct:
+		return t.mayIfNamed(agent, Archivist, OriginatingAgency, ControlAuthority, DataProtection)
+	case StartAct:
+		return t.mayIfNamed(agent, Archivist, OriginatingAgency)
+	case SampleAct:
+		return t.mayIfNamed(agent, Archivist)
+	}
+	return t.may(agent, Archivist) // derogations
 }

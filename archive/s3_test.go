@@ -355,7 +355,7 @@ func TestLocksFollowTheRule(t *testing.T) {
 	}
 	var holds []*Act
 	for _, unit := range []string{packed.Units[0].ID, packed.Units[2].ID, d.Units[1].ID} { // the first two lie in one pack
-		h, err := a.Act(context.Background(), "test", "", HoldAct, ActText{Units: []string{unit}, Reason: "dispute"})
+		h, err := a.Act(context.Background(), "alice", "", HoldAct, ActText{Units: []string{unit}, Reason: "dispute"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -365,7 +365,7 @@ func TestLocksFollowTheRule(t *testing.T) {
 		t.Error("the legal holds are not those of what is held")
 	}
 	for i, h := range holds {
-		if _, err := a.EndAct(context.Background(), "test", h.ID, "settled"); err != nil {
+		if _, err := a.EndAct(context.Background(), "alice", h.ID, "settled"); err != nil {
 			t.Fatal(err)
 		}
 		if legal(packed.Units[0].Objects[0].ID) != (i == 0) {

@@ -215,6 +215,13 @@ func (a *Archive) PlanRules(ctx context.Context, tenant string, rules []retentio
 
 // ChangeRules changes a schedule as planned, on behalf of agent.
 func (a *Archive) ChangeRules(ctx context.Context, agent string, p *RulesPlan) (entry int64, err error) {
+	of, err := a.config.tenant(p.Tenant)
+	if err == nil {
+		err = of.mayIfNamed(agent, Archivist)
+	}
+	if err != nil {
+		return 0, err
+	}
 	a.acting.Lock()
 	defer a.acting.Unlock()
 	switch {

@@ -56,12 +56,19 @@ func Bars(in *Inheritance, p Purpose, at string) (out []Bar) {
 				out = append(out, Bar{c, r.Rule, r.Unit, r.Agency, r.Start, r.End})
 			}
 		}
-		level := slices.IndexFunc(of.Properties, func(p InheritedProperty) bool { return p.Name == "ClassificationLevel" })
-		if c == Classification && len(of.Rules) == 0 && level >= 0 {
-			out = append(out, Bar{Category: c, Unit: of.Properties[level].Unit, Agency: of.Properties[level].Agency})
+		for _, p := range of.Properties {
+			if c == Classification && p.Name == "ClassificationLevel" && !slices.ContainsFunc(of.Rules, p.ruled) {
+				out = append(out, Bar{Category: c, Unit: p.Unit, Agency: p.Agency})
+			}
 		}
 	}
 	return out
+}
+
+// ruled reports whether a rule comes to the unit that declares the property, by it or from above:
+// one that comes down another way says nothing of it.
+func (p InheritedProperty) ruled(r InheritedRule) bool {
+	return slices.ContainsFunc(r.Paths, func(path []string) bool { return slices.Contains(path, p.Unit) })
 }
 
 // reassessed is what says that somebody has to authorise the reassessment of a classification: it

@@ -28,6 +28,16 @@ func TestBars(t *testing.T) {
 			retention.Classification: {Rules: []retention.Applied{rule("C", "2010-01-01")}, Properties: []retention.Property{{Name: "ClassificationLevel", Value: "Secret"}, {Name: "NeedReassessingAuthorization", Value: authorised}}},
 		}}, nil)
 	}
+	level := func(id string, rules ...retention.Applied) *retention.Inheritance {
+		return retention.Inherit(&retention.Declared{ID: id, Categories: map[retention.Category]*retention.DeclaredCategory{
+			retention.Classification: {Rules: rules, Properties: []retention.Property{{Name: "ClassificationLevel", Value: "Secret"}}},
+		}}, nil)
+	}
+	over := level("over", rule("C", "2010-01-01"))
+	twoParents := retention.Inherit(&retention.Declared{ID: "child"}, []*retention.Inheritance{level("levelled"), over})
+	relevelled := retention.Inherit(&retention.Declared{ID: "relevelled", Categories: map[retention.Category]*retention.DeclaredCategory{
+		retention.Classification: {Properties: []retention.Property{{Name: "ClassificationLevel", Value: "Confidentiel"}}},
+	}}, []*retention.Inheritance{over})
 	for _, c := range []struct {
 		in      *retention.Inheritance
 		purpose retention.Purpose
@@ -45,6 +55,9 @@ func TestBars(t *testing.T) {
 		{below, retention.ToRead, "2026-05-01", []string{"A3", ""}, ""},
 		{below, retention.ToRead, "2026-05-02", []string{""}, ""},
 		{classified("false"), retention.ToRead, "2010-01-01", nil, ""},
+		{over, retention.ToRead, "2010-01-01", nil, ""},
+		{twoParents, retention.ToRead, "2010-01-01", []string{""}, ""},
+		{relevelled, retention.ToRead, "2010-01-01", nil, ""},
 		{classified("true"), retention.ToRead, "2010-01-01", []string{"C"}, ""},
 	} {
 		bars := retention.Bars(c.in, c.purpose, c.at)

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"sae/archive"
+	"sae/retention"
 )
 
 func (c *cli) holdCmd() *cobra.Command {
@@ -122,7 +123,7 @@ func (c *cli) actListCmd(kind archive.ActKind) *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			return c.open(true, func(a *archive.Archive) error {
-				acts, err := a.Acts(tenant, kind)
+				acts, err := a.As(c.agent, retention.ToRead).Acts(tenant, kind)
 				if err != nil {
 					return err
 				}
@@ -137,7 +138,7 @@ func (c *cli) actListCmd(kind archive.ActKind) *cobra.Command {
 				}
 				return c.table(func(w io.Writer) {
 					for _, act := range shown {
-						fmt.Fprintf(w, "%s\t%s\t%s\t%d units\t%s\n", act.ID, act.Time.Format(time.RFC3339), actState(act), len(act.Units), act.Reason)
+						fmt.Fprintf(w, "%s\t%s\t%s\t%d units\t%s\n", act.ID, act.Time.Format(time.RFC3339), actState(act), len(act.Units), whyText(act))
 					}
 				})
 			})
@@ -148,6 +149,13 @@ func (c *cli) actListCmd(kind archive.ActKind) *cobra.Command {
 	return cmd
 }
 
+func whyText(act *archive.Act) string {
+	if act.Withheld {
+		return "(for who has a role that reads)"
+	}
+	return act.Reason
+}
+
 func actState(act *archive.Act) string {
 	switch {
 	case act.Ended != nil:
@@ -155,7 +163,7 @@ func actState(act *archive.Act) string {
 	case act.Review != "" && act.Review <= today():
 		return "review late since " + act.Review
 	case act.Kind == archive.DerogationAct:
-		return "until " + act.Until + ", for " + act.Person
+		return "until " + act.Until + ", for " + orText(act.Person, "a person")
 	case act.Until != "":
 		return "until " + act.Until
 	case act.Review != "":
@@ -175,7 +183,7 @@ func (c *cli) actShowCmd(kind archive.ActKind) *cobra.Command {
 		Args:  cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			return c.open(true, func(a *archive.Archive) error {
-				act, err := a.ActOf(args[0])
+				act, err := a.As(c.agent, retention.ToRead).Act(args[0])
 				if err != nil {
 					return err
 				}
@@ -194,7 +202,7 @@ func (c *cli) actShowCmd(kind archive.ActKind) *cobra.Command {
 							fmt.Fprintf(w, "%s\t%s\n", x[0], x[1])
 						}
 					}
-					fmt.Fprintf(w, "reason\t%s\n", act.Reason)
+					fmt.Fprintf(w, "reason\t%s\n", whyText(act))
 					for _, u := range act.Units {
 						fmt.Fprintf(w, "unit\t%s\n", u)
 					}
