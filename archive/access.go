@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -66,7 +67,7 @@ func (e *NotOpenError) Error() string {
 			if b.End != "" {
 				until = "until " + b.End
 			}
-			rules = append(rules, fmt.Sprintf("%s %s of unit %s, %s", b.Category, orWord(b.Rule, "without rule"), b.Unit, until))
+			rules = append(rules, fmt.Sprintf("%s %s of unit %s, %s", b.Category, cmp.Or(b.Rule, "without rule"), b.Unit, until))
 		}
 		lines = append(lines, fmt.Sprintf("unit %s is not open for %s: %s", c.Unit, c.Purpose, strings.Join(rules, "; ")))
 	}
@@ -77,13 +78,6 @@ func (e *NotOpenError) Error() string {
 		return strings.Join(append(lines, "only an archivist hands it over (roles in sae.yaml), with a derogation for what is classified"), "\n")
 	}
 	return strings.Join(append(lines, "who has a role that reads (roles in sae.yaml), or a derogation that an archivist gives (sae access grant), may read it"), "\n")
-}
-
-func orWord(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
 }
 
 // Is makes it an ErrRefused.

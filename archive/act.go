@@ -2,6 +2,7 @@ package archive
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -107,6 +108,9 @@ func (a *Archive) Act(ctx context.Context, agent, tenant string, kind ActKind, t
 	if err == nil {
 		err = of.mayDecide(agent, kind)
 	}
+	if r, known := a.schedule(of.ID).Rule(text.Rule); err == nil && kind == StartAct && known && r.Within() != retention.Appraisal {
+		err = of.mayIfNamed(agent, Archivist) // it says from when others may read, or use again
+	}
 	if err == nil && kind == DerogationAct && text.Person == agent {
 		err = &Refusal{Problems: []string{"nobody gives a derogation to himself: another archivist does"}}
 	}
@@ -185,16 +189,10 @@ func (a *Archive) checkAct(of *Tenant, kind ActKind, text *ActText) (units []*Un
 			bad.addf("%q is not a day: want YYYY-MM-DD", day)
 		}
 	}
-	if r, known := a.schedule(of.ID).Rule(text.Rule); kind == StartAct { // also of one that no deposit may name any more
-		_, err := ruleNamed(a.schedule(of.ID), of.ID, retention.Appraisal, text.Rule, now())
-		switch {
-		case err != nil && !(known && r.Of(retention.Appraisal)):
-			bad.addf("%v", err)
-		case r.ID == "" || text.Start == "":
-			bad.addf("a start wants a rule and a day")
-		}
-	}
-	if kind == DerogationAct {
+	switch kind {
+	case StartAct:
+		checkStart(a.schedule(of.ID), of.ID, text, bad)
+	case DerogationAct:
 		checkDerogation(text, bad)
 	}
 	err = a.cat.view(func(t *tx) error {
@@ -218,6 +216,19 @@ func (a *Archive) checkAct(of *Tenant, kind ActKind, text *ActText) (units []*Un
 		return nil, err
 	}
 	return units, bad.orNil()
+}
+
+// checkStart wants a rule of the schedule, also one that no deposit may name any more, and a day.
+func checkStart(s *retention.Schedule, tenant string, text *ActText, bad *Refusal) {
+	r, ok := s.Rule(text.Rule)
+	switch {
+	case text.Rule == "" || text.Start == "":
+		bad.addf("a start wants a rule and a day")
+	case !ok:
+		bad.addf("%v", unknownRule(s, tenant, text.Rule, func(r *retention.Rule) bool { return r.Within() != retention.Hold }))
+	case r.Within() == retention.Hold:
+		bad.addf("rule %s is of category %s: set a hold", r.ID, r.Category)
+	}
 }
 
 // checkDerogation wants to know who may read, until when, and what for.
@@ -248,6 +259,9 @@ func (a *Archive) startRows(u *Unit, kind ActKind, text *ActText) (out []record)
 	}
 	out = []record{a.ruleRow(&u.record, text.Rule, text.Start)}
 	r, _ := a.schedule(u.Tenant).Rule(text.Rule)
+	if r.Within() != retention.Appraisal {
+		return out
+	}
 	until := lockEnd(&AppliedRule{Rule: r.ID, StartDate: text.Start, Duration: r.Duration.String()})
 	if until.IsZero() {
 		return out
@@ -583,8 +597,8 @@ func applyActs(d *retention.Declared, acts []*Act, s *retention.Schedule) {
 		if act.Kind == DerogationAct { // it changes who may read, not what becomes of the unit
 			continue
 		}
-		c := category(retention.Appraisal)
 		if act.Kind == SampleAct {
+			c := category(retention.Appraisal)
 			action := retention.Destroy
 			if _, kept := slices.BinarySearch(act.Kept, d.ID); kept {
 				action = retention.Keep
@@ -592,15 +606,15 @@ func applyActs(d *retention.Declared, acts []*Act, s *retention.Schedule) {
 			c.Properties = append(slices.DeleteFunc(c.Properties, isFinalAction), retention.Property{Name: "FinalAction", Value: string(action)})
 			continue
 		}
+		r, _ := s.Last(act.Rule)
+		c := category(r.Within())
 		applied := retention.Applied{Rule: act.Rule, Start: act.Start, End: endOf(s, act.Rule, act.Start, "")}
 		if i := slices.IndexFunc(c.Rules, func(r retention.Applied) bool { return r.Rule == act.Rule }); i >= 0 {
 			c.Rules[i] = applied
 		} else {
 			c.Rules = append(c.Rules, applied)
 		}
-		if r, ok := s.Last(act.Rule); ok && r.FinalAction != "" && !slices.ContainsFunc(c.Properties, isFinalAction) {
-			c.Properties = append(c.Properties, retention.Property{Name: "FinalAction", Value: string(r.FinalAction)})
-		}
+		c.Otherwise = cmp.Or(c.Otherwise, r.FinalAction) // it says when, and what then only if nobody did
 	}
 }
 

@@ -283,7 +283,7 @@ func describedObject(d *Description, id string) *DescribedObject {
 // fits says what stands against a file that was stored, as a copy in another format.
 func fits(d *Description, f *ConvertedFile, s *storedContent) error {
 	if len(f.Formats) > 0 && !slices.Contains(f.Formats, s.format.PUID) {
-		return fmt.Errorf("its format is %s, not %s", orUnknownFormat(s.format.PUID), strings.Join(f.Formats, " or "))
+		return fmt.Errorf("its format is %s, not %s", cmp.Or(s.format.PUID, "unknown"), strings.Join(f.Formats, " or "))
 	}
 	if len(f.Formats) > 0 && hasCopy(d, f.Object, f.Usage, f.Formats) {
 		return errConverted

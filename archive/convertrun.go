@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -308,17 +309,10 @@ func (x *convertRun) convert(ctx context.Context, folder *converter.Folder, o *D
 		return nil, err
 	}
 	if !slices.Contains(x.c.To, puid) {
-		return nil, &converter.FailedError{Why: fmt.Sprintf("the format of what it gave is %s, not %s", orUnknownFormat(puid), strings.Join(x.c.To, " or "))}
+		return nil, &converter.FailedError{Why: fmt.Sprintf("the format of what it gave is %s, not %s", cmp.Or(puid, "unknown"), strings.Join(x.c.To, " or "))}
 	}
 	return &ConvertedFile{Object: o.ID, Usage: x.c.UsageOf(), Tool: x.out.Tool, Formats: x.c.To, Content: &Content{
 		Filename: strings.TrimSuffix(o.Filename, ext) + seda.Extension(path), Size: size, Open: func() (io.ReadCloser, error) { return os.Open(path) }}}, nil
-}
-
-func orUnknownFormat(puid string) string {
-	if puid == "" {
-		return "unknown"
-	}
-	return puid
 }
 
 func identifyFile(path string) (puid string, size int64, err error) {

@@ -148,22 +148,27 @@ func ruleNamed(s *retention.Schedule, tenant string, of retention.Category, id s
 	r, ok := s.Rule(id)
 	switch {
 	case ok && !r.Of(of):
-		return r.Rule, fmt.Errorf("rule %s is of category %s, not of %s", id, orWord(string(r.Category), string(retention.Appraisal)), of)
+		return r.Rule, fmt.Errorf("rule %s is of category %s, not of %s", id, r.Within(), of)
 	case ok && !r.Valid(on):
 		return r.Rule, fmt.Errorf("rule %s is not in force on %s: it is from %q until %q", id, on.Format(time.DateOnly), r.From, r.Until)
 	case ok:
 		return r.Rule, nil
 	}
+	return retention.Rule{}, unknownRule(s, tenant, id, func(r *retention.Rule) bool { return r.Of(of) })
+}
+
+// unknownRule says which rules could be meant.
+func unknownRule(s *retention.Schedule, tenant, id string, fits func(*retention.Rule) bool) error {
 	var known []string
 	for _, r := range s.All() {
-		if r.Of(of) {
+		if fits(&r.Rule) {
 			known = append(known, r.ID)
 		}
 	}
 	if len(known) > maxNamed {
 		known = append(known[:maxNamed], fmt.Sprintf("and %d others", len(known)-maxNamed))
 	}
-	return retention.Rule{}, fmt.Errorf("rule %q is not known to tenant %s; known: %s", id, tenant, strings.Join(known, ", "))
+	return fmt.Errorf("rule %q is not known to tenant %s; known: %s", id, tenant, strings.Join(known, ", "))
 }
 
 // RulesPlan is what a change of a schedule would do.

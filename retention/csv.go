@@ -147,7 +147,7 @@ func FormatCSV(rules []Rule) ([]byte, error) {
 		if name == "" {
 			name = r.ID
 		}
-		w.Write([]string{r.ID, string(r.category()), name, r.Description, count, measure})
+		w.Write([]string{r.ID, string(r.Within()), name, r.Description, count, measure})
 	}
 	w.Flush()
 	return b.Bytes(), w.Error()

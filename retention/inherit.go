@@ -1,6 +1,7 @@
 package retention
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -30,8 +31,9 @@ type Declared struct {
 type DeclaredCategory struct {
 	Rules       []Applied
 	Properties  []Property
-	Prevent     bool     // PreventInheritance
-	RefNonRules []string // RefNonRuleId
+	Otherwise   FinalAction // final action when neither it nor anything above has one; "" is Keep
+	Prevent     bool        // PreventInheritance
+	RefNonRules []string    // RefNonRuleId
 }
 
 // Default adds what a transfer declares for all its units (SEDA ManagementMetadata) to one at its
@@ -137,7 +139,7 @@ func Inherit(u *Declared, parents []*Inheritance) *Inheritance {
 		if d.Prevent {
 			above = nil
 		}
-		in.implicit(u, c, above)
+		in.implicit(u, c, d.Otherwise, above)
 		in.inherit(u, c, d, parents)
 	}
 	out.Global = ownProperties(u, u.Global)
@@ -163,8 +165,8 @@ func ownProperties(u *Declared, properties []Property) (out []InheritedProperty)
 }
 
 // implicit gives a unit the final action that nobody gave it.
-func (in *Inherited) implicit(u *Declared, c Category, parents []*Inheritance) {
-	if c != Appraisal || u.Agency == "" {
+func (in *Inherited) implicit(u *Declared, c Category, action FinalAction, parents []*Inheritance) {
+	if c != Appraisal || u.Agency == "" && action == "" {
 		return
 	}
 	decides := func(p InheritedProperty) bool { return p.Name == finalAction && p.Agency == u.Agency }
@@ -176,7 +178,7 @@ func (in *Inherited) implicit(u *Declared, c Category, parents []*Inheritance) {
 			return
 		}
 	}
-	in.Properties = append(in.Properties, ownProperties(u, []Property{{finalAction, string(Keep)}})...)
+	in.Properties = append(in.Properties, ownProperties(u, []Property{{finalAction, string(cmp.Or(action, Keep))}})...)
 }
 
 const finalAction = "FinalAction"

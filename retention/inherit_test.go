@@ -123,6 +123,38 @@ func TestInheritAsAlongEveryPath(t *testing.T) {
 	})
 }
 
+// TestOtherwise: a final action for want of another stands only where nobody said one, and is the
+// unit's own there.
+func TestOtherwise(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		g := drawGraph(t)
+		before := g.inherit()
+		i := rapid.IntRange(0, len(g.units)-1).Draw(t, "unit")
+		u := g.units[i]
+		if u.Categories[Appraisal] == nil {
+			u.Categories[Appraisal] = &DeclaredCategory{}
+		}
+		said := len(u.Categories[Appraisal].Properties) > 0
+		for _, p := range g.parents[i] {
+			said = said || !u.Categories[Appraisal].Prevent && slices.ContainsFunc(before[p].Categories[Appraisal].Properties, func(p InheritedProperty) bool { return p.Agency == u.Agency })
+		}
+		u.Categories[Appraisal].Otherwise = Destroy
+		var own []string
+		for _, p := range g.inherit()[i].Categories[Appraisal].Properties {
+			if p.Unit == u.ID {
+				own = append(own, p.Value)
+			}
+		}
+		was := slices.ContainsFunc(before[i].Categories[Appraisal].Properties, func(p InheritedProperty) bool { return p.Unit == u.ID })
+		switch {
+		case said && (len(own) > 0) != was:
+			t.Fatalf("%s: own final actions %v", u.ID, own)
+		case !said && !slices.Equal(own, []string{"Destroy"}):
+			t.Fatalf("%s: own final actions %v, want Destroy", u.ID, own)
+		}
+	})
+}
+
 // TestNothingUndecidedIsDestroyed: what no final action of its own agency reaches is kept, and
 // whatever a hold reaches, or a retention that runs, is not eliminable.
 func TestNothingUndecidedIsDestroyed(t *testing.T) {

@@ -205,7 +205,7 @@ func (r Rule) Check() error {
 		return errors.New("the rule has no id")
 	case !idForm.MatchString(r.ID):
 		return fmt.Errorf("rule %q: an id has 1 to 100 letters, digits, and _ . : -", r.ID)
-	case !slices.Contains(Categories, r.category()):
+	case !slices.Contains(Categories, r.Within()):
 		return fmt.Errorf("rule %s: category %q is not known; want one of %v", r.ID, r.Category, Categories)
 	case r.Duration.IsZero() && r.Category != Hold:
 		return fmt.Errorf("rule %s: no duration", r.ID)
@@ -231,7 +231,7 @@ func (r Rule) Check() error {
 }
 
 func (r *Rule) checkAction() error {
-	known := map[Category][]FinalAction{Appraisal: {Keep, Destroy, Sort}, Storage: {"RestrictAccess", "Transfer", "Copy"}}[r.category()]
+	known := map[Category][]FinalAction{Appraisal: {Keep, Destroy, Sort}, Storage: {"RestrictAccess", "Transfer", "Copy"}}[r.Within()]
 	switch {
 	case r.FinalAction != "" && !slices.Contains(known, r.FinalAction) && known == nil:
 		return fmt.Errorf("rule %s: a rule of category %s has no final action", r.ID, r.Category)
@@ -248,9 +248,10 @@ func (r *Rule) checkAction() error {
 }
 
 // Of reports whether the rule is of a category.
-func (r *Rule) Of(c Category) bool { return r.category() == c }
+func (r *Rule) Of(c Category) bool { return r.Within() == c }
 
-func (r *Rule) category() Category {
+// Within is its category: of retention unless it says another.
+func (r *Rule) Within() Category {
 	if r.Category == "" {
 		return Appraisal
 	}

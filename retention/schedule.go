@@ -52,7 +52,7 @@ func (s *Schedule) Last(id string) (Versioned, bool) {
 func (s *Schedule) All() []Versioned {
 	all := slices.DeleteFunc(slices.Collect(maps.Values(s.rules)), func(r Versioned) bool { return r.Ended })
 	slices.SortFunc(all, func(x, y Versioned) int {
-		return cmp.Or(cmp.Compare(slices.Index(Categories, x.category()), slices.Index(Categories, y.category())), cmp.Compare(x.ID, y.ID))
+		return cmp.Or(cmp.Compare(slices.Index(Categories, x.Within()), slices.Index(Categories, y.Within())), cmp.Compare(x.ID, y.ID))
 	})
 	return all
 }
@@ -109,7 +109,7 @@ func (s *Schedule) Diff(rules []Rule, replace bool) (out []Change) {
 
 // differ names the fields in which two rules differ.
 func differ(x, y Rule) (fields []string) {
-	x.Category, y.Category = x.category(), y.category()
+	x.Category, y.Category = x.Within(), y.Within()
 	a, b := reflect.ValueOf(x), reflect.ValueOf(y)
 	for i := range a.NumField() {
 		if !reflect.DeepEqual(a.Field(i).Interface(), b.Field(i).Interface()) {
