@@ -119,6 +119,11 @@ func (a *Archive) Act(ctx context.Context, agent, tenant string, kind ActKind, t
 	}
 	a.acting.Lock()
 	defer a.acting.Unlock()
+	return a.decide(ctx, agent, of, kind, text)
+}
+
+// decide does an act that may be done; the caller holds acting.
+func (a *Archive) decide(ctx context.Context, agent string, of *Tenant, kind ActKind, text ActText) (*Act, error) {
 	text.Units = slices.Compact(slices.Sorted(slices.Values(text.Units)))
 	units, err := a.checkAct(of, kind, &text)
 	if err != nil {
@@ -651,7 +656,7 @@ func (a *Archive) checkRules(t *tx, find func(where string, err error)) error {
 // checkActs holds the acts against the ledger: each entry has its record, which is as it was
 // committed to and ended as the ledger says, and is found by its units.
 func (a *Archive) checkActs(t *tx, find func(where string, err error)) error {
-	ended, reviewed := map[string]int64{}, map[string]string{}
+	ended, reviewed, rows := map[string]int64{}, map[string]string{}, map[string]bool{}
 	var begun []begunAct
 	err := t.entriesOf(func(index int64, e integrity.Entry) error {
 		var d integrity.ActDetail
@@ -678,11 +683,16 @@ func (a *Archive) checkActs(t *tx, find func(where string, err error)) error {
 		if day, ok := reviewed[b.Act]; ok {
 			b.Review = day
 		}
-		if err := a.checkActRecord(t, b.entry, b.ActDetail, ended[b.Act]); err != nil {
+		if err := a.checkActRecord(t, b.entry, b.ActDetail, ended[b.Act], rows); err != nil {
 			find(b.Act, err)
 		}
 	}
-	return nil
+	return t.scan(bktAct, nil, nil, func(k, v []byte) (bool, error) {
+		if _, says := requestRow(v); says == 0 && len(k) == 2*idSize && !rows[string(k)] {
+			find(string(k[idSize:]), &DamagedError{What: "act", Where: string(k[idSize:]), Why: "unit " + string(k[:idSize]) + " is found by it, which it does not name"})
+		}
+		return true, nil
+	})
 }
 
 // begunAct is what the ledger says of the beginning of an act.
@@ -691,7 +701,8 @@ type begunAct struct {
 	integrity.ActDetail
 }
 
-func (a *Archive) checkActRecord(t *tx, entry int64, d integrity.ActDetail, ended int64) error {
+// checkActRecord adds the rows by which its units are found to rows.
+func (a *Archive) checkActRecord(t *tx, entry int64, d integrity.ActDetail, ended int64, rows map[string]bool) error {
 	act, r, _, secret, err := a.act(t, d.Act)
 	if err != nil {
 		return err
@@ -707,6 +718,7 @@ func (a *Archive) checkActRecord(t *tx, entry int64, d integrity.ActDetail, ende
 		return &DamagedError{What: "act", Where: d.Act, Why: "it is not ended as the ledger says"}
 	}
 	for _, u := range act.Units {
+		rows[string(unitActKey(u, d.Act))] = true
 		v, err := t.get(bktAct, unitActKey(u, d.Act))
 		stone, failed := t.tomb(u)
 		if err = errors.Join(err, failed); err == nil && (v != nil) != (ended == 0 && stone == nil) {

@@ -204,7 +204,7 @@ func TestReviewIsHeld(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.ReviewHold(ctx, "test", hold.ID, "2090-01-01", "stays"); err != nil {
+	if _, err := a.ReviewHold(ctx, "alice", hold.ID, "2090-01-01", "stays"); err != nil {
 		t.Fatal(err)
 	}
 	text := ActText{Units: []string{unit}, Reason: "r", Person: "lea", Until: "2090-01-01", Categories: []retention.Category{retention.Access}}

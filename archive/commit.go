@@ -28,6 +28,8 @@ type operation struct {
 	// records gives what to store, once it is known where the operation stands.
 	// They cannot fail: one operation must not spoil those that commit with it.
 	records []func(position) []record
+	// needs are units that must be there: they may be destroyed before it is its turn.
+	needs []string
 	// deletes are keys that go.
 	deletes []record
 	// alone operations are committed in a group of their own; last is the last that is done in
@@ -180,7 +182,7 @@ func (a *Archive) taken(op *operation) {
 // acknowledges its operations.
 func (a *Archive) commitGroup(group []pending) {
 	g, err := a.writeGroup(group)
-	for lost := (*lostCopies)(nil); errors.As(err, &lost); {
+	for lost := (*refusedOps)(nil); errors.As(err, &lost); {
 		if group = lost.answer(group); len(group) == 0 {
 			return
 		}
@@ -213,9 +215,8 @@ type writtenGroup struct {
 // fail makes the archive refuse further writes until it is reopened.
 func (a *Archive) fail(err error) { a.failed.CompareAndSwap(nil, &err) }
 
-// answer answers those operations of a group that the storage policy now refuses, and gives
-// the others.
-func (e *lostCopies) answer(group []pending) (rest []pending) {
+// answer answers those operations of a group that are refused, and gives the others.
+func (e *refusedOps) answer(group []pending) (rest []pending) {
 	for _, p := range group {
 		if err := e.refused[p.op]; err != nil {
 			p.done <- committed{err: err}
@@ -262,9 +263,31 @@ func (a *Archive) writeGroup(group []pending) (writtenGroup, error) {
 	return writtenGroup{}, err
 }
 
+// missing says which operations of a group need units that are not there any more.
+func (t *tx) missing(group []pending) error {
+	refused := map[*operation]error{}
+	for _, p := range group {
+		for _, id := range p.op.needs {
+			_, _, err := t.unitRecord(id, 0)
+			if errors.Is(err, ErrNotFound) {
+				refused[p.op] = &Refusal{Problems: []string{err.Error()}}
+			} else if err != nil {
+				return err
+			}
+		}
+	}
+	if len(refused) > 0 {
+		return &refusedOps{refused}
+	}
+	return nil
+}
+
 // writeIn writes a group's operations, then the checkpoint over them and the
 // receipts under it.
 func (a *Archive) writeIn(t *tx, g *writtenGroup) error {
+	if err := t.missing(g.group); err != nil {
+		return err
+	}
 	w, err := a.beginLedger(t)
 	if err != nil {
 		return err

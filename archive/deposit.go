@@ -81,6 +81,7 @@ func (a *Archive) Deposit(ctx context.Context, agent string, d Deposit) (*Deposi
 	}
 	out := &Deposited{}
 	in := newIntake(d.Tenant, d.Agreement, len(d.Units), units.objects)
+	in.needs = d.Parents
 	in.units = func(each func(*draft) error) error {
 		out.Units = nil
 		for i := range d.Units {

@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -231,12 +232,20 @@ func (x *execution) find(t *tx, gone func(unit string) (bool, error)) (left []st
 	return left, err
 }
 
-// order gives the units so that each comes behind those below it: to destroy a folder before
-// what is in it would leave that without its rules.
+// order gives the units so that each comes behind those below it, and behind those that refer to
+// its objects: to destroy a folder before what is in it would leave that without its rules. Besides
+// it is that of their deposits, whose rows and keys lie together.
 func (x *execution) order(ctx context.Context, t *tx) (out []string, err error) {
 	const entered, done = 1, 2
-	state := map[string]int{}
-	for _, first := range slices.Sorted(maps.Keys(x.left)) {
+	state, leaves := map[string]int{}, map[string]uint64{}
+	for id := range x.left {
+		rec, _, err := t.unitRecord(id, 0)
+		if err != nil {
+			return nil, err
+		}
+		leaves[id] = rec.deposited().Leaf
+	}
+	for _, first := range slices.SortedFunc(maps.Keys(leaves), func(x, y string) int { return cmp.Compare(leaves[x], leaves[y]) }) {
 		stack := []string{first}
 		for len(stack) > 0 {
 			id := stack[len(stack)-1]
@@ -249,18 +258,14 @@ func (x *execution) order(ctx context.Context, t *tx) (out []string, err error) 
 				continue
 			}
 			state[id] = entered
-			rec, _, err := t.unitRecord(id, 0)
-			if err != nil {
-				return nil, err
-			}
-			below, err := x.a.children(t, rec)
-			if err != nil {
-				return nil, err
-			}
-			for _, child := range below {
-				if _, listed := x.left[child]; listed && state[child] == 0 {
-					stack = append(stack, child)
+			err := x.a.leaning(t, x.e.Tenant, id, func(other, _ string) (bool, error) {
+				if _, listed := x.left[other]; listed && state[other] == 0 {
+					stack = append(stack, other)
 				}
+				return true, nil
+			})
+			if err != nil {
+				return nil, err
 			}
 		}
 		if err := ctx.Err(); err != nil {
@@ -341,22 +346,33 @@ func (x *execution) against(t *tx, h *heirs, u *Unit, at string, goes map[string
 
 // stays says what of others holds a unit: one below it, or one that refers to its objects.
 func (a *Archive) stays(t *tx, u *unitRecord, goes map[string]bool) (reason string, err error) {
+	err = a.leaning(t, u.Tenant, u.Unit, func(other, why string) (bool, error) {
+		stone, err := t.tomb(other)
+		if stone == nil && !goes[other] {
+			reason = why
+		}
+		return reason == "" && err == nil, err
+	})
+	return reason, err
+}
+
+// leaning calls f for the units below a unit and those that refer to its objects, with the reason
+// for which it cannot go before them, until it returns false.
+func (a *Archive) leaning(t *tx, tenant, unit string, f func(other, reason string) (bool, error)) error {
+	more := true
 	for _, r := range []struct {
 		kind   byte
 		reason string
 	}{{idxChild, keptChildren}, {idxShared, keptShared}} {
-		err := t.indexed(a.indexPrefix(r.kind, u.Tenant, u.Unit), 0, ^uint64(0), func(id string, _ int, _ uint64) (bool, error) {
-			stone, err := t.tomb(id)
-			if stone == nil && !goes[id] {
-				reason = r.reason
-			}
-			return reason == "" && err == nil, err
+		err := t.indexed(a.indexPrefix(r.kind, tenant, unit), 0, ^uint64(0), func(id string, _ int, _ uint64) (_ bool, err error) {
+			more, err = f(id, r.reason)
+			return more, err
 		})
-		if err != nil || reason != "" {
-			return reason, err
+		if err != nil || !more {
+			return err
 		}
 	}
-	return "", nil
+	return nil
 }
 
 // stillDoomed looks, within the transaction, at what a deposit may have changed since units

@@ -19,6 +19,8 @@ const (
 	groupID   = "g"
 )
 
+const idSize = 27 // bytes
+
 var idForm = regexp.MustCompile(`^[a-z][a-z2-7]{26}$`)
 
 func newID(kind string) string { return kind + strings.ToLower(rand.Text()) }

@@ -24,7 +24,8 @@ type intake struct {
 	objects           []string        // identifiers
 	stored            []storedContent // by object
 	packs             []*pack
-	detail            any // of the entry; nil for none
+	detail            any      // of the entry; nil for none
+	needs             []string // units of the archive that its units stand below
 	// units calls each for every unit in turn, once the objects are stored.
 	units func(each func(*draft) error) error
 }
@@ -196,7 +197,7 @@ func (a *Archive) commitIntake(ctx context.Context, agent string, in *intake) (i
 // description, then one for each object. Of a large intake the units are left to the
 // stages.
 func (a *Archive) intakeOperation(agent string, in *intake) (*operation, error) {
-	op := &operation{id: in.op}
+	op := &operation{id: in.op, needs: in.needs}
 	op.entry = integrity.Entry{Kind: integrity.Deposit, Tenant: in.tenant, Agent: agentID(a.indexKey, agent), Agreement: in.agreement}
 	if in.detail != nil {
 		op.detail = func(position) any { return in.detail }

@@ -125,11 +125,12 @@ func writeRow(w io.Writer, parts ...[]byte) error {
 	return nil
 }
 
-// lostCopies says that copies which a transaction relies on were lost while it was made
-// durable: it is given up, and made anew of those operations that may still take place.
-type lostCopies struct{ refused map[*operation]error }
+// refusedOps says that a transaction is given up, and made anew of those operations that may
+// still take place: copies which it relies on were lost while it was made durable, or a unit that an
+// operation needs was destroyed.
+type refusedOps struct{ refused map[*operation]error }
 
-func (e *lostCopies) Error() string { return "copies were lost" }
+func (e *refusedOps) Error() string { return "some operations of the transaction cannot take place" }
 
 // update changes the catalogue, after the same was written to the offers. ops are the
 // operations whose content the transaction relies on.
@@ -234,7 +235,7 @@ func (a *Archive) journalCopies(t *tx, ops []*operation, h journalHeader, rows f
 		landed = append(landed, op.landed...)
 	}
 	notSynced := a.syncLanded(landed)
-	lost := &lostCopies{refused: map[*operation]error{}}
+	lost := &refusedOps{refused: map[*operation]error{}}
 	again := false
 	for _, op := range ops {
 		changed, err := a.settle(op.landed, notSynced)

@@ -165,6 +165,9 @@ func TestTampering(t *testing.T) {
 		if r, err := a.Retention(d.Units[0].ID, "2020-01-01"); err == nil {
 			t.Errorf("a row makes a unit that the sample does not name %s", r.Assessment.Verdict)
 		}
+		if r, err := a.Audit(ctx, "test", AuditOptions{Sample: 1}); err != nil || r.Sound() {
+			t.Errorf("the audit does not find it: %v", err)
+		}
 	})
 	t.Run("tombstone", func(t *testing.T) {
 		a, d := eliminating(t, 3)
@@ -521,3 +524,69 @@ func TestTombstoneBirthday(t *testing.T) {
 }
 
 var _ = filepath.Join
+
+// A deposit below a unit that is destroyed before it is committed does not take place.
+func TestDepositBelowWhatGoes(t *testing.T) {
+	ctx := context.Background()
+	a, d := eliminating(t, 1)
+	parent := d.Units[0].ID
+	u := digital("late", "x")
+	open := u.Content.Open
+	u.Content.Open = func() (io.ReadCloser, error) { // its parent was looked up by now
+		if err := destroyUnits(t, a, parent); err != nil {
+			t.Error(err)
+		}
+		return open()
+	}
+	if _, err := a.Deposit(ctx, "test", Deposit{Parents: []string{parent}, Units: []NewUnit{u}}); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), parent) {
+		t.Errorf("deposited below a unit that is not there: %v", err)
+	}
+	if _, err := a.Deposit(ctx, "test", Deposit{Units: []NewUnit{digital("other", "y")}}); err != nil {
+		t.Error(err)
+	}
+	if r, err := a.Audit(ctx, "test", AuditOptions{Sample: 1}); err != nil || !r.Sound() {
+		t.Errorf("%v %+v", err, r)
+	}
+}
+
+// Units that share an object go together, whichever of them a list names first.
+func TestSharersGoTogether(t *testing.T) {
+	ctx := context.Background()
+	for range 5 { // identifiers are drawn
+		a := acceptingWithRoles(t)
+		doc := strings.Replace(simple(zRule, "abc"), "</DescriptiveMetadata>", `<ArchiveUnit id="other">`+zRule+`<Content><DescriptionLevel>Item</DescriptionLevel><Title>Aussi</Title></Content><DataObjectReference><DataObjectReferenceId>o</DataObjectReferenceId></DataObjectReference></ArchiveUnit></DescriptiveMetadata>`, 1)
+		in, err := a.DepositTransfer(ctx, "test", Transfer{Package: packageOf(t, doc)})
+		if err != nil {
+			t.Fatal(err, in.Findings.List)
+		}
+		mustSeal(t, a)
+		if x := executeAll(t, a); x.Destroyed != 2 || len(x.Kept) > 0 {
+			t.Fatalf("%+v", x)
+		}
+	}
+}
+
+// Damage of one unit does not hide what else is due.
+func TestDueBesideDamage(t *testing.T) {
+	a, d := eliminating(t, 3)
+	if err := a.cat.update(func(t *tx) error {
+		v, err := t.get(bktUnit, unitKey(d.Units[1].ID, 1))
+		if err != nil {
+			return err
+		}
+		v = bytes.Clone(v)
+		v[len(v)-1] ^= 1
+		return t.put(bktUnit, unitKey(d.Units[1].ID, 1), v)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	err := a.Due(context.Background(), "", "2020-01-01", func(DueUnit) error { n++; return nil })
+	var damage *DamagedError
+	if n != 2 || !errors.As(err, &damage) {
+		t.Errorf("%d units, %v", n, err)
+	}
+	if _, err := a.ProposeElimination(context.Background(), "alice", EliminationRequest{At: "2020-01-01"}); !errors.As(err, &damage) {
+		t.Errorf("proposed in spite of damage: %v", err)
+	}
+}

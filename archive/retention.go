@@ -339,7 +339,8 @@ type DueUnit struct {
 func (u *DueUnit) ChosenBy(f *Filter) bool { return f.chooses(u.unit) }
 
 // Due calls f for every unit of a tenant with an appraisal rule that is over on a day,
-// YYYY-MM-DD, whatever else keeps it: its assessment says so.
+// YYYY-MM-DD, whatever else keeps it: its assessment says so. Units that are damaged are passed over,
+// and are the error at the end.
 func (a *Archive) Due(ctx context.Context, tenant, at string, f func(DueUnit) error) error {
 	return a.due(ctx, tenant, at, nil, f)
 }
@@ -355,25 +356,58 @@ func (a *Archive) due(ctx context.Context, tenant, at string, r *Reader, f func(
 	}
 	day, _ := time.Parse(time.DateOnly, at)
 	s := a.schedule(of.ID)
-	return a.cat.view(func(t *tx) error {
+	broken := &brokenUnits{}
+	err = a.cat.view(func(t *tx) error {
 		h := a.heirs(t, "", nil)
-		return a.candidates(ctx, t, of.ID, s, day, func(id string) error {
+		one := func(id string) (d DueUnit, err error) {
 			u, err := a.unit(t, id, 0)
 			if err != nil {
-				return err
+				return d, err
 			}
 			in, err := h.ofUnit(u)
 			if err != nil {
-				return err
+				return d, err
 			}
-			d := dueUnit(u, in, at)
-			if d.unit, err = r.shown(t, h, u); err != nil {
-				return err
+			d = dueUnit(u, in, at)
+			if d.unit, err = r.shown(t, h, u); err == nil {
+				d.Title = d.unit.Title
 			}
-			d.Title = d.unit.Title
+			return d, err
+		}
+		return a.candidates(ctx, t, of.ID, s, day, func(id string) error {
+			d, err := one(id)
+			if err != nil {
+				return broken.add(err)
+			}
 			return f(d)
 		})
 	})
+	return errors.Join(err, broken.err())
+}
+
+// brokenUnits gathers the damage met on a walk that goes on.
+type brokenUnits struct {
+	told []error
+	all  int
+}
+
+// add gives the error back when it is no damage.
+func (b *brokenUnits) add(err error) error {
+	var damage *DamagedError
+	if !errors.As(err, &damage) {
+		return err
+	}
+	if b.all++; b.all <= maxClosedTold {
+		b.told = append(b.told, err)
+	}
+	return nil
+}
+
+func (b *brokenUnits) err() error {
+	if b.all > len(b.told) {
+		return errors.Join(append(b.told, fmt.Errorf("and %d more damaged units: sae fsck", b.all-len(b.told)))...)
+	}
+	return errors.Join(b.told...)
 }
 
 func dueUnit(u *Unit, in *retention.Inheritance, at string) DueUnit {

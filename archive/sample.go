@@ -76,6 +76,8 @@ func (a *Archive) Sample(ctx context.Context, agent string, r SampleRequest) (*S
 	if err := bad.orNil(); err != nil {
 		return nil, err
 	}
+	a.acting.Lock() // what is chosen among must not be chosen among twice
+	defer a.acting.Unlock()
 	g, err := a.toSort(ctx, of, r)
 	if err != nil {
 		return nil, err
@@ -136,7 +138,7 @@ func (a *Archive) sample(ctx context.Context, agent string, of *Tenant, rule ret
 		}
 	}
 	slices.Sort(text.Kept)
-	act, err := a.Act(ctx, agent, of.ID, SampleAct, text)
+	act, err := a.decide(ctx, agent, of, SampleAct, text)
 	if err != nil {
 		return nil, err
 	}

@@ -107,7 +107,7 @@ func (a *Archive) stage(op *operation) error {
 // the stages are written.
 func (a *Archive) syncContent(op *operation) error {
 	if _, err := a.settle(op.landed, a.syncLanded(op.landed)); err != nil {
-		return &lostCopies{refused: map[*operation]error{op: err}}
+		return &refusedOps{refused: map[*operation]error{op: err}}
 	}
 	return nil
 }

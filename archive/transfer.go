@@ -131,7 +131,7 @@ type transferDeposit struct {
 	agreement string
 	units     []string // by index of the unit: its identifier in the archive
 	objects   []takenObject
-	attached  int              // how many of them are in the archive already
+	existing  []string         // those of them that are in the archive already
 	groups    map[int32]string // identifiers, by Object.Group
 	said      string           // identifier of the record of its manifest and reply
 	binary    []int            // indexes of the binary objects, in the order of the intake's
@@ -254,6 +254,7 @@ func (d *transferDeposit) name() error {
 		d.objects[i].id = binary[n]
 	}
 	d.taken = newIntake(d.tenant.ID, d.agreement, new+2, append(binary, newID(objectID), newID(objectID)))
+	d.taken.needs = d.existing
 	if d.from != nil {
 		d.taken.detail = d.from
 	}
@@ -289,7 +290,7 @@ func (d *transferDeposit) attach(u *seda.Unit) error {
 		d.find(seda.Finding{Code: seda.AttachmentInvalid, Severity: seda.Error, Line: u.Line, ID: u.ID, Found: "objects cannot be added to a unit that is sealed; deposit them in a unit below it"})
 	}
 	d.units[u.Index] = id
-	d.attached++
+	d.existing = append(d.existing, id)
 	return nil
 }
 
@@ -539,7 +540,7 @@ func (d *transferDeposit) deposit(agent string) (*TransferOutcome, error) {
 	}
 	d.taken.units = d.each
 	out := d.outcome()
-	out.Attached = d.attached
+	out.Attached = len(d.existing)
 	if out.Receipt, err = a.commitIntake(d.ctx, agent, d.taken); err != nil {
 		return nil, err
 	}
