@@ -499,7 +499,11 @@ func (a *Archive) auditUnit(t *tx, it integrity.Item, number uint64) error {
 		return err
 	}
 	if last.Version == it.Version { // index rows are those of the last version
-		rows = append(rows, a.indexRows(&u.record, &u.Description)...)
+		index := a.indexRows(&u.record, &u.Description)
+		if err := a.groups(t).shut(index); err != nil {
+			return err
+		}
+		rows = append(rows, index...)
 	}
 	return t.hasRows(it.Unit, rows...)
 }

@@ -40,6 +40,7 @@ const (
 	bktObject bucket = "object" // object -> objectRecord
 	bktBlob   bucket = "blob"   // blob name -> object, pack or journal
 	bktKey    bucket = "key"    // level, index -> wrapped key
+	bktNamed  bucket = "named"  // kind, group of data keys, enciphered hash, leaf number -> unit, version (named.go)
 	bktIndex  bucket = "index"  // kind, keyed hash, leaf number -> unit, version
 	bktHist   bucket = "hist"   // unit, ledger index, item number -> nothing
 	bktOp     bucket = "op"     // operation -> operationRecord
@@ -54,10 +55,10 @@ const (
 )
 
 var allBuckets = []bucket{bktMeta, bktEntry, bktHash, bktItem, bktLeaf, bktBatch, bktTile, bktUnit,
-	bktObject, bktBlob, bktKey, bktIndex, bktHist, bktOp, bktDebt, bktAgent, bktLock, bktUnused, bktRule, bktAct, bktElim, bktTomb}
+	bktObject, bktBlob, bktKey, bktIndex, bktNamed, bktHist, bktOp, bktDebt, bktAgent, bktLock, bktUnused, bktRule, bktAct, bktElim, bktTomb}
 
 // laterBuckets were not in the first catalogues: they are made when one is opened for writing.
-var laterBuckets = map[bucket]bool{bktLock: true, bktUnused: true, bktRule: true, bktAct: true, bktElim: true, bktTomb: true}
+var laterBuckets = map[bucket]bool{bktNamed: true, bktLock: true, bktUnused: true, bktRule: true, bktAct: true, bktElim: true, bktTomb: true}
 
 // appendOnly buckets grow at their right edge: their pages are filled whole.
 var appendOnly = map[bucket]bool{bktEntry: true, bktHash: true, bktItem: true, bktLeaf: true}

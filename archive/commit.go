@@ -346,7 +346,7 @@ func (a *Archive) apply(t *tx, w *ledgerWriter, op *operation) (position, error)
 			return pos, err
 		}
 	}
-	if err := t.putAll(a.recordsOf(op, pos)); err != nil {
+	if err := a.putRecords(t, a.recordsOf(op, pos)); err != nil {
 		return pos, err
 	}
 	for _, r := range op.deletes {

@@ -249,7 +249,9 @@ func (a *Archive) destroy(ctx context.Context, agent, tenant string, kind integr
 	}
 	op := &operation{id: newID(opID), entry: integrity.Entry{Kind: kind, Tenant: tenant, Agent: agentID(a.indexKey, agent)}, detail: detail, alone: true}
 	var keys []uint64
+	goes := map[string]bool{}
 	for _, d := range all {
+		goes[d.stone.Unit] = true
 		keys = append(keys, d.keys...)
 		op.deletes = append(op.deletes, d.rows...)
 		doc, salt := mustJSON(d.stone), newSalt()
@@ -271,8 +273,7 @@ func (a *Archive) destroy(ctx context.Context, agent, tenant string, kind integr
 		if err := a.dropBlobs(t, all, p.time); err != nil {
 			return err
 		}
-		_, err := a.vault.Rekey(keyStore{t}, keys, root)
-		return err
+		return a.rekey(t, keys, root, goes)
 	}
 	_, _, err = a.commit(ctx, op)
 	if errors.Is(err, errUncertain) {

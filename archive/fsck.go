@@ -271,20 +271,22 @@ func (f *fsck) indexes(ctx context.Context, t *tx) error {
 		}
 		return errors.Join(err, ctx.Err())
 	}
-	err = t.scan(bktIndex, nil, nil, func(k, v []byte) (bool, error) {
-		if len(k) != 25 || len(v) < 5 {
-			f.find("damaged", "index row", fmt.Sprintf("%x", k), "", "it has not the form of one", doRebuild)
-			return true, nil
+	for b, size := range map[bucket]int{bktIndex: 25, bktNamed: namedPrefix + 8} {
+		err := t.scan(b, nil, nil, func(k, v []byte) (bool, error) {
+			if len(k) != size || len(v) < 5 {
+				f.find("damaged", string(b)+" row", fmt.Sprintf("%x", k), "", "it has not the form of one", doRebuild)
+				return true, nil
+			}
+			if indexLeaf(k) >= end {
+				return true, nil
+			}
+			id, _ := splitUnitKey(v)
+			err := extra(b, k, id)
+			return err == nil, err
+		})
+		if err != nil {
+			return err
 		}
-		if indexLeaf(k) >= end {
-			return true, nil
-		}
-		id, _ := splitUnitKey(v)
-		err := extra(bktIndex, k, id)
-		return err == nil, err
-	})
-	if err != nil {
-		return err
 	}
 	return t.scan(bktHist, nil, nil, func(k, v []byte) (bool, error) {
 		if len(k) < 16 || len(v) != 8 {

@@ -14,14 +14,15 @@ import (
 
 // Rows of the index bucket: kind, 16 bytes of a keyed hash of the value, leaf
 // number -> unit, version. They stand in the order in which units were archived.
+// What may tell of a person is in rows of another form: see named.go.
 const (
 	idxTenant    = 't' // every unit of a tenant
-	idxSubject   = 's'
+	idxSubject   = 's' // named
 	idxAgreement = 'a'
 	idxAgency    = 'g'
 	idxChannel   = 'c'
 	idxChild     = 'p' // by parent
-	idxField     = 'f' // by an identifier that a SEDA transfer gave, or the title
+	idxField     = 'f' // named: by an identifier that a SEDA transfer gave, or the title
 	idxShared    = 'x' // by a unit to whose objects it refers
 )
 
@@ -29,7 +30,7 @@ func (a *Archive) indexPrefix(kind byte, tenant, value string) []byte {
 	return append([]byte{kind}, keyedHash(a.indexKey, string(kind), tenant, value)[:16]...)
 }
 
-// indexRows are the rows by which a unit is found. Those of all its versions have the same keys,
+// indexRows are the rows by which a unit is found, the named ones as shut wants them. Those of all its versions have the same keys,
 // under the leaf of the first, so that a new version takes the place of the one before it and a
 // unit stands once in a list, where it always stood.
 func (a *Archive) indexRows(r *unitRecord, d *Description) []record {
@@ -42,17 +43,19 @@ func (a *Archive) indexRows(r *unitRecord, d *Description) []record {
 	}
 	if strings.HasPrefix(r.Unit, unitID) { // the record of a transfer is found by its identifier alone
 		add(idxTenant, r.Tenant)
-		add(idxSubject, d.Subject)
 		add(idxAgreement, r.Agreement)
 		add(idxAgency, r.Agency)
 		add(idxChannel, string(r.Channel))
+	}
+	if isUnit(r.Unit) && d.Subject != "" {
+		rows = append(rows, a.namedRow(idxSubject, r, d.Subject))
 	}
 	for _, p := range r.Parents {
 		add(idxChild, p)
 	}
 	if d.SEDA != nil {
 		for _, f := range d.SEDA.Fields {
-			add(idxField, fieldKey(f))
+			rows = append(rows, a.namedRow(idxField, r, fieldKey(f)))
 		}
 	}
 	for _, s := range d.Shared {
@@ -102,12 +105,16 @@ func (a *Archive) children(t *tx, u unitRecord) (out []string, err error) {
 // indexed calls f for the unit versions under a prefix of the index whose leaves are in
 // [from, to), in that order, until it returns false.
 func (t *tx) indexed(prefix []byte, from, to uint64, f func(unit string, version int, leaf uint64) (bool, error)) error {
+	return t.byLeaf(bktIndex, prefix, from, to, f)
+}
+
+func (t *tx) byLeaf(b bucket, prefix []byte, from, to uint64, f func(unit string, version int, leaf uint64) (bool, error)) error {
 	end, err := t.end()
 	if err != nil {
 		return err
 	}
 	to = min(to, end)
-	return t.scan(bktIndex, append(prefix, be64(from)...), append(prefix, be64(to)...), func(k, v []byte) (bool, error) {
+	return t.scan(b, append(prefix, be64(from)...), append(prefix, be64(to)...), func(k, v []byte) (bool, error) {
 		id, version := splitUnitKey(v)
 		return f(id, version, indexLeaf(k))
 	})
@@ -178,6 +185,9 @@ func (a *Archive) List(f Filter) (page Page, err error) {
 		if f.State == "pending" {
 			return t.pendingUnits(tenant.ID, from, take)
 		}
+		if f.Subject != "" {
+			return a.namedBy(t, idxSubject, f.Tenant, f.Subject, from, to, take)
+		}
 		return t.indexed(a.narrowest(f), from, to, take)
 	})
 	return page, err
@@ -235,8 +245,6 @@ func (f *Filter) check() error {
 
 func (a *Archive) narrowest(f Filter) []byte {
 	switch {
-	case f.Subject != "":
-		return a.indexPrefix(idxSubject, f.Tenant, f.Subject)
 	case f.Agency != "":
 		return a.indexPrefix(idxAgency, f.Tenant, f.Agency)
 	case f.Agreement != "":

@@ -49,6 +49,7 @@ type deposited struct {
 	Time      time.Time `json:"time"`
 	Entry     int64     `json:"entry"`
 	Leaf      uint64    `json:"leaf"` // of the first version: index rows stand under it
+	Key       uint64    `json:"key"`  // of the first version: named rows stand in its group
 }
 
 // deposited is how the unit came, whatever the version.
@@ -56,7 +57,7 @@ func (r *unitRecord) deposited() deposited {
 	if r.First != nil {
 		return *r.First
 	}
-	return deposited{r.Operation, r.Time, r.Entry, r.Leaf}
+	return deposited{r.Operation, r.Time, r.Entry, r.Leaf, r.Key}
 }
 
 // objectRecord is one binary object of a unit; its secret is the salt and the

@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"bytes"
 	"encoding/base32"
 	"encoding/binary"
 	"errors"
@@ -22,15 +23,22 @@ import (
 	"github.com/blevesearch/bleve/v2/mapping"
 	"github.com/blevesearch/bleve/v2/registry"
 	"github.com/blevesearch/bleve/v2/search/query"
+
+	"sae/archive/vault"
 )
 
 // Full-text search is a projection: it can be thrown away and is made again from
 // the catalogue. Words are cut, elided, stemmed (French) and folded here, then
-// replaced by keyed hashes: the index holds no word, and bleve sees none.
+// replaced by keyed hashes: the index holds no word, and bleve sees none. The key
+// is another whenever something was destroyed, and the index is made anew then: an
+// old copy of it does not even tell whether a word that somebody guesses was in it.
 
 // searchMark is the internal key under which the index keeps how far it is: the
 // number of the next leaf to look at.
 var searchMark = []byte("next-leaf")
+
+// searchGeneration is the internal key under which the index names its hash key.
+var searchGeneration = []byte("generation")
 
 // analyse gives the terms of a text.
 type analyser struct {
@@ -69,11 +77,17 @@ func (an *analyser) terms(text string) []string {
 	return slices.Compact(out)
 }
 
+// searchIndex is an open index with its hash key.
+type searchIndex struct {
+	bleve.Index
+	key [32]byte
+}
+
 // hashed replaces terms by what the index holds.
-func (a *Archive) hashed(tenant string, terms []string) []string {
+func (x *searchIndex) hashed(tenant string, terms []string) []string {
 	out := make([]string, len(terms))
 	for i, t := range terms {
-		out[i] = strings.ToLower(base32.StdEncoding.EncodeToString(keyedHash(a.indexKey, "word", tenant, t)[:15]))
+		out[i] = strings.ToLower(base32.StdEncoding.EncodeToString(keyedHash(x.key, "word", tenant, t)[:15]))
 	}
 	return out
 }
@@ -138,7 +152,7 @@ func (a *Archive) search(tenant, words string, limit int, choose func([]*Unit) (
 	if err := a.updateSearch(index, an); err != nil {
 		return nil, errors.Join(err, index.Close())
 	}
-	units, err := a.found(index, a.hashed(t.ID, terms), limit, choose)
+	units, err := a.found(index, index.hashed(t.ID, terms), limit, choose)
 	if err := errors.Join(err, a.closeSearch(index)); err != nil {
 		return nil, fmt.Errorf("searching: %w", err)
 	}
@@ -146,7 +160,7 @@ func (a *Archive) search(tenant, words string, limit int, choose func([]*Unit) (
 }
 
 // found are the first units of the index with all the terms that choose leaves.
-func (a *Archive) found(index bleve.Index, terms []string, limit int, choose func([]*Unit) ([]*Unit, error)) ([]*Unit, error) {
+func (a *Archive) found(index *searchIndex, terms []string, limit int, choose func([]*Unit) ([]*Unit, error)) ([]*Unit, error) {
 	out := []*Unit{}
 	for from := 0; ; from += limit {
 		ids, err := queryIndex(index, terms, from, limit)
@@ -173,7 +187,7 @@ func (a *Archive) found(index bleve.Index, terms []string, limit int, choose fun
 	}
 }
 
-func queryIndex(index bleve.Index, terms []string, from, limit int) (ids []string, err error) {
+func queryIndex(index *searchIndex, terms []string, from, limit int) (ids []string, err error) {
 	var all []query.Query
 	for _, t := range terms {
 		q := bleve.NewTermQuery(t)
@@ -193,14 +207,14 @@ func queryIndex(index bleve.Index, terms []string, from, limit int) (ids []strin
 }
 
 // updateSearch adds the units archived since the index was last used.
-func (a *Archive) updateSearch(index bleve.Index, an *analyser) error {
+func (a *Archive) updateSearch(index *searchIndex, an *analyser) error {
 	next := uint64(0)
 	if b, err := index.GetInternal(searchMark); err == nil && len(b) == 8 {
 		next = binary.BigEndian.Uint64(b)
 	}
 	for {
 		batch := index.NewBatch()
-		more, err := a.fillBatch(batch, an, &next)
+		more, err := a.fillBatch(index, batch, an, &next)
 		if err != nil {
 			return fmt.Errorf("bringing search up to date: %w", err)
 		}
@@ -218,7 +232,7 @@ func (a *Archive) updateSearch(index bleve.Index, an *analyser) error {
 
 // fillBatch takes up to a thousand leaves from number next on; leaves of objects
 // are passed over.
-func (a *Archive) fillBatch(batch *bleve.Batch, an *analyser, next *uint64) (more bool, err error) {
+func (a *Archive) fillBatch(index *searchIndex, batch *bleve.Batch, an *analyser, next *uint64) (more bool, err error) {
 	err = a.cat.view(func(t *tx) error {
 		end, err := t.end()
 		if err != nil {
@@ -242,7 +256,7 @@ func (a *Archive) fillBatch(batch *bleve.Batch, an *analyser, next *uint64) (mor
 				if err != nil {
 					return false, err
 				}
-				doc := map[string]any{"w": a.hashed(u.Tenant, an.terms(searchText(&u.Description)))}
+				doc := map[string]any{"w": index.hashed(u.Tenant, an.terms(searchText(&u.Description)))}
 				if err := batch.Index(it.Unit, doc); err != nil {
 					return false, err
 				}
@@ -254,9 +268,15 @@ func (a *Archive) fillBatch(batch *bleve.Batch, an *analyser, next *uint64) (mor
 	return more, err
 }
 
-// openSearch opens the index, or makes a new one when there is none or it is
-// damaged. It is held by one process at a time; others wait for it briefly.
-func (a *Archive) openSearch() (bleve.Index, func(), error) {
+// openSearch opens the index, or makes a new one when there is none, something was
+// destroyed since, or it is damaged. It is held by one process at a time; others
+// wait for it briefly.
+func (a *Archive) openSearch() (*searchIndex, func(), error) {
+	key, err := a.vault.Generation()
+	if err != nil {
+		return nil, nil, fmt.Errorf("opening search: %w", err)
+	}
+	name := vault.Derive(key, "name")
 	dir := filepath.Join(a.dir, searchDir)
 	if err := a.fs.MkdirAll(dir, 0o700); err != nil {
 		return nil, nil, fmt.Errorf("opening search: %w", err)
@@ -266,30 +286,52 @@ func (a *Archive) openSearch() (bleve.Index, func(), error) {
 		return nil, nil, fmt.Errorf("opening search: %w", err)
 	}
 	path := filepath.Join(dir, "index")
-	index, err := openIndex(dir, path)
+	index, err := openIndex(dir, path, name[:8])
 	if err != nil {
 		a.log.Info("making the search index anew", "reason", err)
 		if err = os.RemoveAll(path); err == nil {
-			index, err = bleve.New(path, searchMapping())
+			index, err = newIndex(path, name[:8])
 		}
 	}
 	if err != nil {
 		unlock()
 		return nil, nil, fmt.Errorf("opening search: %w", err)
 	}
-	return index, unlock, nil
+	return &searchIndex{index, key}, unlock, nil
 }
 
-func openIndex(dir, path string) (bleve.Index, error) {
+func newIndex(path string, generation []byte) (bleve.Index, error) {
+	index, err := bleve.New(path, searchMapping())
+	if err != nil {
+		return nil, err
+	}
+	if err := index.SetInternal(searchGeneration, generation); err != nil {
+		return nil, errors.Join(err, index.Close())
+	}
+	return index, nil
+}
+
+func openIndex(dir, path string, generation []byte) (bleve.Index, error) {
 	if err := checkSums(dir); err != nil {
 		return nil, err
 	}
-	return bleve.Open(path)
+	index, err := bleve.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	is, err := index.GetInternal(searchGeneration)
+	if err == nil && !bytes.Equal(is, generation) {
+		err = errors.New("something was destroyed since it was made")
+	}
+	if err != nil {
+		return nil, errors.Join(err, index.Close())
+	}
+	return index, nil
 }
 
 // closeSearch closes the index and writes down the sums of its files, by which
 // the next use tells that they are whole.
-func (a *Archive) closeSearch(index bleve.Index) error {
+func (a *Archive) closeSearch(index *searchIndex) error {
 	if err := index.Close(); err != nil {
 		return err
 	}

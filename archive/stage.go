@@ -158,7 +158,7 @@ func (s *stager) flush() error {
 		r.items, r.leaves = append(r.items, b), append(r.leaves, it.Leaf)
 	}
 	for _, rec := range s.a.recordsOf(s.chunk, s.next) {
-		if rec.bucket == bktIndex && (rec.key[0] == idxChild || rec.key[0] == idxField) && len(rec.value) == len(lateRow{}.value) {
+		if rec.bucket == bktIndex && rec.key[0] == idxChild && len(rec.value) == len(lateRow{}.value) {
 			s.late = append(s.late, lateRow{[25]byte(rec.key), [31]byte(rec.value)})
 		} else {
 			r.records = append(r.records, rec)
@@ -212,7 +212,7 @@ func (a *Archive) writeStage(t *tx, r stageRecords) error {
 			return err
 		}
 	}
-	return t.putAll(r.records)
+	return a.putRecords(t, r.records)
 }
 
 // sweepStages removes what a deposit staged that did not take place. It may be stopped at
@@ -232,7 +232,8 @@ func (a *Archive) sweepStages() error {
 		return err
 	}
 	start := time.Now()
-	err = a.sweepBucket(bktIndex, nil, nil, func(k []byte) bool { return indexLeaf(k) >= leaf })
+	behind := func(k []byte) bool { return indexLeaf(k) >= leaf }
+	err = errors.Join(a.sweepBucket(bktIndex, nil, nil, behind), a.sweepBucket(bktNamed, nil, nil, behind))
 	if err == nil {
 		err = a.sweepBucket(bktKey, wrappedKey(0, key), wrappedKey(1, 0), func([]byte) bool { return true })
 	}

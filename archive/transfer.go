@@ -306,8 +306,7 @@ func (a *Archive) named(tenant string, up *seda.Update) (id string, err error) {
 			return err
 		}
 		found := map[string]bool{}
-		prefix := a.indexPrefix(idxField, tenant, fieldKey(seda.Field{Name: up.Field, Value: up.Value}))
-		err := t.indexed(prefix, 0, ^uint64(0), func(unit string, _ int, _ uint64) (bool, error) {
+		err := a.namedBy(t, idxField, tenant, fieldKey(seda.Field{Name: up.Field, Value: up.Value}), 0, ^uint64(0), func(unit string, _ int, _ uint64) (bool, error) {
 			id = unit
 			found[id] = true
 			return len(found) < 2, nil

@@ -130,6 +130,20 @@ func (v *Vault) Unwrap(s Store, index uint64) (key [keySize]byte, err error) {
 	return key, nil
 }
 
+// Group gives a key of group number group, which are data keys group*256 to group*256+255. It is
+// derived from their node key (HKDF-SHA256, RFC 5869, info "sae group 1"): Rekey changes it for the
+// groups of destroyed keys, and after that no old copy opens the old one. Errors are those of Unwrap.
+func (v *Vault) Group(s Store, group uint64) (key [keySize]byte, err error) {
+	node, err := v.node(s, 1, group, false)
+	if err != nil {
+		return key, fmt.Errorf("opening group %d: %w", group, err)
+	}
+	return Derive(node, "sae group 1"), nil
+}
+
+// GroupOf is the number of the group of a data key.
+func GroupOf(index uint64) uint64 { return index >> bits }
+
 // node gives the node key of a level, which wraps 256 keys of the level below;
 // the root is the only node of level height. A missing one is made on demand.
 func (v *Vault) node(s Store, level int, index uint64, create bool) (key [keySize]byte, err error) {
@@ -175,6 +189,13 @@ func (v *Vault) rootKey() (key [keySize]byte, err error) {
 		return key, fmt.Errorf("%w: it was destroyed", ErrWrongRoot)
 	}
 	return v.root, nil
+}
+
+// Generation gives a key that is another after each Rekey, derived from the root (HKDF-SHA256,
+// info "sae generation 1"): for what is made anew whenever something is destroyed.
+func (v *Vault) Generation() (key [keySize]byte, err error) {
+	root, err := v.rootKey()
+	return Derive(root, "sae generation 1"), err
 }
 
 // Prepare lets the vault open what is wrapped under the root to come too: from before the
