@@ -27,6 +27,10 @@ func certified(t *testing.T) (*Archive, *Elimination, []byte) {
 	convert(t, a, converted.Units[0], "Dissemination", pdf("in another format"))
 	deposit(t, a, NewUnit{Parent: -1, Title: "folder", Rule: "EXAMPLE-5Y", RuleStart: "2010-01-01"}, func() NewUnit { u := digital("below", "b"); u.Parent = 0; return u }())
 	mustSeal(t, a)
+	stays := `<ArchiveUnit id="stays"><Content><DescriptionLevel>Item</DescriptionLevel><Title>Reste</Title></Content></ArchiveUnit>`
+	if in, err := a.DepositTransfer(ctx, "test", Transfer{Package: packageOf(t, strings.Replace(simple(zRule, "abc"), "</DescriptiveMetadata>", stays+"</DescriptiveMetadata>", 1))}); err != nil {
+		t.Fatal(err, in.Findings.List) // its manifest goes with its unit
+	}
 	young := digital("young", "y")
 	young.Rule, young.RuleStart = "EXAMPLE-5Y", "2025-01-01"
 	deposit(t, a, young)

@@ -204,9 +204,9 @@ func (a *Archive) doom(t *tx, id, under string, visa int64, known map[string]*Ac
 	})
 }
 
-// withMessages adds to units that go the manifests and replies of the transfers by which they came:
-// a manifest cannot be cut without an end of its seal, and would tell what they were.
-func (a *Archive) withMessages(t *tx, all []*doomed) ([]*doomed, error) {
+// messagesOf are the manifests and replies of the transfers by which units came that go: a manifest
+// cannot be cut without an end of its seal, and would tell what they were.
+func (a *Archive) messagesOf(t *tx, all []*doomed) (out []*doomed, err error) {
 	seen := map[string]bool{}
 	for _, d := range all {
 		op := d.unit.record.deposited().Operation
@@ -231,9 +231,9 @@ func (a *Archive) withMessages(t *tx, all []*doomed) ([]*doomed, error) {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, message)
+		out = append(out, message)
 	}
-	return all, nil
+	return out, nil
 }
 
 // metaPurge is the row that says that the search index may hold words of what was destroyed.

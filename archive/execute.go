@@ -163,7 +163,7 @@ func (x *execution) chunk(ctx context.Context, ids []string) error {
 // tries bounds how often it is chosen anew because deposits changed what is below.
 const tries = 100
 
-// destroy destroys what choose gives, and what transfers said of it; none else changes rules, holds
+// destroy destroys what choose gives, and before it what transfers said of it; none else changes rules, holds
 // or requests meanwhile, and what deposits and compactions changed is chosen anew.
 func (x *execution) destroy(ctx context.Context, choose func(*tx) ([]*doomed, error)) (n int64, err error) {
 	a := x.a
@@ -173,22 +173,22 @@ func (x *execution) destroy(ctx context.Context, choose func(*tx) ([]*doomed, er
 		return 0, err
 	}
 	for range tries {
-		var all []*doomed
+		var all, messages []*doomed
 		err := a.cat.view(func(t *tx) (err error) {
-			if all, err = choose(t); err != nil {
-				return err
+			if all, err = choose(t); err == nil {
+				messages, err = a.messagesOf(t, all)
 			}
-			n = int64(len(all))
-			all, err = a.withMessages(t, all)
 			return err
 		})
-		if err == nil && len(all) > 0 {
-			err = a.destroy(ctx, x.agent, x.e.Tenant, integrity.Destroyed, func(position) any {
-				return integrity.DestroyedDetail{Under: x.e.ID, Visa: x.visa(), Units: int64(len(all))}
-			}, all, func(t *tx) error { return a.stillDoomed(t, all) })
+		for _, some := range [][]*doomed{messages, all} { // units apart: a certificate names all that an entry destroys
+			if err == nil && len(some) > 0 {
+				err = a.destroy(ctx, x.agent, x.e.Tenant, integrity.Destroyed, func(position) any {
+					return integrity.DestroyedDetail{Under: x.e.ID, Visa: x.visa(), Units: int64(len(some))}
+				}, some, func(t *tx) error { return a.stillDoomed(t, some) })
+			}
 		}
 		if !errors.Is(err, errChanged) {
-			return n, err
+			return int64(len(all)), err
 		}
 	}
 	return 0, errors.New("deposits change what is below its units again and again: try again")

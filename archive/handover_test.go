@@ -117,7 +117,7 @@ func TestTransferGoesOn(t *testing.T) {
 	commits := 0
 	a.cat.fault = func(at string) error {
 		if at == "commit" {
-			if commits++; commits == 3 { // acknowledged, 500 units, and no more
+			if commits++; commits == 4 { // acknowledged, a manifest, 500 units, and no more
 				return errors.New("fault")
 			}
 		}
