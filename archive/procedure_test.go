@@ -590,3 +590,34 @@ func TestDueBesideDamage(t *testing.T) {
 		t.Errorf("proposed in spite of damage: %v", err)
 	}
 }
+
+// A request names its rules as they were when it was proposed.
+func TestRulesOfARequest(t *testing.T) {
+	a, _ := eliminating(t, 1)
+	e := propose(t, a)
+	before, err := a.Rules("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	was, _ := before.Rule("EXAMPLE-5Y")
+	changed := was.Rule
+	changed.Name, changed.Basis = "another name", "another basis"
+	changeRules(t, a, []retention.Rule{changed})
+	now, err := a.Rules("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	then, err := a.RulesAt("", e.Steps[0].Entry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, _ := now.Rule("EXAMPLE-5Y"); r.Name != "another name" || r.Version != was.Version+1 {
+		t.Errorf("now %+v", r)
+	}
+	if r, _ := then.Rule("EXAMPLE-5Y"); r.Name != was.Name || r.Basis != was.Basis || r.Version != was.Version {
+		t.Errorf("then %+v", r)
+	}
+	if then.Digest() != before.Digest() {
+		t.Error("the schedule of then is another")
+	}
+}

@@ -114,6 +114,25 @@ func (a *Archive) Rules(tenant string) (*retention.Schedule, error) {
 	return a.schedule(t.ID), nil
 }
 
+// RulesAt gives the schedule of a tenant as it was before a ledger entry: what was proposed then names
+// its rules.
+func (a *Archive) RulesAt(tenant string, entry int64) (*retention.Schedule, error) {
+	t, err := a.config.tenant(tenant)
+	if err != nil {
+		return nil, err
+	}
+	var rules []retention.Versioned
+	err = a.cat.view(func(tx *tx) error {
+		return tx.eachRule(t.ID, func(_ string, r ruleRecord) error {
+			if r.Entry < entry {
+				rules = append(rules, r.Versioned)
+			}
+			return nil
+		})
+	})
+	return retention.NewSchedule(rules), err
+}
+
 // RuleVersion is a version of a rule, and how it came to stand.
 type RuleVersion = ruleRecord
 

@@ -30,7 +30,7 @@ func (c *cli) certify(ctx context.Context, a *archive.Archive, id string, destro
 		return nil, err
 	}
 	cert, err := a.Certify(ctx, c.agent, id, func(e *archive.Elimination, h certificate.Head) ([]byte, error) {
-		s, err := a.Rules(e.Tenant)
+		s, err := a.RulesAt(e.Tenant, e.Steps[0].Entry)
 		if err != nil {
 			return nil, err
 		}

@@ -411,7 +411,7 @@ func (c *cli) bordereauCmd() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				s, err := a.Rules(e.Tenant)
+				s, err := a.RulesAt(e.Tenant, e.Steps[0].Entry)
 				if err != nil {
 					return err
 				}
