@@ -106,13 +106,7 @@ func (a *Archive) Act(ctx context.Context, agent, tenant string, kind ActKind, t
 	}
 	of, err := a.config.tenant(tenant)
 	if err == nil {
-		err = of.mayDecide(agent, kind)
-	}
-	if r, known := a.schedule(of.ID).Rule(text.Rule); err == nil && kind == StartAct && known && r.Within() != retention.Appraisal {
-		err = of.mayIfNamed(agent, Archivist) // it says from when others may read, or use again
-	}
-	if err == nil && kind == DerogationAct && text.Person == agent {
-		err = &Refusal{Problems: []string{"nobody gives a derogation to himself: another archivist does"}}
+		err = a.mayAct(agent, of, kind, &text)
 	}
 	if err != nil {
 		return nil, err
@@ -120,6 +114,24 @@ func (a *Archive) Act(ctx context.Context, agent, tenant string, kind ActKind, t
 	a.acting.Lock()
 	defer a.acting.Unlock()
 	return a.decide(ctx, agent, of, kind, text)
+}
+
+// mayAct refuses who may not do an act, by its kind and by what it says.
+func (a *Archive) mayAct(agent string, of *Tenant, kind ActKind, text *ActText) error {
+	if err := of.mayDecide(agent, kind); err != nil {
+		return err
+	}
+	switch kind {
+	case StartAct:
+		if r, known := a.schedule(of.ID).Rule(text.Rule); known && r.Within() != retention.Appraisal {
+			return of.mayIfNamed(agent, Archivist) // it says from when others may read, or use again
+		}
+	case DerogationAct:
+		if text.Person == agent {
+			return &Refusal{Problems: []string{"nobody gives a derogation to himself: another archivist does"}}
+		}
+	}
+	return nil
 }
 
 // decide does an act that may be done; the caller holds acting.

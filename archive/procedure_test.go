@@ -591,6 +591,15 @@ func TestDueBesideDamage(t *testing.T) {
 	}
 }
 
+func TestActForATenantThatIsNotThere(t *testing.T) {
+	a, d := eliminating(t, 1)
+	for _, kind := range []ActKind{HoldAct, StartAct, DerogationAct} {
+		if _, err := a.Act(context.Background(), "alice", "nowhere", kind, ActText{Units: []string{d.Units[0].ID}, Reason: "r"}); err == nil || !strings.Contains(err.Error(), "nowhere") {
+			t.Errorf("%s: %v", kind, err)
+		}
+	}
+}
+
 // A request names its rules as they were when it was proposed.
 func TestRulesOfARequest(t *testing.T) {
 	a, _ := eliminating(t, 1)
