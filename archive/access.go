@@ -115,8 +115,8 @@ func (r *Reader) closed(t *tx, h *heirs, u *Unit) (c *Closed, used []string, err
 			return false
 		}
 		i := slices.IndexFunc(acts, func(a *Act) bool { return slices.Contains(a.Categories, b.Category) })
-		if i >= 0 && !slices.Contains(used, acts[i].ID) {
-			used = append(used, acts[i].ID)
+		if i >= 0 {
+			used = addMissing(used, []string{acts[i].ID})
 		}
 		return i >= 0
 	})
@@ -133,7 +133,7 @@ func (r *Reader) hasRole(of *Tenant) bool {
 	if r.handover {
 		roles = []Role{Archivist}
 	}
-	return r.purpose == retention.ToRead && slices.ContainsFunc(roles, func(role Role) bool { return slices.Contains(of.Roles[role], r.agent) })
+	return r.purpose == retention.ToRead && of.has(r.agent, roles...)
 }
 
 // closedMessage says why the manifest of a transfer is not open: it says all that its units say, so

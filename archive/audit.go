@@ -500,7 +500,7 @@ func (a *Archive) auditUnit(t *tx, it integrity.Item, number uint64) error {
 	}
 	if last.Version == it.Version { // index rows are those of the last version
 		index := a.indexRows(&u.record, &u.Description)
-		if err := a.groups(t).shut(index); err != nil {
+		if err := newGroups(a.vault, t).shut(index); err != nil {
 			return err
 		}
 		rows = append(rows, index...)

@@ -313,7 +313,7 @@ func (c *Config) checkTenants(bad *configProblems) {
 				bad.addf(at+".agreeing", "%v", err)
 			}
 			for _, name := range who {
-				if !slices.Contains(t.Roles[OriginatingAgency], name) {
+				if !t.has(name, OriginatingAgency) {
 					bad.addf(at+".agreeing", "%q agrees for %q, and has not the role %s", name, agency, OriginatingAgency)
 				}
 			}

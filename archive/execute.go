@@ -163,8 +163,8 @@ func (x *execution) chunk(ctx context.Context, ids []string) error {
 // tries bounds how often it is chosen anew because deposits changed what is below.
 const tries = 100
 
-// destroy destroys what choose gives, and before it what transfers said of it; none else changes rules, holds
-// or requests meanwhile, and what deposits and compactions changed is chosen anew.
+// destroy destroys what choose gives, and before it what transfers said of it; none else changes
+// rules, holds or requests meanwhile, and what deposits and compactions changed is chosen anew.
 func (x *execution) destroy(ctx context.Context, choose func(*tx) ([]*doomed, error)) (n int64, err error) {
 	a := x.a
 	a.acting.Lock()

@@ -30,9 +30,9 @@ func (a *Archive) indexPrefix(kind byte, tenant, value string) []byte {
 	return append([]byte{kind}, keyedHash(a.indexKey, string(kind), tenant, value)[:16]...)
 }
 
-// indexRows are the rows by which a unit is found, the named ones as shut wants them. Those of all its versions have the same keys,
-// under the leaf of the first, so that a new version takes the place of the one before it and a
-// unit stands once in a list, where it always stood.
+// indexRows are the rows by which a unit is found, the named ones as shut wants them. Those of all
+// its versions have the same keys, under the leaf of the first, so that a new version takes the place
+// of the one before it and a unit stands once in a list, where it always stood.
 func (a *Archive) indexRows(r *unitRecord, d *Description) []record {
 	value := unitKey(r.Unit, r.Version)
 	var rows []record

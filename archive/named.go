@@ -41,6 +41,15 @@ func groupPrefix(kind byte, group uint64) []byte {
 	return binary.BigEndian.AppendUint32([]byte{kind}, uint32(group))
 }
 
+// openGroup gives the cipher of a group of data keys.
+func openGroup(v *vault.Vault, t *tx, group uint64) (cipher.Block, error) {
+	key, err := v.Group(keyStore{t}, group)
+	if err != nil {
+		return nil, err
+	}
+	return aes.NewCipher(key[:])
+}
+
 // groups opens groups of data keys, each once.
 type groups struct {
 	v    *vault.Vault
@@ -48,24 +57,17 @@ type groups struct {
 	open map[uint64]cipher.Block
 }
 
-func (a *Archive) groups(t *tx) *groups {
-	return &groups{v: a.vault, t: t, open: map[uint64]cipher.Block{}}
+func newGroups(v *vault.Vault, t *tx) *groups {
+	return &groups{v: v, t: t, open: map[uint64]cipher.Block{}}
 }
 
-func (g *groups) block(group uint64) (cipher.Block, error) {
-	if b := g.open[group]; b != nil {
-		return b, nil
+func (g *groups) block(group uint64) (b cipher.Block, err error) {
+	if b = g.open[group]; b == nil {
+		if b, err = openGroup(g.v, g.t, group); err == nil {
+			g.open[group] = b
+		}
 	}
-	key, err := g.v.Group(keyStore{g.t}, group)
-	if err != nil {
-		return nil, err
-	}
-	b, err := aes.NewCipher(key[:])
-	if err != nil {
-		return nil, err
-	}
-	g.open[group] = b
-	return b, nil
+	return b, err
 }
 
 // shut enciphers the hashes of the named rows among some.
@@ -87,7 +89,7 @@ func (g *groups) shut(rows []record) error {
 
 // putRecords stores what an operation stores, once its data keys are there.
 func (a *Archive) putRecords(t *tx, records []record) error {
-	if err := a.groups(t).shut(records); err != nil {
+	if err := newGroups(a.vault, t).shut(records); err != nil {
 		return err
 	}
 	return t.putAll(records)
@@ -100,7 +102,7 @@ func (a *Archive) namedBy(t *tx, kind byte, tenant, value string, from, to uint6
 	if err != nil {
 		return err
 	}
-	g, hash, more := a.groups(t), a.namedHash(kind, tenant, value), true
+	hash, more := a.namedHash(kind, tenant, value), true
 	for group := uint64(0); more && group <= vault.GroupOf(keys); group++ {
 		any := false
 		err := t.scan(bktNamed, groupPrefix(kind, group), []byte{kind + 1}, func(k, _ []byte) (bool, error) {
@@ -110,13 +112,12 @@ func (a *Archive) namedBy(t *tx, kind byte, tenant, value string, from, to uint6
 		if err != nil || !any {
 			return err
 		}
-		b, err := g.block(group)
+		b, err := openGroup(a.vault, t, group)
 		if err != nil {
 			return err
 		}
 		prefix := append(groupPrefix(kind, group), hash...)
 		b.Encrypt(prefix[1+groupSize:], prefix[1+groupSize:])
-		delete(g.open, group)
 		err = t.byLeaf(bktNamed, prefix, from, to, func(id string, version int, leaf uint64) (_ bool, err error) {
 			more, err = f(id, version, leaf)
 			return more, err
@@ -131,7 +132,7 @@ func (a *Archive) namedBy(t *tx, kind byte, tenant, value string, from, to uint6
 // rekey destroys data keys under a new root, and brings what is enciphered under their groups along;
 // goes are the units whose keys they are.
 func (a *Archive) rekey(t *tx, keys []uint64, root [32]byte, goes map[string]bool) error {
-	old := a.groups(t)
+	old := newGroups(a.vault, t)
 	var touched []uint64
 	for _, key := range slices.Sorted(slices.Values(keys)) {
 		touched = append(touched, vault.GroupOf(key))
@@ -146,7 +147,7 @@ func (a *Archive) rekey(t *tx, keys []uint64, root [32]byte, goes map[string]boo
 	if err != nil {
 		return err
 	}
-	now := &groups{v: next, t: t, open: map[uint64]cipher.Block{}}
+	now := newGroups(next, t)
 	for _, kind := range []byte{idxField, idxSubject} {
 		for _, group := range touched {
 			if err := t.regroup(kind, group, old.open[group], now, goes); err != nil {

@@ -385,6 +385,9 @@ func (a *Archive) due(ctx context.Context, tenant, at string, r *Reader, f func(
 	return errors.Join(err, broken.err())
 }
 
+// maxDamageTold bounds the damaged units that an error names.
+const maxDamageTold = 20
+
 // brokenUnits gathers the damage met on a walk that goes on.
 type brokenUnits struct {
 	told []error
@@ -397,7 +400,7 @@ func (b *brokenUnits) add(err error) error {
 	if !errors.As(err, &damage) {
 		return err
 	}
-	if b.all++; b.all <= maxClosedTold {
+	if b.all++; b.all <= maxDamageTold {
 		b.told = append(b.told, err)
 	}
 	return nil

@@ -23,30 +23,29 @@ const (
 // Roles are all of them.
 var Roles = []Role{Depositor, Archivist, OriginatingAgency, ControlAuthority, DataProtection, Auditor, Administrator}
 
+// has reports whether the configuration gives a person one of some roles.
+func (t *Tenant) has(agent string, roles ...Role) bool {
+	return slices.ContainsFunc(roles, func(r Role) bool { return slices.Contains(t.Roles[r], agent) })
+}
+
 // may refuses who does not have a role. Nobody has one that the configuration does not give.
 func (t *Tenant) may(agent string, r Role) error {
-	if slices.Contains(t.Roles[r], agent) {
-		return nil
-	}
 	if len(t.Roles[r]) == 0 {
 		return &Refusal{Problems: []string{fmt.Sprintf("this is for the role %s of tenant %s, which nobody has: name who has it in sae.yaml, under roles", r, t.ID)}}
 	}
-	return &Refusal{Problems: []string{fmt.Sprintf("this is for the role %s of tenant %s, which %q does not have", r, t.ID, agent)}}
+	return t.mayIfNamed(agent, r)
 }
 
 // mayIfNamed refuses who has none of some roles, once the configuration says of one of them who has
 // it: until then who can open the archive is trusted.
 func (t *Tenant) mayIfNamed(agent string, roles ...Role) error {
-	named, words := false, make([]string, len(roles))
-	for i, r := range roles {
-		if slices.Contains(t.Roles[r], agent) {
-			return nil
-		}
-		named = named || len(t.Roles[r]) > 0
-		words[i] = string(r)
-	}
-	if !named {
+	named := slices.ContainsFunc(roles, func(r Role) bool { return len(t.Roles[r]) > 0 })
+	if !named || t.has(agent, roles...) {
 		return nil
+	}
+	words := make([]string, len(roles))
+	for i, r := range roles {
+		words[i] = string(r)
 	}
 	return &Refusal{Problems: []string{fmt.Sprintf("this is for the role %s of tenant %s, which %q does not have", strings.Join(words, " or "), t.ID, agent)}}
 }

@@ -162,8 +162,8 @@ func (a *Archive) search(tenant, words string, limit int, choose func([]*Unit) (
 // found are the first units of the index with all the terms that choose leaves.
 func (a *Archive) found(index *searchIndex, terms []string, limit int, choose func([]*Unit) ([]*Unit, error)) ([]*Unit, error) {
 	out := []*Unit{}
-	for from := 0; ; from += limit {
-		ids, err := queryIndex(index, terms, from, limit)
+	for from, n := 0, limit; ; from, n = from+n, 2*n { // each page asks the index anew for all before it
+		ids, err := queryIndex(index, terms, from, n)
 		if err != nil {
 			return nil, err
 		}
@@ -181,7 +181,7 @@ func (a *Archive) found(index *searchIndex, terms []string, limit int, choose fu
 		if units, err = choose(units); err != nil {
 			return nil, err
 		}
-		if out = append(out, units...); len(out) >= limit || len(ids) < limit {
+		if out = append(out, units...); len(out) >= limit || len(ids) < n {
 			return out[:min(limit, len(out))], nil
 		}
 	}

@@ -585,10 +585,17 @@ func (d *transferDeposit) compareFormats() {
 func (d *transferDeposit) record() *draft {
 	h := d.t.Header
 	h.Comment = "" // it may name whose files these are: the manifest has it
+	out := d.ownRecord(d.taken.op)
+	out.desc.SEDA = &Transferred{Version: h.Version.String(), Header: &h, Metadata: string(d.t.Metadata), Rules: d.t.Rules, Messages: d.said}
+	return out
+}
+
+// ownRecord is what the two records of the transfer have in common.
+func (d *transferDeposit) ownRecord(id string) *draft {
+	h := &d.t.Header
 	return &draft{where: "the manifest", desc: Description{
-		Form: descriptionForm, Unit: d.taken.op, Version: 1, Level: "OtherLevel", Title: h.Message + " " + h.Identifier, Tenant: d.tenant.ID,
+		Form: descriptionForm, Unit: id, Version: 1, Level: "OtherLevel", Title: h.Message + " " + h.Identifier, Tenant: d.tenant.ID,
 		Agreement: d.agreement, Agency: h.OriginatingAgency, Received: d.began,
-		SEDA: &Transferred{Version: h.Version.String(), Header: &h, Metadata: string(d.t.Metadata), Rules: d.t.Rules, Messages: d.said},
 	}}
 }
 
@@ -596,12 +603,8 @@ func (d *transferDeposit) record() *draft {
 // that the units say, and what is destroyed is not to be read there: with the first unit of the
 // transfer that is destroyed, it is. What it says of the others, they say.
 func (d *transferDeposit) message() *draft {
-	h := &d.t.Header
-	out := &draft{where: "the manifest", desc: Description{
-		Form: descriptionForm, Unit: d.said, Version: 1, Level: "OtherLevel", Title: h.Message + " " + h.Identifier, Tenant: d.tenant.ID,
-		Agreement: d.agreement, Agency: h.OriginatingAgency, Received: d.began,
-		Objects: []DescribedObject{{Usage: "ArchiveTransfer", Filename: "manifest.xml"}, {Usage: "ArchiveTransferReply", Filename: "reply.xml"}},
-	}}
+	out := d.ownRecord(d.said)
+	out.desc.Objects = []DescribedObject{{Usage: "ArchiveTransfer", Filename: "manifest.xml"}, {Usage: "ArchiveTransferReply", Filename: "reply.xml"}}
 	for i := range out.desc.Objects {
 		d.taken.describe(out, i, len(d.taken.objects)-2+i)
 	}

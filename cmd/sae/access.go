@@ -69,6 +69,9 @@ func (c *cli) accessExplainCmd() *cobra.Command {
 	return cmd
 }
 
+// reader reads as who runs the program.
+func (c *cli) reader(a *archive.Archive) *archive.Reader { return a.As(c.agent, retention.ToRead) }
+
 func parsePurpose(s string) (retention.Purpose, error) {
 	if p := retention.Purpose(s); slices.Contains(retention.Purposes, p) {
 		return p, nil

@@ -70,7 +70,7 @@ func (c *cli) eliminateAnalyseCmd() *cobra.Command {
 				agencies := map[string]*agencyCount{}
 				reasons := map[retention.ReasonCode]int64{}
 				enc := json.NewEncoder(c.out)
-				err := a.As(c.agent, retention.ToRead).Due(cmd.Context(), f.Tenant, at, func(u archive.DueUnit) error {
+				err := c.reader(a).Due(cmd.Context(), f.Tenant, at, func(u archive.DueUnit) error {
 					if !u.ChosenBy(&f) {
 						return nil
 					}
@@ -108,7 +108,7 @@ func (c *cli) eliminateAnalyseCmd() *cobra.Command {
 func (c *cli) analysePaper(ctx context.Context, a *archive.Archive, tenant string, units bool) error {
 	enc, free, all := json.NewEncoder(c.out), 0, 0
 	reasons := map[archive.PaperReason]int{}
-	err := a.As(c.agent, retention.ToRead).EachPaper(ctx, tenant, func(p archive.PaperUnit) error {
+	err := c.reader(a).EachPaper(ctx, tenant, func(p archive.PaperUnit) error {
 		all++
 		if len(p.Reasons) == 0 {
 			free++
@@ -343,7 +343,7 @@ var verbs = map[archive.RequestKind]string{archive.ForElimination: "eliminate", 
 
 func (c *cli) printListed(cmd *cobra.Command, a *archive.Archive, id string) error {
 	enc := json.NewEncoder(c.out)
-	return a.As(c.agent, retention.ToRead).EachListed(cmd.Context(), id, func(u archive.ListedUnit) error {
+	return c.reader(a).EachListed(cmd.Context(), id, func(u archive.ListedUnit) error {
 		if c.json {
 			return enc.Encode(u)
 		}

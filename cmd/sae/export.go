@@ -16,7 +16,6 @@ import (
 
 	"sae/archive"
 	"sae/archive/bagit"
-	"sae/retention"
 	"sae/seda"
 )
 
@@ -163,7 +162,7 @@ func (c *cli) restitute(ctx context.Context, f *restituteFlags) error {
 		if _, err := os.Lstat(f.dir); err == nil {
 			return fmt.Errorf("%s exists already; name another folder", f.dir)
 		}
-		reader := a.As(c.agent, retention.ToRead)
+		reader := c.reader(a)
 		for _, op := range operations { // all, before a package of any is in the ledger
 			if err := reader.MayHandOver(units[op]); err != nil {
 				return fmt.Errorf("restituting operation %s: %w", op, err)

@@ -11,7 +11,6 @@ import (
 
 	"sae/archive"
 	"sae/archive/risk"
-	"sae/retention"
 )
 
 func (c *cli) formatsCmd() *cobra.Command {
@@ -83,7 +82,7 @@ func (c *cli) formatUnitsCmd(tenant *string) *cobra.Command {
 				return usagef("%q is not a PRONOM identifier such as fmt/40, nor %q", puid, risk.Unidentified)
 			}
 			return c.open(true, func(a *archive.Archive) error {
-				page, err := a.As(c.agent, retention.ToRead).FormatUnits(cmd.Context(), *tenant, puid, after, limit)
+				page, err := c.reader(a).FormatUnits(cmd.Context(), *tenant, puid, after, limit)
 				if err != nil {
 					return err
 				}

@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"sae/archive"
-	"sae/retention"
 )
 
 func (c *cli) holdCmd() *cobra.Command {
@@ -123,7 +122,7 @@ func (c *cli) actListCmd(kind archive.ActKind) *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			return c.open(true, func(a *archive.Archive) error {
-				acts, err := a.As(c.agent, retention.ToRead).Acts(tenant, kind)
+				acts, err := c.reader(a).Acts(tenant, kind)
 				if err != nil {
 					return err
 				}
@@ -183,7 +182,7 @@ func (c *cli) actShowCmd(kind archive.ActKind) *cobra.Command {
 		Args:  cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			return c.open(true, func(a *archive.Archive) error {
-				act, err := a.As(c.agent, retention.ToRead).Act(args[0])
+				act, err := c.reader(a).Act(args[0])
 				if err != nil {
 					return err
 				}

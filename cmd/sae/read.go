@@ -9,7 +9,6 @@ import (
 
 	"sae/archive"
 	"sae/integrity"
-	"sae/retention"
 )
 
 func (c *cli) showCmd() *cobra.Command {
@@ -24,7 +23,7 @@ func (c *cli) showCmd() *cobra.Command {
 				if o, err := a.Object(args[0]); err == nil {
 					unit = o.Unit
 				}
-				u, err := a.As(c.agent, retention.ToRead).Unit(unit, version)
+				u, err := c.reader(a).Unit(unit, version)
 				if err != nil {
 					return err
 				}
@@ -125,7 +124,7 @@ func (c *cli) listCmd() *cobra.Command {
 				return usagef("--to %w", err)
 			}
 			return c.open(true, func(a *archive.Archive) error {
-				page, err := a.As(c.agent, retention.ToRead).List(f)
+				page, err := c.reader(a).List(f)
 				if err != nil {
 					return err
 				}
@@ -205,7 +204,7 @@ func (c *cli) searchCmd() *cobra.Command {
 				return usagef("--limit %d: want at least 1", limit)
 			}
 			return c.open(true, func(a *archive.Archive) error {
-				units, err := a.As(c.agent, retention.ToRead).Search(tenant, join(words), limit)
+				units, err := c.reader(a).Search(tenant, join(words), limit)
 				if err != nil {
 					return err
 				}
@@ -245,7 +244,7 @@ good the exit status is 3 and no file is left behind.`,
 				}
 				var bad []archive.Failure
 				copyTo := func(w io.Writer) (err error) {
-					_, bad, err = a.As(c.agent, retention.ToRead).Get(cmd.Context(), id, w)
+					_, bad, err = c.reader(a).Get(cmd.Context(), id, w)
 					return err
 				}
 				if file == "" {

@@ -37,7 +37,7 @@ func (c *cli) explainCmd() *cobra.Command {
 		Args:  cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			return c.open(true, func(a *archive.Archive) error {
-				r, err := a.As(c.agent, retention.ToRead).Retention(args[0], at)
+				r, err := c.reader(a).Retention(args[0], at)
 				if err != nil {
 					return err
 				}
@@ -141,7 +141,7 @@ func (c *cli) dueCmd() *cobra.Command {
 			return c.open(true, func(a *archive.Archive) error {
 				count := map[retention.Verdict]int{}
 				enc := json.NewEncoder(c.out)
-				err := a.As(c.agent, retention.ToRead).Due(cmd.Context(), tenant, at, func(u archive.DueUnit) error {
+				err := c.reader(a).Due(cmd.Context(), tenant, at, func(u archive.DueUnit) error {
 					count[u.Assess.Verdict]++
 					if verdict != "" && string(u.Assess.Verdict) != verdict {
 						return nil
