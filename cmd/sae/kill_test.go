@@ -102,7 +102,7 @@ func (k *killer) run(after time.Duration, in []string, args ...string) (lines []
 		defer timer.Stop()
 	}
 	if err := cmd.Wait(); err != nil && cmd.ProcessState.ExitCode() >= 0 {
-		k.t.Fatalf("sae %v: %v: %s", args, err, errOut.String()) // it ended by itself, and badly
+		k.t.Fatalf("sae %v: %v: %s%s", args, err, out.String(), errOut.String()) // it ended by itself, and badly
 	}
 	text := out.String()
 	for line := range strings.Lines(text[:strings.LastIndex(text, "\n")+1]) {
