@@ -341,7 +341,9 @@ func (a *Archive) beginJournal() error {
 	return a.renewJournal()
 }
 
-// renewJournal writes the whole catalogue to the offers, and removes the blobs before.
+// renewJournal writes the whole catalogue to the offers, and removes the blobs before. They are
+// known as unused from the transaction on that gives them up until they are gone: who is killed
+// in between leaves nothing that nobody knows.
 func (a *Archive) renewJournal() error {
 	var old []string
 	err := a.cat.view(func(t *tx) (err error) {
@@ -356,25 +358,56 @@ func (a *Archive) renewJournal() error {
 		return err
 	}
 	err = a.cat.update(func(t *tx) error {
+		when := now()
 		for _, name := range old {
-			if err := t.delete(bktBlob, []byte(name)); err != nil {
+			if err := a.unuse(t, name, when); err != nil {
 				return err
-			}
-			for _, o := range a.offers {
-				if err := t.delete(bktDebt, debtKey(o.name, name)); err != nil {
-					return err
-				}
 			}
 		}
 		return nil
 	})
+	if err == nil {
+		err = a.dropJournal(old)
+	}
 	if err != nil {
 		return fmt.Errorf("beginning a new journal: %w", err)
 	}
-	for _, name := range old {
-		a.removeBlob(name)
-	}
 	return nil
+}
+
+// dropJournal deletes blobs that a journal had. Copies that cannot be deleted now wait among the
+// unused ones. It writes to no journal: who rebuilds the catalogue finds the blobs, or not.
+func (a *Archive) dropJournal(names []string) error {
+	waits, err := a.owing()
+	if err != nil {
+		return err
+	}
+	gone, used := []unused(nil), map[int]bool{}
+	for _, name := range names {
+		for i, o := range a.offers {
+			if waits[o.name] != nil {
+				continue
+			}
+			u := unused{offer: o.name, blob: name}
+			if err := a.deleteCopy(context.Background(), &u); err != nil {
+				a.log.Warn("removing a blob of an earlier journal", "offer", o.name, "blob", name, "error", err)
+				continue
+			}
+			gone, used[i] = append(gone, u), true
+		}
+	}
+	notSynced := a.syncOffers(used)
+	return a.cat.update(func(t *tx) error {
+		for _, u := range gone {
+			if notSynced[a.offerNamed(u.offer)] != nil {
+				continue
+			}
+			if err := t.delete(bktUnused, debtKey(u.offer, u.blob)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // journalBlobs gives the names of all journal blobs.

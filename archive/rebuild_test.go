@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -181,17 +182,7 @@ func TestJournalBeginsAnew(t *testing.T) {
 		return len(names)
 	}
 	before := count()
-	err := a.cat.update(func(t *tx) error {
-		s, err := t.journalState()
-		if err != nil {
-			return err
-		}
-		s.Since, s.Blobs = journalSlack+2*s.Whole+1, 10
-		return t.put(bktMeta, metaJournal, mustJSON(s))
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	growLong(t, a)
 	deposit(t, a, digital("two", "2"))
 	if before < 3 || count() != 2 { // the whole one, and the deposit's
 		t.Errorf("%d journal blobs, then %d", before, count())
@@ -210,6 +201,71 @@ func TestJournalBeginsAnew(t *testing.T) {
 	}
 	defer again.Close()
 	sameRows(t, "rebuilt", want, rows(t, again))
+}
+
+// growLong makes the journal one that begins anew with the next transaction.
+func growLong(t *testing.T, a *Archive) {
+	t.Helper()
+	err := a.cat.update(func(t *tx) error {
+		s, err := t.journalState()
+		if err != nil {
+			return err
+		}
+		s.Since, s.Blobs = journalSlack+2*s.Whole+1, 10
+		return t.put(bktMeta, metaJournal, mustJSON(s))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestOldJournalGoes: who stops while a new journal begins leaves blobs of the one before, which
+// an audit knows, and a compaction removes: they hold the catalogue as it was.
+func TestOldJournalGoes(t *testing.T) {
+	for _, stop := range []struct {
+		step   string
+		commit int // of those that begin a journal: the whole blob, the end of those before, their deletion
+	}{{"commit", 2}, {"committed", 2}, {"commit", 3}, {"committed", 3}} {
+		t.Run(fmt.Sprint(stop.step, " ", stop.commit), func(t *testing.T) {
+			dir := createEdited(t, nil)
+			a := reopened(t, dir)
+			deposit(t, a, digital("one", "1"))
+			n := 0
+			a.cat.fault = func(step string) error {
+				if step == "commit" {
+					n++
+				}
+				if n == stop.commit && step == stop.step {
+					return errors.New("stopped")
+				}
+				return nil
+			}
+			if err := a.renewJournal(); err == nil {
+				t.Fatal("it was not stopped")
+			}
+			a.Close()
+			a = reopened(t, dir)
+			defer a.Close()
+			r, err := a.Audit(context.Background(), "test", AuditOptions{Sample: 1})
+			if err != nil || !r.Sound() {
+				t.Fatalf("%+v %v", r.List, err)
+			}
+			if _, err := a.compact(context.Background(), false); err != nil {
+				t.Fatal(err)
+			}
+			for _, o := range a.offers {
+				err := o.blobs.List(context.Background(), "j", func(name string, _ int64) error {
+					if known, err := a.knowsBlob(name); err != nil || !known {
+						t.Errorf("%s is left in %s: %v", name, o.name, err)
+					}
+					return nil
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
 }
 
 // FuzzJournalHeader: whatever lies in an offer under the name of a journal blob, its header is

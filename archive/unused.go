@@ -192,6 +192,11 @@ func (a *Archive) mustWait() (map[string]error, error) {
 	if err := a.beginJournal(); err != nil {
 		return nil, err
 	}
+	return a.owing()
+}
+
+// owing are the offers that do not have all that the journal speaks of, or not all of the journal.
+func (a *Archive) owing() (map[string]error, error) {
 	waits := map[string]error{}
 	err := a.cat.view(func(t *tx) error {
 		s, err := t.journalState()
