@@ -14,15 +14,16 @@ import (
 // imports is the table of docs/ARCHITECTURE.md as code: which of our packages each
 // package may import, tests apart.
 var imports = map[string][]string{
-	"cmd/sae":                 {"archive", "archive/bagit", "archive/bordereau", "archive/risk", "integrity", "integrity/bundle", "integrity/certificate", "retention", "seda"},
+	"cmd/sae":                 {"archive", "archive/bagit", "archive/bordereau", "archive/procedure", "archive/risk", "integrity", "integrity/bundle", "integrity/certificate", "retention", "seda"},
 	"cmd/sae-verify":          {"integrity/bundle", "integrity/certificate"},
-	"archive":                 {"archive/blobs", "archive/converter", "archive/durable", "archive/risk", "archive/s3", "archive/stream", "archive/vault", "integrity", "integrity/bundle", "integrity/certificate", "integrity/ers", "integrity/tsp", "retention", "seda"},
+	"archive":                 {"archive/blobs", "archive/converter", "archive/durable", "archive/procedure", "archive/risk", "archive/s3", "archive/stream", "archive/vault", "integrity", "integrity/bundle", "integrity/certificate", "integrity/ers", "integrity/tsp", "retention", "seda"},
 	"archive/blobs":           {"archive/durable"},
 	"archive/blobs/blobstest": {"archive/blobs"},
 	"archive/s3":              {"archive/blobs"},
 	"archive/s3/s3test":       {"archive/s3"},
 	"archive/bagit":           {},
 	"archive/converter":       {},
+	"archive/procedure":       {},
 	"archive/risk":            {},
 	"archive/bordereau":       {},
 	"archive/durable":         {},

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"sae/archive"
+	"sae/archive/procedure"
+)
+
+func (c *cli) procedureCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "procedure",
+		Short: "The procedures that citizen files belong to: examples, check",
+		Long: `A procedure (MDPH, APA, RSA...) says in YAML which documents its files have, with which
+fields, by which channels they come, under which rules they are kept, and which events start
+their retention. See docs/procedures.md.`,
+	}
+	cmd.AddCommand(c.procedureExampleCmd(), c.procedureCheckCmd())
+	return cmd
+}
+
+func (c *cli) procedureExampleCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "example [PROCEDURE]",
+		Short: "Name the procedures that come with the program, or print one",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				for _, id := range procedure.Shipped() {
+					fmt.Fprintln(c.out, id)
+				}
+				return nil
+			}
+			b := procedure.ShippedFile(args[0])
+			if b == nil {
+				return fmt.Errorf("no procedure %q comes with the program; there are: %s", args[0], strings.Join(procedure.Shipped(), ", "))
+			}
+			_, err := c.out.Write(b)
+			return err
+		},
+	}
+}
+
+func (c *cli) procedureCheckCmd() *cobra.Command {
+	var tenant string
+	cmd := &cobra.Command{
+		Use:   "check FILE",
+		Short: "Say what is wrong with a procedure: in itself, and against the tenant's rules and agreements",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			p, err := readProcedure(args[0])
+			if err != nil {
+				return err
+			}
+			return c.open(true, func(a *archive.Archive) error {
+				if err := a.CheckProcedure(tenant, p); err != nil {
+					return fmt.Errorf("%s:\n%w", args[0], err)
+				}
+				if c.json {
+					return c.printJSON(p)
+				}
+				return c.printProcedure(p)
+			})
+		},
+	}
+	cmd.Flags().StringVar(&tenant, "tenant", "", "archival agency (default the first)")
+	return cmd
+}
+
+// readProcedure reads a file, of which no more is read than a procedure may have.
+func readProcedure(path string) (*procedure.Procedure, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, procedure.MaxFile+1))
+	if err != nil {
+		return nil, err
+	}
+	p, err := procedure.Parse(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s:\n%w", path, err)
+	}
+	return p, nil
+}
+
+func (c *cli) printProcedure(p *procedure.Procedure) error {
+	return c.table(func(w io.Writer) {
+		fmt.Fprintf(w, "procedure\t%s\t%s\n", p.ID, p.Name)
+		fmt.Fprintf(w, "rules\t%s\t%s\n", strings.Join(p.Rules.Appraisal, " "), strings.Join(p.Rules.Access, " "))
+		fmt.Fprintf(w, "channels\t%s\t\n", strings.Join(p.Channels, " "))
+		for _, f := range p.Fields {
+			fmt.Fprintf(w, "field\t%s\t%s%s\n", f.ID, f.Type, onlyIf(f.Required, ", required"))
+		}
+		for _, d := range p.Documents {
+			fmt.Fprintf(w, "document\t%s\t%s%s\n", d.ID, d.Name, onlyIf(d.Expected, ", expected"))
+		}
+		for _, e := range p.Events {
+			fmt.Fprintf(w, "event\t%s\t%s%s%s\n", e.ID, e.Name, onlyIf(e.Trigger != "", ", starts rules of "+e.Trigger), onlyIf(e.Closes, ", closes the file"))
+		}
+	})
+}
+
+func onlyIf(yes bool, s string) string {
+	if yes {
+		return s
+	}
+	return ""
+}
