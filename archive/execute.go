@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"sae/integrity"
@@ -318,7 +317,7 @@ func (x *execution) choose(t *tx, ids []string) (all []*doomed, kept []Kept, err
 func (a *Archive) ruleThatWas(tenant string, r retention.InheritedRule) TombstoneRule {
 	known, _ := a.schedule(tenant).Last(r.Rule)
 	start, end := r.Start, r.End
-	if strings.HasPrefix(known.Trigger, "birthday") || known.Trigger == "death" {
+	if event := known.Event(); event == "birthday" || event == "death" {
 		start, end = start[:min(len(start), 4)], end[:min(len(end), 4)]
 	}
 	return TombstoneRule{r.Rule, start, end}

@@ -357,8 +357,8 @@ func (a *Archive) renewJournal() error {
 	if err != nil || !begun || len(old) == 0 {
 		return err
 	}
+	when := now()
 	err = a.cat.update(func(t *tx) error {
-		when := now()
 		for _, name := range old {
 			if err := a.unuse(t, name, when); err != nil {
 				return err
@@ -367,7 +367,7 @@ func (a *Archive) renewJournal() error {
 		return nil
 	})
 	if err == nil {
-		err = a.dropJournal(old)
+		err = a.dropJournal(old, when)
 	}
 	if err != nil {
 		return fmt.Errorf("beginning a new journal: %w", err)
@@ -377,37 +377,23 @@ func (a *Archive) renewJournal() error {
 
 // dropJournal deletes blobs that a journal had. Copies that cannot be deleted now wait among the
 // unused ones. It writes to no journal: who rebuilds the catalogue finds the blobs, or not.
-func (a *Archive) dropJournal(names []string) error {
+func (a *Archive) dropJournal(names []string, when time.Time) error {
 	waits, err := a.owing()
 	if err != nil {
 		return err
 	}
-	gone, used := []unused(nil), map[int]bool{}
+	var batch []unused
 	for _, name := range names {
-		for i, o := range a.offers {
-			if waits[o.name] != nil {
-				continue
-			}
-			u := unused{offer: o.name, blob: name}
-			if err := a.deleteCopy(context.Background(), &u); err != nil {
-				a.log.Warn("removing a blob of an earlier journal", "offer", o.name, "blob", name, "error", err)
-				continue
-			}
-			gone, used[i] = append(gone, u), true
+		for _, o := range a.offers {
+			batch = append(batch, unused{o.name, name, unusedRecord{Since: when}})
 		}
 	}
-	notSynced := a.syncOffers(used)
-	return a.cat.update(func(t *tx) error {
-		for _, u := range gone {
-			if notSynced[a.offerNamed(u.offer)] != nil {
-				continue
-			}
-			if err := t.delete(bktUnused, debtKey(u.offer, u.blob)); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	d := deletion{}
+	err = a.deleteBatch(context.Background(), a.cat.update, batch, waits, &d)
+	for _, u := range d.left {
+		a.log.Warn("a blob of an earlier journal waits for its deletion", "offer", u.offer, "blob", u.blob, "reason", u.Why)
+	}
+	return err
 }
 
 // journalBlobs gives the names of all journal blobs.

@@ -68,12 +68,8 @@ func checkStarts(s *retention.Schedule, p *procedure.Procedure, bad *Refusal) {
 	slices.Sort(all)
 	for _, id := range slices.Compact(all) {
 		r, _ := s.Rule(id)
-		trigger := r.Trigger
-		if strings.HasPrefix(trigger, "birthday-") {
-			trigger = "birthday"
-		}
-		if !starts[trigger] {
-			bad.addf("events: none has the trigger %s, at which the retention of rule %s starts", trigger, id)
+		if event := r.Event(); !starts[event] {
+			bad.addf("events: none has the trigger %s, at which the retention of rule %s starts", event, id)
 		}
 	}
 }

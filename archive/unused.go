@@ -96,7 +96,7 @@ type deletion struct {
 // deleteUnused deletes the copies that are to be deleted and can be, some at a time.
 func (a *Archive) deleteUnused(ctx context.Context) (d deletion, err error) {
 	var from []byte
-	waits := map[string]error(nil)
+	waits, update := map[string]error(nil), func(f func(*tx) error) error { return a.update(nil, f) }
 	for {
 		var batch []unused
 		err := a.cat.view(func(t *tx) (err error) { batch, err = t.unusedFrom(from, unusedBatch); return err })
@@ -108,7 +108,7 @@ func (a *Archive) deleteUnused(ctx context.Context) (d deletion, err error) {
 				return d, err
 			}
 		}
-		if err := a.deleteBatch(ctx, batch, waits, &d); err != nil {
+		if err := a.deleteBatch(ctx, update, batch, waits, &d); err != nil {
 			return d, err
 		}
 		last := batch[len(batch)-1]
@@ -116,7 +116,8 @@ func (a *Archive) deleteUnused(ctx context.Context) (d deletion, err error) {
 	}
 }
 
-func (a *Archive) deleteBatch(ctx context.Context, batch []unused, waits map[string]error, d *deletion) error {
+// deleteBatch deletes some copies, and notes by update what became of them.
+func (a *Archive) deleteBatch(ctx context.Context, update func(func(*tx) error) error, batch []unused, waits map[string]error, d *deletion) error {
 	errs, before := make([]error, len(batch)), slices.Clone(batch)
 	next := make(chan int)
 	var wg sync.WaitGroup
@@ -161,7 +162,7 @@ func (a *Archive) deleteBatch(ctx context.Context, batch []unused, waits map[str
 		}
 	}
 	if len(gone)+len(changed) > 0 {
-		err := a.update(nil, func(t *tx) error {
+		err := update(func(t *tx) error {
 			for _, u := range gone {
 				if err := t.delete(bktUnused, debtKey(u.offer, u.blob)); err != nil {
 					return err

@@ -91,6 +91,14 @@ func (r *Rule) StartOf(event time.Time) time.Time {
 	return day
 }
 
+// Event is the one of Triggers that the rule has; "" for none.
+func (r *Rule) Event() string {
+	if birthday.MatchString(r.Trigger) {
+		return "birthday"
+	}
+	return r.Trigger
+}
+
 // Duration is a length of time in calendar units, or unlimited, or none. Its text form is
 // that of ISO 8601 restricted to one unit (P10Y, P6M, P30D), "unlimited", or "" for none.
 type Duration struct {

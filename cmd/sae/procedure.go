@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -74,12 +73,7 @@ func (c *cli) procedureCheckCmd() *cobra.Command {
 
 // readProcedure reads a file, of which no more is read than a procedure may have.
 func readProcedure(path string) (*procedure.Procedure, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, procedure.MaxFile+1))
+	b, err := readBounded(path, procedure.MaxFile)
 	if err != nil {
 		return nil, err
 	}
