@@ -85,11 +85,7 @@ func (a *Archive) Audit(ctx context.Context, agent string, o AuditOptions) (*Aud
 	au.tenants()
 	au.evidence()
 	au.findErr("catalogue", a.cat.path, a.cat.view(func(t *tx) error {
-		return errors.Join(a.checkActs(t, func(where string, err error) { au.findErr("act", where, err) }),
-			a.checkEliminations(t, func(where string, err error) { au.findErr("elimination", where, err) }),
-			a.checkRules(t, func(where string, err error) { au.findErr("schedule", where, err) }),
-			t.checkTombs(func(where string, err error) { au.findErr("tombstone", where, err) }),
-			a.checkConversions(t, func(where string, err error) { au.findErr("conversion", where, err) }))
+		return a.checkDecisions(t, au.findErr)
 	}))
 	if err := au.leaves(ctx); err != nil {
 		return nil, fmt.Errorf("auditing: %w", err)
@@ -106,6 +102,16 @@ func (a *Archive) Audit(ctx context.Context, agent string, o AuditOptions) (*Aud
 	}
 	_, err := a.deleteUnused(ctx)
 	return au.report, err
+}
+
+// checkDecisions holds against the ledger what was decided: find is called with what is wrong, and
+// where.
+func (a *Archive) checkDecisions(t *tx, find func(what, where string, err error)) error {
+	in := func(what string) func(where string, err error) {
+		return func(where string, err error) { find(what, where, err) }
+	}
+	return errors.Join(a.checkActs(t, in("act")), a.checkEliminations(t, in("elimination")), a.checkRules(t, in("schedule")),
+		t.checkTombs(in("tombstone")), a.checkConversions(t, in("conversion")), a.checkProcedures(t, in("procedure")))
 }
 
 type audit struct {

@@ -43,11 +43,7 @@ func (a *Archive) Fsck(ctx context.Context) (*Fsck, error) {
 	f.damage("ledger", a.cat.path, err)
 	f.evidence()
 	f.damage("catalogue", a.cat.path, a.cat.view(func(t *tx) error {
-		return errors.Join(a.checkActs(t, func(where string, err error) { f.find("different", "act", where, "", err.Error(), doRebuild) }),
-			a.checkEliminations(t, func(where string, err error) { f.find("different", "elimination", where, "", err.Error(), doRebuild) }),
-			a.checkRules(t, func(where string, err error) { f.find("different", "schedule", where, "", err.Error(), doRebuild) }),
-			t.checkTombs(func(where string, err error) { f.find("different", "tombstone", where, "", err.Error(), doRebuild) }),
-			a.checkConversions(t, func(where string, err error) { f.find("different", "conversion", where, "", err.Error(), doRebuild) }))
+		return a.checkDecisions(t, func(what, where string, err error) { f.find("different", what, where, "", err.Error(), doRebuild) })
 	}))
 	for i := range a.offers {
 		if err := f.list(ctx, i); err != nil {

@@ -50,6 +50,18 @@ const (
 
 	Conversion Kind = "conversion" // a unit got copies of its objects in other formats
 
+	Procedure Kind = "procedure" // a procedure of citizen files was added or changed
+
+	Subject       Kind = "subject"       // a data subject was recorded, or its record changed
+	FileEvent     Kind = "file-event"    // an event of a citizen file was recorded
+	Restriction   Kind = "restriction"   // units are kept from being read but for named purposes (GDPR art. 18)
+	Rectification Kind = "rectification" // a unit got a version with corrected metadata (GDPR art. 16)
+
+	// The steps of a request of a data subject have the kinds "request-" and the step, those of
+	// an erasure the kinds "erasure-" and the step.
+	Erased        Kind = "erased"         // units were erased (GDPR art. 17)
+	RequestPurged Kind = "request-purged" // what a request said about a person was destroyed
+
 	// The steps of destroying paper have the kinds "paper-" and the step, as those of an elimination.
 	PaperDestroyed Kind = "paper-destroyed" // the paper of units was destroyed, their copies stay
 )
@@ -110,6 +122,35 @@ type CustodyFrom struct {
 	Hash   Hash   `json:"hash"`
 	Size   int64  `json:"size"`
 	Root   Hash   `json:"root"`
+}
+
+// ProcedureDetail is the detail of a Procedure entry: its code, the number of the version, and
+// the SHA-256 of its file.
+type ProcedureDetail struct {
+	Procedure string `json:"procedure"`
+	Version   int    `json:"version"`
+	File      Hash   `json:"file"`
+}
+
+// RevisionDetail is the detail of Subject and Rectification entries, whose one item is a version of
+// the record or unit: what was done, and a salted commitment of what was said with it.
+type RevisionDetail struct {
+	Act     string `json:"act"`               // a code, such as "linked"
+	Request string `json:"request,omitempty"` // that asked for it
+	Text    Hash   `json:"text"`
+}
+
+// RequestDetail is the detail of the entries of a request of a data subject: the request, the
+// article of the GDPR, the day by which it is to be answered, what a decision is, as codes, and a
+// salted commitment of what was said with the step.
+type RequestDetail struct {
+	Request string   `json:"request"`
+	Article int      `json:"article"`
+	Due     string   `json:"due"`
+	Outcome string   `json:"outcome,omitempty"`
+	Grounds []string `json:"grounds,omitempty"` // such as "17(3)(b)"
+	Erasure string   `json:"erasure,omitempty"` // the erasure that a decision allows
+	Text    Hash     `json:"text"`
 }
 
 // SealDetail is the detail of a Seal entry. Checkpoint is the size of the ledger

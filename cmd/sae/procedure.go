@@ -14,12 +14,12 @@ import (
 func (c *cli) procedureCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "procedure",
-		Short: "The procedures that citizen files belong to: examples, check",
+		Short: "The procedures that citizen files belong to: add, list, show, examples, check",
 		Long: `A procedure (MDPH, APA, RSA...) says in YAML which documents its files have, with which
 fields, by which channels they come, under which rules they are kept, and which events start
 their retention. See docs/procedures.md.`,
 	}
-	cmd.AddCommand(c.procedureExampleCmd(), c.procedureCheckCmd())
+	cmd.AddCommand(c.procedureAddCmd(), c.procedureListCmd(), c.procedureShowCmd(), c.procedureExampleCmd(), c.procedureCheckCmd())
 	return cmd
 }
 
@@ -68,6 +68,86 @@ func (c *cli) procedureCheckCmd() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&tenant, "tenant", "", "archival agency (default the first)")
+	return cmd
+}
+
+func (c *cli) procedureAddCmd() *cobra.Command {
+	var tenant string
+	cmd := &cobra.Command{
+		Use:   "add FILE",
+		Short: "Add a procedure, or a new version of one: citizen files can then belong to it",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			file, err := readBounded(args[0], procedure.MaxFile)
+			if err != nil {
+				return err
+			}
+			return c.open(false, func(a *archive.Archive) error {
+				p, err := a.AddProcedure(cmd.Context(), c.agent, tenant, file)
+				if err != nil {
+					return fmt.Errorf("%s:\n%w", args[0], err)
+				}
+				return c.told(p, "procedure %s, version %d (ledger entry %d)\n", p.ID, p.Version, p.Entry)
+			})
+		},
+	}
+	cmd.Flags().StringVar(&tenant, "tenant", "", "archival agency (default the first)")
+	return cmd
+}
+
+func (c *cli) procedureListCmd() *cobra.Command {
+	var tenant string
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "Name the procedures of a tenant",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return c.open(true, func(a *archive.Archive) error {
+				all, err := a.Procedures(tenant)
+				if err != nil {
+					return err
+				}
+				if c.json {
+					return c.printJSON(all)
+				}
+				return c.table(func(w io.Writer) {
+					for _, p := range all {
+						fmt.Fprintf(w, "%s\tversion %d\t%s\n", p.ID, p.Version, p.Name)
+					}
+				})
+			})
+		},
+	}
+	cmd.Flags().StringVar(&tenant, "tenant", "", "archival agency (default the first)")
+	return cmd
+}
+
+func (c *cli) procedureShowCmd() *cobra.Command {
+	var tenant string
+	var file bool
+	cmd := &cobra.Command{
+		Use:   "show PROCEDURE",
+		Short: "Show a procedure as it is now",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			return c.open(true, func(a *archive.Archive) error {
+				p, err := a.Procedure(tenant, args[0])
+				if err != nil {
+					return err
+				}
+				switch {
+				case file:
+					_, err := c.out.Write(p.File)
+					return err
+				case c.json:
+					return c.printJSON(p)
+				}
+				return c.printProcedure(p.Procedure)
+			})
+		},
+	}
+	cmd.Flags().StringVar(&tenant, "tenant", "", "archival agency (default the first)")
+	cmd.Flags().BoolVar(&file, "file", false, "print its YAML, as it was added")
 	return cmd
 }
 
