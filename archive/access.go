@@ -33,6 +33,8 @@ type Reader struct {
 	// a derogation to read is not one to take away.
 	handover bool
 	granted  map[string][]*Act // derogations of the person, by tenant
+	stated   Purpose           // what it is read for; "" is ForInstruction
+	why      string
 }
 
 // As gives a reader. It is for one person's requests one behind the other: what is granted is read
@@ -67,7 +69,14 @@ func (e *NotOpenError) Error() string {
 			if b.End != "" {
 				until = "until " + b.End
 			}
-			rules = append(rules, fmt.Sprintf("%s %s of unit %s, %s", b.Category, cmp.Or(b.Rule, "without rule"), b.Unit, until))
+			switch b.Category {
+			case byRole:
+				rules = append(rules, "it names a person")
+			case byRestriction:
+				rules = append(rules, fmt.Sprintf("it is restricted (GDPR art. 18, act %s) and read for named purposes alone (--purpose), %s", b.Rule, until))
+			default:
+				rules = append(rules, fmt.Sprintf("%s %s of unit %s, %s", b.Category, cmp.Or(b.Rule, "without rule"), b.Unit, until))
+			}
 		}
 		lines = append(lines, fmt.Sprintf("unit %s is not open for %s: %s", c.Unit, c.Purpose, strings.Join(rules, "; ")))
 	}
@@ -88,12 +97,21 @@ func (r *Reader) closed(t *tx, h *heirs, u *Unit) (c *Closed, used []string, err
 	if strings.HasPrefix(u.Unit, messageID) {
 		return r.closedMessage(t, h, u)
 	}
+	if strings.HasPrefix(u.Unit, subjectID) {
+		return r.closedSubject(u)
+	}
+	bars, err := r.restrictedFor(t, h, u, u.Version)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(bars) > 0 { // no role reads round it, nor does a derogation
+		return &Closed{Unit: u.Unit, Purpose: r.purpose, Bars: bars, From: retention.OpenFrom(bars)}, nil, nil
+	}
 	in, err := h.ofUnit(u)
 	if err != nil {
 		return nil, nil, err
 	}
-	bars := retention.Bars(in, r.purpose, r.at)
-	if len(bars) == 0 {
+	if bars = retention.Bars(in, r.purpose, r.at); len(bars) == 0 {
 		return nil, nil, nil
 	}
 	of, err := r.a.config.tenant(u.Tenant)
@@ -134,6 +152,16 @@ func (r *Reader) hasRole(of *Tenant) bool {
 		roles = []Role{Archivist}
 	}
 	return r.purpose == retention.ToRead && of.has(r.agent, roles...)
+}
+
+// closedSubject says why the record of a data subject is not open: names are for who has a role that
+// reads.
+func (r *Reader) closedSubject(u *Unit) (*Closed, []string, error) {
+	of, err := r.a.config.tenant(u.Tenant)
+	if err != nil || of.mayIfNamed(r.agent, readingRoles...) == nil {
+		return nil, nil, err
+	}
+	return &Closed{Unit: u.Unit, Purpose: r.purpose, Bars: []retention.Bar{{Category: byRole, Unit: u.Unit}}}, nil, nil
 }
 
 // closedMessage says why the manifest of a transfer is not open: it says all that its units say, so
@@ -253,7 +281,14 @@ func (r *Reader) Unit(id string, version int) (*Unit, error) {
 		if err != nil {
 			return err
 		}
-		c, _, err := r.closed(t, r.a.heirs(t, "", nil), now)
+		h := r.a.heirs(t, "", nil)
+		c, _, err := r.closed(t, h, now)
+		if err == nil && c == nil && u.Version < now.Version {
+			var bars []retention.Bar
+			if bars, err = r.restrictedFor(t, h, now, u.Version); len(bars) > 0 {
+				c = &Closed{Unit: id, Purpose: r.purpose, Bars: bars, From: retention.OpenFrom(bars)}
+			}
+		}
 		if err == nil && c != nil {
 			u = u.withheld(c)
 		}

@@ -1,7 +1,6 @@
 package archive
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -32,6 +31,11 @@ const (
 	// DerogationAct: a person may read the units, and all below them, before they are open (Code
 	// du patrimoine art. L213-3).
 	DerogationAct ActKind = "derogation"
+	// EventAct: something happened to a citizen file, which starts retentions (file.go).
+	EventAct ActKind = "file-event"
+	// RestrictionAct: the units, and all below them, are read for named purposes alone, and must not
+	// be destroyed (GDPR art. 18).
+	RestrictionAct ActKind = "restriction"
 	// bordereauAct is no act of anybody's: the unit is the signed bordereau of an elimination,
 	// and is kept for ever.
 	bordereauAct ActKind = "bordereau"
@@ -66,6 +70,41 @@ type ActText struct {
 	// Of a derogation: who may read, and whatever rules of which categories run.
 	Person     string               `json:"person,omitempty"`
 	Categories []retention.Category `json:"categories,omitempty"`
+	// Of an event: its code and day, what starts with it, and whether it closes or reopens the file.
+	Event   string      `json:"event,omitempty"`
+	Day     string      `json:"day,omitempty"`
+	Starts  []RuleStart `json:"starts,omitempty"`
+	Closes  bool        `json:"closes,omitempty"`
+	Reopens bool        `json:"reopens,omitempty"`
+	// Triggers are those that the event sets off, for documents that come later, too.
+	Triggers []string `json:"triggers,omitempty"`
+	// Of a restriction: the purposes for which units are read all the same. Before restricts the
+	// versions below it alone.
+	Purposes []Purpose `json:"purposes,omitempty"`
+	Before   int       `json:"beforeVersion,omitempty"`
+	// Request is that of a data subject, by which it was done.
+	Request string `json:"request,omitempty"`
+}
+
+// RuleStart is a rule that starts for a unit.
+type RuleStart struct {
+	Unit    string `json:"unit"`
+	Rule    string `json:"rule"`
+	Start   string `json:"start"`
+	Trigger string `json:"trigger,omitempty"`
+}
+
+// starts are the rules that an act starts for a unit.
+func (t *ActText) starts(kind ActKind, unit string) (out []RuleStart) {
+	if kind == StartAct {
+		return []RuleStart{{unit, t.Rule, t.Start, ""}}
+	}
+	for _, s := range t.Starts {
+		if s.Unit == unit {
+			out = append(out, s)
+		}
+	}
+	return out
 }
 
 // ActEnd is how an act was ended.
@@ -86,6 +125,10 @@ type actRecord struct {
 	Ended *ActEnd   `json:"ended,omitempty"`
 	// Review is as the last entry about the hold says.
 	Review string `json:"review,omitempty"`
+	// Words are operations that said something about it: reviews, its end.
+	Words []string `json:"words,omitempty"`
+	// Gone is the ledger entry that destroyed its words, with the last of its units.
+	Gone int64 `json:"gone,omitempty"`
 }
 
 const actID = "d"
@@ -201,7 +244,7 @@ func (a *Archive) checkAct(of *Tenant, kind ActKind, text *ActText) (units []*Un
 	if text.Review != "" && text.Until != "" && text.Review > text.Until {
 		bad.addf("it is to be looked at again on %s, when it is over since %s", text.Review, text.Until)
 	}
-	for _, day := range []string{text.Until, text.Start, text.Review} {
+	for _, day := range []string{text.Until, text.Start, text.Review, text.Day} {
 		if _, err := time.Parse(time.DateOnly, day); day != "" && err != nil {
 			bad.addf("%q is not a day: want YYYY-MM-DD", day)
 		}
@@ -211,6 +254,8 @@ func (a *Archive) checkAct(of *Tenant, kind ActKind, text *ActText) (units []*Un
 		checkStart(a.schedule(of.ID), of.ID, text, bad)
 	case DerogationAct:
 		checkDerogation(text, bad)
+	case RestrictionAct:
+		checkRestriction(text, bad)
 	}
 	err = a.cat.view(func(t *tx) error {
 		for _, id := range text.Units {
@@ -268,30 +313,29 @@ func checkDerogation(text *ActText, bad *Refusal) {
 	}
 }
 
-// startRows are the rows that a start brings: by which the unit is found, and the locks that its
+// startRows are the rows that starts bring: by which the unit is found, and the locks that its
 // copies can now have.
 func (a *Archive) startRows(u *Unit, kind ActKind, text *ActText) (out []record) {
-	if kind != StartAct {
-		return nil
-	}
-	out = []record{a.ruleRow(&u.record, text.Rule, text.Start)}
-	r, _ := a.schedule(u.Tenant).Rule(text.Rule)
-	if r.Within() != retention.Appraisal {
-		return out
-	}
-	until := lockEnd(&AppliedRule{Rule: r.ID, StartDate: text.Start, Duration: r.Duration.String()})
-	if until.IsZero() {
-		return out
-	}
-	a.cat.view(func(t *tx) error {
-		for _, o := range u.Objects {
-			rec, _, err := t.objectRecord(o.ID)
-			if err == nil && !rec.Pack { // a lock of a pack would be one of other objects too
-				out = append(out, a.lockRows(a.policy(rec.Policy), rec.Blob, until)...)
-			}
+	for _, s := range text.starts(kind, u.Unit) {
+		out = append(out, a.ruleRow(&u.record, s.Rule, s.Start))
+		r, _ := a.schedule(u.Tenant).Rule(s.Rule)
+		if r.Within() != retention.Appraisal {
+			continue
 		}
-		return nil
-	})
+		until := lockEnd(&AppliedRule{Rule: r.ID, StartDate: s.Start, Duration: r.Duration.String()})
+		if until.IsZero() {
+			continue
+		}
+		a.cat.view(func(t *tx) error {
+			for _, o := range u.Objects {
+				rec, _, err := t.objectRecord(o.ID)
+				if err == nil && !rec.Pack { // a lock of a pack would be one of other objects too
+					out = append(out, a.lockRows(a.policy(rec.Policy), rec.Blob, until)...)
+				}
+			}
+			return nil
+		})
+	}
 	return out
 }
 
@@ -326,14 +370,11 @@ func (a *Archive) EndAct(ctx context.Context, agent, id, reason string) (*Act, e
 				return err
 			}
 			leaves[u] = rec.Leaf
-			if r.Kind != StartAct {
-				continue
-			}
-			row, err := a.onlyStart(t, act, u)
+			rows, err := a.onlyStarts(t, act, u)
 			if err != nil {
 				return err
 			}
-			gone = append(gone, row...)
+			gone = append(gone, rows...)
 		}
 		return nil
 	})
@@ -347,6 +388,10 @@ func (a *Archive) EndAct(ctx context.Context, agent, id, reason string) (*Act, e
 	}
 	if err != nil {
 		return nil, err
+	}
+	if r.Gone != 0 {
+		bad.addf("%s %s is gone with its units (ledger entry %d)", r.Kind, id, r.Gone)
+		return nil, bad
 	}
 	if r.Ended != nil {
 		bad.addf("%s %s was ended by ledger entry %d", r.Kind, id, r.Ended.Entry)
@@ -368,7 +413,7 @@ func (a *Archive) EndAct(ctx context.Context, agent, id, reason string) (*Act, e
 	op.deletes = append(op.deletes, gone...)
 	op.records = append(op.records, func(p position) []record {
 		r := r
-		r.Ended = &ActEnd{p.entry, p.time}
+		r.Ended, r.Words = &ActEnd{p.entry, p.time}, append(slices.Clone(r.Words), op.id)
 		act.Ended = r.Ended
 		out := []record{{bktAct, []byte(id), encodeRecord(r, key, secret)}}
 		for u, leaf := range leaves {
@@ -385,26 +430,35 @@ func (a *Archive) EndAct(ctx context.Context, agent, id, reason string) (*Act, e
 	return act, nil
 }
 
-// onlyStart is the row by which a unit is found under a start, unless the unit declares the rule
-// from the same day, or another start sets it, too.
-func (a *Archive) onlyStart(t *tx, act *Act, unit string) ([]record, error) {
+// onlyStarts are the rows by which a unit is found under what an act starts, but for those that the
+// unit declares, or another act sets, too.
+func (a *Archive) onlyStarts(t *tx, act *Act, unit string) (gone []record, err error) {
 	u, err := a.unit(t, unit, 0)
 	if err != nil {
 		return nil, err
 	}
-	row := a.ruleRow(&u.record, act.Rule, act.Start)
-	for _, r := range a.ruleIndex(&u.record, &u.Description) {
-		if bytes.Equal(r.key, row.key) {
-			return nil, nil
-		}
-	}
 	others, err := a.actsOn(t, unit, nil)
+	if err != nil {
+		return nil, err
+	}
+	stay := map[string]bool{}
+	for _, r := range a.ruleIndex(&u.record, &u.Description) {
+		stay[string(r.key)] = true
+	}
 	for _, o := range others {
-		if o.ID != act.ID && o.Kind == StartAct && o.Rule == act.Rule && o.Start == act.Start {
-			return nil, nil
+		if o.ID == act.ID {
+			continue
+		}
+		for _, s := range o.starts(o.Kind, unit) {
+			stay[string(a.ruleRow(&u.record, s.Rule, s.Start).key)] = true
 		}
 	}
-	return []record{{bucket: row.bucket, key: row.key}}, err
+	for _, s := range act.starts(act.Kind, unit) {
+		if row := a.ruleRow(&u.record, s.Rule, s.Start); !stay[string(row.key)] {
+			gone = append(gone, record{bucket: row.bucket, key: row.key})
+		}
+	}
+	return gone, nil
 }
 
 // HoldClasses are what a hold may be for.
@@ -451,6 +505,7 @@ func (a *Archive) ReviewHold(ctx context.Context, agent, id, next, reason string
 		return integrity.ActDetail{Act: id, Units: int64(len(act.Units)), Text: commitment, Review: next}
 	})
 	op.entry.Tenant, r.Review, act.Review = r.Tenant, next, next
+	r.Words = append(slices.Clone(r.Words), op.id)
 	op.records = append(op.records, func(position) []record {
 		return []record{{bktAct, []byte(id), encodeRecord(r, key, secret)}}
 	})
@@ -485,6 +540,9 @@ func (a *Archive) act(t *tx, id string) (act *Act, r actRecord, key [32]byte, se
 		return nil, r, key, nil, err
 	}
 	s, err := decodeRecord(v, &r)
+	if err == nil && r.Gone != 0 {
+		return &Act{ID: id, Kind: r.Kind, Tenant: r.Tenant, Entry: r.Entry, Time: r.Time, Ended: r.Ended, Review: r.Review, Withheld: true}, r, key, nil, nil
+	}
 	if err == nil {
 		key, err = a.vault.Unwrap(keyStore{t}, r.Key)
 	}
@@ -597,7 +655,7 @@ func (t *tx) bordereauOf(unit, elimination string) (*Act, error) {
 	return &Act{ID: elimination, Kind: bordereauAct, Tenant: e.Tenant, Entry: index, Time: e.Time, ActText: ActText{Units: []string{unit}, Reason: "bordereau of elimination " + elimination}}, err
 }
 
-// applyActs adds acts to what a unit declares.
+// applyActs adds acts, in their order, to what a unit declares.
 func applyActs(d *retention.Declared, acts []*Act, s *retention.Schedule) {
 	category := func(c retention.Category) *retention.DeclaredCategory {
 		if d.Categories[c] == nil {
@@ -605,33 +663,48 @@ func applyActs(d *retention.Declared, acts []*Act, s *retention.Schedule) {
 		}
 		return d.Categories[c]
 	}
-	for _, act := range acts {
-		if act.Kind == HoldAct || act.Kind == bordereauAct {
+	reopened := -1
+	for i := range acts {
+		if acts[i].Reopens {
+			reopened = i
+		}
+	}
+	days := map[string]string{} // by rule: of the event that started it
+	for i, act := range acts {
+		switch act.Kind {
+		case HoldAct, bordereauAct, RestrictionAct:
+			if act.Before > 0 { // of former versions alone
+				continue
+			}
 			c := category(retention.Hold)
 			c.Rules = append(c.Rules, retention.Applied{Rule: act.ID, Start: act.Time.Format(time.DateOnly), End: act.Until, HoldEnd: act.Until, HoldOwner: act.Owner, HoldReason: act.Reason, Decided: true})
-			continue
-		}
-		if act.Kind == DerogationAct { // it changes who may read, not what becomes of the unit
-			continue
-		}
-		if act.Kind == SampleAct {
+		case SampleAct:
 			c := category(retention.Appraisal)
 			action := retention.Destroy
 			if _, kept := slices.BinarySearch(act.Kept, d.ID); kept {
 				action = retention.Keep
 			}
 			c.Properties = append(slices.DeleteFunc(c.Properties, isFinalAction), retention.Property{Name: "FinalAction", Value: string(action)})
-			continue
-		}
-		r, _ := s.Last(act.Rule)
-		c := category(r.Within())
-		applied := retention.Applied{Rule: act.Rule, Start: act.Start, End: endOf(s, act.Rule, act.Start, "")}
-		if i := slices.IndexFunc(c.Rules, func(r retention.Applied) bool { return r.Rule == act.Rule }); i >= 0 {
-			c.Rules[i] = applied
-		} else {
-			c.Rules = append(c.Rules, applied)
-		}
-		c.Otherwise = cmp.Or(c.Otherwise, r.FinalAction) // it says when, and what then only if nobody did
+		case StartAct, EventAct:
+			for _, start := range act.starts(act.Kind, d.ID) {
+				if i < reopened && slices.Contains(closingTriggers, start.Trigger) && act.Closes {
+					continue // the file was reopened since
+				}
+				if act.Kind == EventAct && act.Day < days[start.Rule] {
+					continue // of several events the last counts
+				}
+				days[start.Rule] = act.Day
+				r, _ := s.Last(start.Rule)
+				c := category(r.Within())
+				applied := retention.Applied{Rule: start.Rule, Start: start.Start, End: endOf(s, start.Rule, start.Start, "")}
+				if i := slices.IndexFunc(c.Rules, func(r retention.Applied) bool { return r.Rule == start.Rule }); i >= 0 {
+					c.Rules[i] = applied
+				} else {
+					c.Rules = append(c.Rules, applied)
+				}
+				c.Otherwise = cmp.Or(c.Otherwise, r.FinalAction) // it says when, and what then only if nobody did
+			}
+		} // a derogation changes who may read, not what becomes of the unit
 	}
 }
 
@@ -687,7 +760,7 @@ func (a *Archive) checkActs(t *tx, find func(where string, err error)) error {
 			begun = append(begun, begunAct{index, d})
 		}
 		return nil
-	}, integrity.Hold, integrity.Start, integrity.Sample, integrity.Derogation, integrity.ActEnded, integrity.HoldReviewed)
+	}, integrity.Hold, integrity.Start, integrity.Sample, integrity.Derogation, integrity.FileEvent, integrity.Restriction, integrity.ActEnded, integrity.HoldReviewed)
 	if err != nil {
 		return err
 	}
@@ -719,6 +792,9 @@ func (a *Archive) checkActRecord(t *tx, entry int64, d integrity.ActDetail, ende
 	if err != nil {
 		return err
 	}
+	if r.Gone != 0 {
+		return t.checkGone(&r, entry)
+	}
 	text := secret[saltSize:]
 	if r.Entry != entry || groupLeaf(sha256.Sum256(text), [saltSize]byte(secret)) != d.Text {
 		return &DamagedError{What: "act", Where: d.Act, Why: fmt.Sprintf("it is not what ledger entry %d commits to", entry)}
@@ -741,4 +817,17 @@ func (a *Archive) checkActRecord(t *tx, entry int64, d integrity.ActDetail, ende
 		}
 	}
 	return nil
+}
+
+// checkGone wants the words of an act to have gone by an entry that destroys.
+func (t *tx) checkGone(r *actRecord, entry int64) error {
+	b, err := t.entry(r.Gone)
+	if err != nil {
+		return err
+	}
+	e, err := integrity.ParseEntry(b)
+	if err == nil && (r.Entry != entry || !slices.Contains([]integrity.Kind{integrity.Destroyed, integrity.Erased}, e.Kind)) {
+		err = &DamagedError{What: "act", Where: r.Act, Why: fmt.Sprintf("ledger entry %d did not destroy its words", r.Gone)}
+	}
+	return err
 }

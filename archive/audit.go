@@ -111,7 +111,8 @@ func (a *Archive) checkDecisions(t *tx, find func(what, where string, err error)
 		return func(where string, err error) { find(what, where, err) }
 	}
 	return errors.Join(a.checkActs(t, in("act")), a.checkEliminations(t, in("elimination")), a.checkRules(t, in("schedule")),
-		t.checkTombs(in("tombstone")), a.checkConversions(t, in("conversion")), a.checkProcedures(t, in("procedure")))
+		t.checkTombs(in("tombstone")), a.checkConversions(t, in("conversion")), a.checkProcedures(t, in("procedure")),
+		a.checkRequests(t, in("request")), a.checkRevisions(t, in("revision")))
 }
 
 type audit struct {

@@ -110,7 +110,7 @@ type conversion struct {
 	unit   *Unit // its last version
 	tenant *Tenant
 	until  time.Time // to which copies of its objects are locked
-	starts []*Act    // of its retentions
+	starts []record  // rows by which it is found under what acts start
 	policy []*policy // by file: that of the object that it was made from
 	in     *intake
 }
@@ -140,14 +140,19 @@ func (c *conversion) read(t *tx) (err error) {
 		c.policy = append(c.policy, p)
 	}
 	acts, err := a.actsOn(t, c.r.Unit, nil)
-	c.starts = slices.DeleteFunc(acts, func(act *Act) bool { return act.Kind != StartAct })
+	if err != nil {
+		return err
+	}
 	c.until = lockEnd(c.unit.Rule)
-	for _, act := range c.starts {
-		rule, _ := a.schedule(c.unit.Tenant).Rule(act.Rule)
-		if end := lockEnd(&AppliedRule{Rule: rule.ID, StartDate: act.Start, Duration: rule.Duration.String()}); end.After(c.until) {
-			c.until = end
+	for _, act := range acts {
+		for _, start := range act.starts(act.Kind, c.r.Unit) {
+			rule, _ := a.schedule(c.unit.Tenant).Rule(start.Rule)
+			if end := lockEnd(&AppliedRule{Rule: rule.ID, StartDate: start.Start, Duration: rule.Duration.String()}); end.After(c.until) {
+				c.until = end
+			}
 		}
 	}
+	c.starts, err = a.actRows(t, c.unit, c.unit.Version+1)
 	return err
 }
 
@@ -224,7 +229,7 @@ func (c *conversion) commit(ctx context.Context, agent string) (*Conversion, err
 	if err != nil {
 		return nil, err
 	}
-	op.records = append(op.records, agentRecords, c.startRows(d))
+	op.records = append(op.records, agentRecords, func(position) []record { return c.starts })
 	if err := a.addUnit(op, d); err != nil {
 		return nil, err
 	}
@@ -326,17 +331,6 @@ func nextUsage(d *Description, group, usage string) string {
 	return fmt.Sprintf("%s_%d", usage, last+1)
 }
 
-// startRows bring the index rows of acts, by which a unit is found under the rules that they
-// start, up to its new version.
-func (c *conversion) startRows(d *draft) func(position) []record {
-	r := &unitRecord{Unit: d.desc.Unit, Version: d.desc.Version, Tenant: d.desc.Tenant, First: d.first}
-	var rows []record
-	for _, act := range c.starts {
-		rows = append(rows, c.a.ruleRow(r, act.Rule, act.Start))
-	}
-	return func(position) []record { return rows }
-}
-
 // lock lets the copies of the new objects be locked, and held, as those of the others are.
 func (c *conversion) lock(op *operation) {
 	for i := range op.blobs {
@@ -368,10 +362,8 @@ func (a *Archive) checkConversions(t *tx, find func(where string, err error)) er
 		if err := e.ReadDetail(e.Kind, &d); err != nil {
 			return err
 		}
-		if words, err := a.commitmentOf(t, e.Operation); err != nil {
+		if err := a.checkWords(t, entry, e, d.Text); err != nil {
 			find(e.Operation, err)
-		} else if words != d.Text {
-			find(e.Operation, fmt.Errorf("what was said with it is not what ledger entry %d commits to", entry))
 		}
 		for _, link := range d.Converted {
 			if err := t.checkLink(link, entry); err != nil {

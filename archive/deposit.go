@@ -20,6 +20,14 @@ type Deposit struct {
 	Parents   []string // existing units under which the units without Parent come
 	Units     []NewUnit
 	Progress  func(bytes int64) // called with the bytes read since the last call; may be nil
+	// File is the citizen file into which the units go, by its number or its unit; Person, instead,
+	// names it by a federated identifier of the one whom it concerns, and Procedure says of which
+	// procedure that person's file is.
+	File      string
+	Person    FederatedID
+	Procedure string
+
+	procedure *ProcedureVersion // of the file
 }
 
 // NewUnit is one unit of a deposit.
@@ -40,6 +48,9 @@ type NewUnit struct {
 	AccessStart string // start of its duration, YYYY-MM-DD
 	Custom      map[string]string
 	Content     *Content // nil for a folder, and for paper
+	Document    string   // type of document, by the procedure of the citizen file
+
+	file *CitizenFile // of a citizen file that is opened
 }
 
 // Deposited is what a deposit made.
@@ -143,6 +154,9 @@ func (a *Archive) checkDeposit(d *Deposit) (*plainUnits, error) {
 	}
 	d.Tenant = tenant.ID
 	bad := &Refusal{}
+	if err := a.intoFile(d, bad); err != nil {
+		return nil, err
+	}
 	if d.Agreement, err = tenant.agreement(d.Agreement); err != nil {
 		bad.addf("%v", err)
 	}
@@ -175,7 +189,7 @@ func (a *Archive) checkParents(d *Deposit) error {
 		if err != nil {
 			return fmt.Errorf("parent %s: %w", p, err)
 		}
-		if u.Tenant != d.Tenant {
+		if u.Tenant != d.Tenant || !isUnit(p) {
 			return fmt.Errorf("parent %s: %w", p, ErrNotFound) // another tenant's units are not there
 		}
 	}
@@ -197,7 +211,7 @@ func (p *plainUnits) draft(i int) *draft {
 		Form: descriptionForm, Unit: p.ids[i], Version: 1, Level: "RecordGrp",
 		Title: u.Title, Description: u.Description, StartDate: u.StartDate, EndDate: u.EndDate,
 		Tenant: d.Tenant, Agreement: d.Agreement, Agency: d.Agency, Subject: u.Subject,
-		Channel: u.Channel, Scan: u.Scan, Paper: u.Paper, Custom: u.Custom, Received: p.received,
+		Channel: u.Channel, Scan: u.Scan, Paper: u.Paper, Custom: u.Custom, Received: p.received, File: u.file, Document: u.Document,
 	}}
 	out.desc.Parents = d.Parents
 	if u.Parent >= 0 && u.Parent < i {

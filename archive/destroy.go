@@ -37,6 +37,9 @@ type Tombstone struct {
 	// and the entry by which its reply was verified.
 	Under string `json:"under"`
 	Visa  int64  `json:"visaEntry"`
+	// Article is that of the GDPR, of a unit that was erased; Under is the erasure then, Visa its
+	// decision.
+	Article int `json:"article,omitempty"`
 	// Transferred says where the unit is now, when it was destroyed here because another archive
 	// keeps it.
 	Transferred *TransferredTo `json:"transferred,omitempty"`
@@ -143,13 +146,15 @@ func (a *Archive) Tombstone(unit string) (stone *Tombstone, entry int64, err err
 	return stone, entry, err
 }
 
-// doomed is a unit that is to be destroyed.
+// doomed is a unit that is to be destroyed or, without one, words.
 type doomed struct {
 	unit    *Unit
 	stone   Tombstone
 	keys    []uint64
 	rows    []record // that go
 	objects []objectRecord
+	acts    []string                // on the unit, in force or ended
+	after   func(position) []record // what is stored instead; may be nil
 }
 
 // errChanged says that a unit may not be destroyed any more as it stands.
@@ -194,14 +199,107 @@ func (a *Archive) doom(t *tx, id, under string, visa int64, known map[string]*Ac
 		return nil, err
 	}
 	for _, act := range acts {
-		if act.Kind == StartAct {
-			d.rows = append(d.rows, a.ruleRow(&u.record, act.Rule, act.Start))
+		for _, s := range act.starts(act.Kind, id) {
+			d.rows = append(d.rows, a.ruleRow(&u.record, s.Rule, s.Start))
 		}
 	}
-	return d, t.scan(bktAct, []byte(id), prefixEnd([]byte(id)), func(k, _ []byte) (bool, error) {
+	err = t.scan(bktAct, []byte(id), prefixEnd([]byte(id)), func(k, _ []byte) (bool, error) {
 		d.rows = append(d.rows, record{bucket: bktAct, key: bytes.Clone(k)})
 		return true, nil
 	})
+	if err == nil {
+		err = a.doomHistory(t, d)
+	}
+	return d, err
+}
+
+// doomHistory adds the acts on a unit, and what was said with the operations that revised it.
+func (a *Archive) doomHistory(t *tx, d *doomed) error {
+	id := d.stone.Unit
+	return t.scan(bktHist, []byte(id), prefixEnd([]byte(id)), func(k, v []byte) (bool, error) {
+		e, _, err := t.event(k[len(id):], v)
+		if err != nil {
+			return false, err
+		}
+		switch e.Entry.Kind {
+		case integrity.Hold, integrity.Start, integrity.Sample, integrity.Derogation, integrity.FileEvent, integrity.Restriction:
+			var act integrity.ActDetail
+			if err := e.Entry.ReadDetail(e.Entry.Kind, &act); err != nil {
+				return false, err
+			}
+			d.acts = addMissing(d.acts, []string{act.Act})
+		case integrity.Conversion, integrity.Subject, integrity.Rectification:
+			err = a.doomWords(t, d, e.Entry.Operation)
+		}
+		return err == nil, err
+	})
+}
+
+// doomWords adds what was said with an operation.
+func (a *Archive) doomWords(t *tx, d *doomed, op string) error {
+	v, err := t.get(bktOp, []byte(op))
+	if err != nil || v == nil { // they went with another unit of the operation
+		return err
+	}
+	var r operationRecord
+	if err := decodeClear(v, &r); err != nil {
+		return damaged("operation", op, err)
+	}
+	if !slices.Contains(d.keys, r.Key) {
+		d.keys, d.rows = append(d.keys, r.Key), append(d.rows, record{bucket: bktOp, key: []byte(op)})
+	}
+	return nil
+}
+
+// doomActs adds to those that go the words of acts of which no unit is left: why units were held, or
+// read, names persons. Their records stay, as codes.
+func (a *Archive) doomActs(t *tx, all []*doomed, goes map[string]bool) error {
+	seen := map[string]bool{}
+	for _, d := range all {
+		var gone []actRecord
+		for _, id := range d.acts {
+			if seen[id] {
+				continue
+			}
+			seen[id] = true
+			act, r, _, _, err := a.act(t, id)
+			if err != nil {
+				return err
+			}
+			left := false
+			for _, u := range act.Units {
+				stone, err := t.tomb(u)
+				if err != nil {
+					return err
+				}
+				if left = left || stone == nil && !goes[u]; left {
+					break
+				}
+			}
+			if left || r.Gone != 0 {
+				continue
+			}
+			d.keys = append(d.keys, r.Key)
+			for _, op := range r.Words {
+				if err := a.doomWords(t, d, op); err != nil {
+					return err
+				}
+			}
+			gone = append(gone, r)
+		}
+		before := d.after
+		d.after = func(p position) (out []record) {
+			if before != nil {
+				out = before(p)
+			}
+			for _, r := range gone {
+				r.Gone = p.entry
+				out = append(out, record{bktAct, []byte(r.Act), append(mustJSON(r), '\n')})
+			}
+			return out
+		}
+	}
+	return nil
 }
 
 // messagesOf are the manifests and replies of the transfers by which units came that go: a manifest
@@ -243,17 +341,28 @@ var metaPurge = []byte("purge-search")
 // within the transaction, whether it may still be done; what it gives up with errChanged is to
 // be planned anew.
 func (a *Archive) destroy(ctx context.Context, agent, tenant string, kind integrity.Kind, detail func(position) any, all []*doomed, check func(*tx) error) error {
+	goes := map[string]bool{}
+	for _, d := range all {
+		goes[d.stone.Unit] = true
+	}
+	if err := a.cat.view(func(t *tx) error { return a.doomActs(t, all, goes) }); err != nil {
+		return err
+	}
 	root, done, err := a.newRoot()
 	if err != nil {
 		return err
 	}
 	op := &operation{id: newID(opID), entry: integrity.Entry{Kind: kind, Tenant: tenant, Agent: agentID(a.indexKey, agent)}, detail: detail, alone: true}
 	var keys []uint64
-	goes := map[string]bool{}
 	for _, d := range all {
-		goes[d.stone.Unit] = true
+		if d.after != nil {
+			op.records = append(op.records, d.after)
+		}
 		keys = append(keys, d.keys...)
 		op.deletes = append(op.deletes, d.rows...)
+		if d.unit == nil {
+			continue
+		}
 		doc, salt := mustJSON(d.stone), newSalt()
 		item := int64(len(op.items))
 		op.items = append(op.items, integrity.Item{Unit: d.stone.Unit, Version: d.stone.Version, Leaf: groupLeaf(sha256.Sum256(doc), salt)})

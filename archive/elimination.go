@@ -31,6 +31,7 @@ const (
 	ForElimination RequestKind = ""         // units are destroyed
 	ForTransfer    RequestKind = "transfer" // units go to an archive that keeps them for ever
 	ForPaper       RequestKind = "paper"    // the paper of units is destroyed, their copies stay
+	ForErasure     RequestKind = "erasure"  // units are destroyed for the person whom they concern (erasure.go)
 )
 
 // ledgerKind is the kind of the ledger entry of a step.
@@ -53,6 +54,7 @@ const (
 	Sent         EliminationStep = "sent"         // of a transfer, by an archivist
 	Acknowledged EliminationStep = "acknowledged" // of a transfer: the reply was verified
 	Certified    EliminationStep = "certified"    // the destruction certificate was archived
+	Decided      EliminationStep = "decided"      // of an erasure, by the data-protection officer
 )
 
 // Elimination is a request as it is kept. It names no person but by pseudonym.
@@ -68,6 +70,9 @@ type Elimination struct {
 	Steps  []StepTaken       `json:"steps"`
 	// Refusals are the numbers of units that somebody refused: they stay.
 	Refusals []int64 `json:"refusals,omitempty"`
+	// Of an erasure: the request of a data subject, and the article of the GDPR.
+	Request string `json:"request,omitempty"`
+	Article int    `json:"article,omitempty"`
 
 	begun bool // some of its units are destroyed
 }
@@ -387,7 +392,7 @@ func (a *Archive) stepOperation(op *operation, e *Elimination, step EliminationS
 	op.entry.Kind, op.entry.Tenant = e.Kind.ledgerKind(step), e.Tenant
 	said := op.say(string(mustJSON(text)))
 	op.detail = func(position) any {
-		return integrity.EliminationDetail{Elimination: e.ID, Units: e.Units, Root: e.Root, Refused: int64(len(refused)), Destroyed: text.Destroyed, Text: said}
+		return integrity.EliminationDetail{Elimination: e.ID, Units: e.Units, Root: e.Root, Refused: int64(len(refused)), Destroyed: text.Destroyed, Text: said, Request: e.Request, Article: e.Article}
 	}
 	after = &Elimination{}
 	*after = *e
@@ -455,16 +460,25 @@ var transferRules = map[EliminationStep]stepRule{
 	Withdrawn:    {[]EliminationStep{Proposed, Sent}, Archivist, nil},
 }
 
+// erasureRules are those of an erasure: nothing is destroyed by who decided.
+var erasureRules = map[EliminationStep]stepRule{
+	ExecutedStep: {[]EliminationStep{Decided}, Archivist, []EliminationStep{Decided}},
+	Certified:    {[]EliminationStep{ExecutedStep}, Archivist, nil},
+}
+
 // rule is what a step of the request wants now.
 func (e *Elimination) rule(step EliminationStep) (stepRule, bool) {
 	rules := stepRules
-	if e.Kind == ForTransfer {
+	switch e.Kind {
+	case ForTransfer:
 		rules = transferRules
+	case ForErasure:
+		rules = erasureRules
 	}
 	if e.Kind == ForPaper && step == Certified { // the bordereau and the ledger say it all
 		return stepRule{}, false
 	}
-	if r, ok := rules[step]; ok || step != Refused || e.Kind == ForTransfer {
+	if r, ok := rules[step]; ok || step != Refused || e.Kind == ForTransfer || e.Kind == ForErasure {
 		return r, ok
 	}
 	if e.State() == Agreed {
@@ -564,7 +578,7 @@ func (a *Archive) Elimination(id string) (e *Elimination, err error) {
 		return t.eachOf(id, func(_ int64, unit string, _ int) (bool, error) {
 			stone, err := t.tomb(unit)
 			e.begun = e.begun || stone != nil
-			return !e.begun && (e.State() == Visaed || e.State() == Acknowledged), err
+			return !e.begun && (e.State() == Visaed || e.State() == Acknowledged || e.State() == Decided), err
 		})
 	})
 	return e, err
@@ -718,7 +732,7 @@ func (a *Archive) checkEliminations(t *tx, find func(where string, err error)) e
 			find(d.Elimination, err)
 		}
 		return nil
-	}, "elimination-", "transfer-", "paper-")
+	}, "elimination-", "transfer-", "paper-", "erasure-")
 	if err != nil {
 		return err
 	}
@@ -795,7 +809,7 @@ func (a *Archive) checkElimination(t *tx, entry int64, said integrity.Entry, d i
 	if i < 0 || e.Root != d.Root || e.Units != d.Units {
 		return fmt.Errorf("it is not the request of ledger entry %d", entry)
 	}
-	if s := e.Steps[i]; s.Agent != said.Agent || s.Operation != said.Operation || !s.Time.Equal(said.Time) || e.Tenant != said.Tenant || s.Refused != d.Refused || s.Destroyed != d.Destroyed {
+	if s := e.Steps[i]; s.Agent != said.Agent || s.Operation != said.Operation || !s.Time.Equal(said.Time) || e.Tenant != said.Tenant || e.Request != d.Request || e.Article != d.Article || s.Refused != d.Refused || s.Destroyed != d.Destroyed {
 		return fmt.Errorf("its step %q is not as ledger entry %d says", s.Step, entry)
 	}
 	words, err := a.commitmentOf(t, e.Steps[i].Operation)

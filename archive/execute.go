@@ -47,6 +47,14 @@ const (
 	keptHere     = "NOT_TRANSFERRED"  // the archive that was to take it did not
 )
 
+// destroys is the kind of the ledger entries that destroy units.
+func (k RequestKind) destroys() integrity.Kind {
+	if k == ForErasure {
+		return integrity.Erased
+	}
+	return integrity.Destroyed
+}
+
 // unfit is why a unit is kept that is not what its request is for.
 func (k RequestKind) unfit() string {
 	if k == ForTransfer {
@@ -95,6 +103,15 @@ func (a *Archive) execute(ctx context.Context, agent string, e *Elimination, tak
 	x.taken = taken
 	var order []string
 	err := a.cat.view(func(t *tx) error {
+		if e.Kind == ForErasure {
+			q, err := t.dataRequest(e.Request)
+			if err != nil {
+				return err
+			}
+			if x.otherwise, err = a.decidedOtherwise(t, q); err != nil {
+				return err
+			}
+		}
 		_, err := x.find(t, func(unit string) (bool, error) {
 			stone, err := t.tomb(unit)
 			return stone != nil, err
@@ -115,11 +132,13 @@ func (a *Archive) execute(ctx context.Context, agent string, e *Elimination, tak
 
 type execution struct {
 	taken map[string]string // of a transfer: identifiers where the units are now
-	a     *Archive
-	e     *Elimination
-	agent string
-	left  map[string]planned // units of the list that were not refused and still exist
-	out   *Executed
+	// otherwise are units of an erasure that go although their retention runs.
+	otherwise map[string]bool
+	a         *Archive
+	e         *Elimination
+	agent     string
+	left      map[string]planned // units of the list that were not refused and still exist
+	out       *Executed
 }
 
 func (a *Archive) execution(agent string, e *Elimination) *execution {
@@ -177,12 +196,15 @@ func (x *execution) destroy(ctx context.Context, choose func(*tx) ([]*doomed, er
 			if all, err = choose(t); err == nil {
 				messages, err = a.messagesOf(t, all)
 			}
+			for _, d := range messages {
+				d.stone.Article = x.e.Article
+			}
 			return err
 		})
 		for _, some := range [][]*doomed{messages, all} { // units apart: a certificate names all that an entry destroys
 			if err == nil && len(some) > 0 {
-				err = a.destroy(ctx, x.agent, x.e.Tenant, integrity.Destroyed, func(position) any {
-					return integrity.DestroyedDetail{Under: x.e.ID, Visa: x.visa(), Units: int64(len(some))}
+				err = a.destroy(ctx, x.agent, x.e.Tenant, x.e.Kind.destroys(), func(position) any {
+					return integrity.DestroyedDetail{Under: x.e.ID, Visa: x.visa(), Units: int64(len(some)), Article: x.e.Article}
 				}, some, func(t *tx) error { return a.stillDoomed(t, some) })
 			}
 		}
@@ -203,13 +225,15 @@ func (x *execution) reload() error {
 	return err
 }
 
-// visa is the ledger entry of the visa; of a transfer, that the reply was verified.
+// visa is the ledger entry of the visa; of a transfer, that the reply was verified; of an erasure, its
+// decision.
 func (x *execution) visa() int64 {
-	s, ok := x.e.step(Visaed)
-	if !ok {
-		s, _ = x.e.step(Acknowledged)
+	for _, step := range []EliminationStep{Visaed, Acknowledged, Decided} {
+		if s, ok := x.e.step(step); ok {
+			return s.Entry
+		}
 	}
-	return s.Entry
+	return 0
 }
 
 // find reads the list, and gives what is left of it, in its order. gone says what was destroyed by
@@ -303,6 +327,12 @@ func (x *execution) choose(t *tx, ids []string) (all []*doomed, kept []Kept, err
 		for _, r := range in.Categories[retention.Appraisal].Rules {
 			d.stone.Rules = append(d.stone.Rules, x.a.ruleThatWas(u.Tenant, r))
 		}
+		if d.stone.Article = x.e.Article; x.e.Kind == ForErasure {
+			for i := range d.stone.Rules { // days of a person's decisions, too
+				r := &d.stone.Rules[i]
+				r.Start, r.End = r.Start[:min(len(r.Start), 4)], r.End[:min(len(r.End), 4)]
+			}
+		}
 		if x.e.Kind == ForTransfer {
 			d.stone.Transferred = &TransferredTo{Archive: x.e.To, Unit: x.taken[id]}
 		}
@@ -326,6 +356,9 @@ func (a *Archive) ruleThatWas(tenant string, r retention.InheritedRule) Tombston
 // against says what stands against destroying a unit; "" when nothing does. goes are units that
 // go with it.
 func (x *execution) against(t *tx, h *heirs, u *Unit, at string, goes map[string]bool) (reason string, reasons []retention.Reason, err error) {
+	if x.e.Kind == ForErasure {
+		return x.againstErasing(t, h, u, at, goes)
+	}
 	in, err := h.ofUnit(u)
 	if err != nil {
 		return "", nil, err
@@ -421,6 +454,7 @@ func (x *execution) records(ctx context.Context) error {
 				if err != nil {
 					return nil, err
 				}
+				d.stone.Article = x.e.Article
 				all = append(all, d)
 			}
 			return all, nil

@@ -15,6 +15,8 @@ const (
 	opID     = "p"
 	// messageID is for what a transfer said, word for word (transferDeposit.message).
 	messageID = "m"
+	// subjectID is for the record of a data subject (subject.go).
+	subjectID = "h"
 	batchID   = "b"
 	groupID   = "g"
 )

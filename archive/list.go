@@ -24,6 +24,11 @@ const (
 	idxChild     = 'p' // by parent
 	idxField     = 'f' // named: by an identifier that a SEDA transfer gave, or the title
 	idxShared    = 'x' // by a unit to whose objects it refers
+	idxPerson    = 'h' // citizen files, by a data subject that they concern
+	idxFile      = 'l' // citizen files, by their procedure, and all
+	idxMerged    = 'm' // data subjects, by the one that they were merged into
+	idxIdentity  = 'i' // named: data subjects, by the pseudonym of a federated identifier
+	idxName      = 'n' // named: data subjects, by family name
 )
 
 func (a *Archive) indexPrefix(kind byte, tenant, value string) []byte {
@@ -63,6 +68,22 @@ func (a *Archive) indexRows(r *unitRecord, d *Description) []record {
 	}
 	if isUnit(r.Unit) {
 		rows = append(rows, a.ruleIndex(r, d)...)
+	}
+	if d.File != nil {
+		add(idxFile, d.File.Procedure)
+		add(idxFile, everyFile)
+		for _, p := range d.File.Persons {
+			add(idxPerson, p)
+		}
+	}
+	if d.Person != nil {
+		add(idxMerged, d.Person.MergedInto)
+		for _, i := range d.Person.Identities {
+			rows = append(rows, a.namedRow(idxIdentity, r, i.Pseudonym))
+		}
+		for _, name := range d.Person.names() {
+			rows = append(rows, a.namedRow(idxName, r, name))
+		}
 	}
 	return rows
 }

@@ -26,6 +26,9 @@ const (
 	namedPrefix = 1 + groupSize + aes.BlockSize // all but the leaf
 )
 
+// namedKinds are the kinds of rows of the bucket.
+var namedKinds = []byte{idxField, idxSubject, idxIdentity, idxName}
+
 func (a *Archive) namedHash(kind byte, tenant, value string) []byte {
 	return keyedHash(a.indexKey, string(kind), tenant, value)[:aes.BlockSize]
 }
@@ -148,7 +151,7 @@ func (a *Archive) rekey(t *tx, keys []uint64, root [32]byte, goes map[string]boo
 		return err
 	}
 	now := newGroups(next, t)
-	for _, kind := range []byte{idxField, idxSubject} {
+	for _, kind := range namedKinds {
 		for _, group := range touched {
 			if err := t.regroup(kind, group, old.open[group], now, goes); err != nil {
 				return err

@@ -241,7 +241,12 @@ func (a *Archive) ruleIndex(r *unitRecord, d *Description) (out []record) {
 	return out
 }
 
+// ruleRow names the year alone of the day on which the rule starts to run: many start with a birth,
+// a death or a decision, and rows are in clear. It finds a unit up to a year too early.
 func (a *Archive) ruleRow(r *unitRecord, rule, start string) record {
+	if start != "" {
+		start = start[:min(len(start), 4)] + "-01-01"
+	}
 	key := append(a.rulePrefix(r.Tenant, rule), be64(dayNumber(start))...)
 	return record{bktIndex, append(key, be64(r.deposited().Leaf)...), unitKey(r.Unit, r.Version)}
 }

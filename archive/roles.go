@@ -73,6 +73,10 @@ func (t *Tenant) mayDecide(agent string, kind ActKind) error {
 		return t.mayIfNamed(agent, Archivist, OriginatingAgency)
 	case SampleAct:
 		return t.mayIfNamed(agent, Archivist)
+	case EventAct:
+		return t.mayIfNamed(agent, fileRoles...)
+	case RestrictionAct:
+		return t.mayIfNamed(agent, Archivist, DataProtection)
 	}
 	return t.may(agent, Archivist) // derogations
 }

@@ -147,8 +147,16 @@ type Description struct {
 	Physical    []DescribedPhysical `json:"physicalObjects,omitempty"`
 	Shared      []SharedObject      `json:"sharedObjects,omitempty"`
 	SEDA        *Transferred        `json:"seda,omitempty"`
-	Custom      map[string]string   `json:"custom,omitempty"` // fields of the depositor's own
+	Custom      map[string]string   `json:"custom,omitempty"` // fields of the depositor's own, or of the procedure
 	Received    time.Time           `json:"received"`
+	// File says that the unit is a citizen file; Document is the type, by its procedure, of a document
+	// of one.
+	File     *CitizenFile `json:"citizenFile,omitempty"`
+	Document string       `json:"document,omitempty"`
+	// Person is of the record of a data subject, which is no unit.
+	Person *Person `json:"person,omitempty"`
+	// Corrections say what versions after the first corrected (GDPR art. 16).
+	Corrections []Correction `json:"corrections,omitempty"`
 }
 
 const descriptionForm = "sae-description/1"

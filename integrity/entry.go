@@ -153,6 +153,11 @@ type RequestDetail struct {
 	Text    Hash     `json:"text"`
 }
 
+// PurgedDetail is the detail of a RequestPurged entry: the requests of which the words were destroyed.
+type PurgedDetail struct {
+	Requests []string `json:"requests"`
+}
+
 // SealDetail is the detail of a Seal entry. Checkpoint is the size of the ledger
 // that the batch's last leaf, a signed checkpoint, stands for.
 type SealDetail struct {
@@ -246,15 +251,19 @@ type EliminationDetail struct {
 	Refused     int64  `json:"refused,omitempty"`
 	Destroyed   int64  `json:"destroyed,omitempty"` // units, when it was executed
 	Text        Hash   `json:"text"`
+	// Of an erasure: the request of a data subject that it is for, and the article of the GDPR.
+	Request string `json:"request,omitempty"`
+	Article int    `json:"article,omitempty"`
 }
 
-// DestroyedDetail is the detail of a Destroyed entry, whose items are the units that were
+// DestroyedDetail is the detail of Destroyed and Erased entries, whose items are the units that were
 // destroyed; their leaves commit to tombstones. Under is what allowed it, Visa the ledger entry
 // of its visa.
 type DestroyedDetail struct {
-	Under string `json:"under"`
-	Visa  int64  `json:"visa"`
-	Units int64  `json:"units"`
+	Under   string `json:"under"`
+	Visa    int64  `json:"visa"`
+	Units   int64  `json:"units"`
+	Article int    `json:"article,omitempty"` // of the GDPR, of Erased
 }
 
 // ConversionDetail is the detail of a Conversion entry, whose items are the new version of a unit

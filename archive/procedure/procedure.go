@@ -35,9 +35,12 @@ type Procedure struct {
 	Channels    []string   `yaml:"channels" json:"channels"` // by which documents may come
 	Rules       Rules      `yaml:"rules" json:"rules"`
 	Processing  Processing `yaml:"processing" json:"processing"`
+	Number      string     `yaml:"number,omitempty" json:"number,omitempty"` // what the whole of a file's number matches (RE2)
 	Fields      []Field    `yaml:"fields,omitempty" json:"fields,omitempty"` // of a file
 	Documents   []Document `yaml:"documents" json:"documents"`
 	Events      []Event    `yaml:"events,omitempty" json:"events,omitempty"`
+
+	number *regexp.Regexp
 }
 
 // Rules are the codes of the rules that files may have; the first is the default.
@@ -207,6 +210,7 @@ func (p *Procedure) check() (bad Problems) {
 	bad.texts("processing.data-subjects", p.Processing.Subjects, true)
 	bad.texts("processing.data", p.Processing.Data, true)
 	bad.texts("processing.recipients", p.Processing.Recipients, false)
+	p.number = bad.pattern("number", p.Number)
 	bad.fields("fields", p.Fields)
 	if len(p.Documents) == 0 || len(p.Documents) > maxList {
 		bad.addf("documents: %d: want 1 to %d types of documents", len(p.Documents), maxList)
@@ -225,6 +229,9 @@ func (p *Procedure) check() (bad Problems) {
 		at := fmt.Sprintf("events[%d]", i)
 		bad.unique(at+".id", e.ID, seen)
 		bad.text(at+".name", e.Name, true)
+		if slices.Contains(reserved, e.ID) {
+			bad.addf("%s.id: %q is reserved: sae file close and reopen record it", at, e.ID)
+		}
 	}
 	return bad
 }
@@ -310,15 +317,41 @@ func (p *Problems) fields(at string, all []Field) {
 		if f.Type != Text {
 			p.addf("%s.pattern: this is for a text", at)
 		}
-		p.text(at+".pattern", f.Pattern, false)
-		var err error
-		if f.pattern, err = regexp.Compile(`\A(?:` + f.Pattern + `)\z`); err != nil {
-			p.addf("%s.pattern: %v", at, err)
-		}
+		f.pattern = p.pattern(at+".pattern", f.Pattern)
 	}
 }
 
+// pattern compiles what the whole of a text is to match; nil for none.
+func (p *Problems) pattern(at, s string) *regexp.Regexp {
+	if s == "" {
+		return nil
+	}
+	p.text(at, s, false)
+	re, err := regexp.Compile(`\A(?:` + s + `)\z`)
+	if err != nil {
+		p.addf("%s: %v", at, err)
+	}
+	return re
+}
+
 func isControl(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }
+
+// reserved are codes that no event of a procedure has: what is done to a file by hand.
+var reserved = []string{"closed", "reopened"}
+
+// Event finds an event by its code.
+func (p *Procedure) Event(id string) (*Event, bool) {
+	i := slices.IndexFunc(p.Events, func(e Event) bool { return e.ID == id })
+	if i < 0 {
+		return nil, false
+	}
+	return &p.Events[i], true
+}
+
+// NumberFits reports whether a file may have a number.
+func (p *Procedure) NumberFits(number string) bool {
+	return p.number == nil || p.number.MatchString(number)
+}
 
 // Document finds a type of documents by its code.
 func (p *Procedure) Document(id string) (*Document, bool) {
