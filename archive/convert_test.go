@@ -324,7 +324,7 @@ func TestConvertedIsDestroyed(t *testing.T) {
 		doomed, err := a.doom(t, unit, "test", 1, nil)
 		keys = doomed.keys
 		return err
-	}); err != nil || len(keys) != 6 {
+	}); err != nil || len(keys) != 8 { // three versions, three objects, what was said with two conversions
 		t.Fatalf("%d keys, %v", len(keys), err)
 	}
 	a.Close()
