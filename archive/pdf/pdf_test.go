@@ -77,6 +77,7 @@ func TestLines(t *testing.T) {
 		{"mot mot : mot", d.measure("mot mot") + 0.1, []string{"mot", "mot :", "mot"}},
 		{"mot mot\u00A0mot", d.measure("mot mot") + 0.1, []string{"mot", "mot\u00A0mot"}},
 		{"voir n° 3", d.measure("voir n°") + 0.1, []string{"voir", "n° 3"}},
+		{"voir (art. 3)", d.measure("voir (art.") + 0.1, []string{"voir", "(art. 3)"}},
 		{"mmmmm", d.measure("mm") + 0.1, []string{"mm", "mm", "m"}},
 		{"mm", 0, []string{"m", "m"}},
 	} {

@@ -149,8 +149,8 @@ func breaks(text []rune, i int) bool {
 		return false
 	}
 	word := i
-	for word > 0 && text[word-1] != ' ' && i-word < 5 {
+	for word > 0 && text[word-1] != ' ' && i-word < 6 {
 		word--
 	}
-	return !slices.Contains(before, string(text[word:i]))
+	return !slices.Contains(before, strings.TrimLeft(string(text[word:i]), "("))
 }
