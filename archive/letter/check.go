@@ -114,7 +114,7 @@ func (l *Letter) parts(c *checker) {
 	c.list("addressee", l.To, maxLines, maxBlock)
 	c.needed("request", l.Request, maxBlock)
 	c.needed("signatory", l.Signatory, maxBlock)
-	c.needed("function of the signatory", l.Function, maxLine)
+	c.needed("function of the signatory", l.Function, 2*maxBlock)
 	c.text("salutation", l.Salutation, maxBlock)
 	c.text("legal basis", l.Basis, maxText)
 	c.text("data-protection officer", l.Officer, maxLine)

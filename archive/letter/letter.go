@@ -148,7 +148,7 @@ const (
 	window   = 105.0 // left edge of the addressee
 	below    = 45.0  // top of it
 	distance = 32.0  // from the names of references to what they are
-	closing  = 46.0  // height of the closing words and the signature
+	signing  = 18.0  // height for a signature
 )
 
 // PDF writes the letter.
@@ -201,20 +201,23 @@ func list(d *pdf.Document, texts []string) {
 // head has who writes, to whom, where and when.
 func (l *Letter) head(d *pdf.Document) {
 	d.Font(pdf.Bold, fontSize+1)
-	d.Column(margin, window-margin-10, l.From.Name, pdf.Left)
+	d.Column(margin, window-margin-10, oneLine(l.From.Name), pdf.Left)
 	d.Font(pdf.Regular, fontSize)
 	for _, a := range l.From.Address {
-		d.Column(margin, window-margin-10, a, pdf.Left)
+		d.Column(margin, window-margin-10, oneLine(a), pdf.Left)
 	}
 	y := d.Y()
 	d.Go(below)
 	for _, a := range l.To {
-		d.Column(window, margin+d.Width()-window, a, pdf.Left)
+		d.Column(window, margin+d.Width()-window, oneLine(a), pdf.Left)
 	}
 	d.Go(max(y, d.Y(), below+30) + 5)
 	d.Column(margin, d.Width(), fmt.Sprintf("%s, le %s", l.Place, pdf.Day(l.Date)), pdf.Right)
 	d.Space(6)
 }
+
+// oneLine keeps the lines of an address as many as they are.
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 func (l *Letter) object(d *pdf.Document) {
 	d.Field("Objet :", l.subject(), distance)
@@ -301,16 +304,22 @@ func (l *Letter) rights(d *pdf.Document) {
 	texts := l.remedies()
 	last := len(texts) - 1
 	l.paragraphs(d, texts[:last]...)
-	d.Need(float64(len(d.Lines(texts[last], d.Width())))*d.Line() + closing) // a signature does not stand alone on a page
+	d.Need(d.Height(texts[last], d.Width()) + l.closing(d)) // a signature does not stand alone on a page
 	l.paragraphs(d, texts[last])
+}
+
+// closing is the height of what end writes.
+func (l *Letter) closing(d *pdf.Document) float64 {
+	wide := margin + d.Width() - window
+	return d.Height(l.regards(), d.Width()) + d.Height(l.Function, wide) + signing + d.Height(l.Signatory, wide) + 12
 }
 
 // end has the closing words, and the place for a signature.
 func (l *Letter) end(d *pdf.Document) {
-	l.paragraphs(d, fmt.Sprintf("Je vous prie d'agréer, %s, l'expression de ma considération distinguée.", l.salutation()))
+	l.paragraphs(d, l.regards())
 	d.Space(6)
 	d.Column(window, margin+d.Width()-window, l.Function, pdf.Left)
-	d.Space(18)
+	d.Space(signing)
 	d.Font(pdf.Bold, fontSize)
 	d.Column(window, margin+d.Width()-window, l.Signatory, pdf.Left)
 	d.Font(pdf.Regular, fontSize)

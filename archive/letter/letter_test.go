@@ -114,6 +114,24 @@ func TestErasure(t *testing.T) {
 	}
 }
 
+// TestSignature does not stand alone on a page, wherever the text before it ends.
+func TestSignature(t *testing.T) {
+	for n := range 24 {
+		l := bare(Erasure, Refused)
+		l.Function = strings.Repeat("Fonction longue ", 8)
+		for range n {
+			l.Paragraphs = append(l.Paragraphs, "Un paragraphe.")
+		}
+		pages := strings.Split(strings.TrimSuffix(peer(t, pdfOf(t, l), "pdftotext", "-layout", "-", "-"), "\f"), "\f")
+		last := pages[len(pages)-1]
+		for _, want := range []string{"Vous pouvez également former un recours", "Je vous prie d'agréer", "Fonction longue", "Camille Moreau"} {
+			if !strings.Contains(last, want) {
+				t.Errorf("%d paragraphs: %q is not on the last page: %s", n, want, last)
+			}
+		}
+	}
+}
+
 // TestDecisions words every decision.
 func TestDecisions(t *testing.T) {
 	l := answer(Restriction, Partly)

@@ -143,6 +143,10 @@ func (l *Letter) remedies() []string {
 	return append(all, fmt.Sprintf("Vous pouvez également former un recours devant %s dans un délai de deux mois à compter de la notification de la présente lettre (code de justice administrative, art. R. 421-1), par courrier ou sur www.telerecours.fr.", court))
 }
 
+func (l *Letter) regards() string {
+	return fmt.Sprintf("Je vous prie d'agréer, %s, l'expression de ma considération distinguée.", l.salutation())
+}
+
 var decisions = map[Decision]string{
 	EraseNow: "effacée", EraseAt: "effacée à son échéance", Keep: "demande refusée", Held: "conservée : un gel en interdit l'effacement", Restricted: "traitement limité", Noted: "note rectificative jointe",
 	Given: "copie remise", Redacted: "copie remise, passages occultés", Withheld: "non communiquée", Stopped: "traitement arrêté",

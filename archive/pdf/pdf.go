@@ -180,6 +180,11 @@ func (d *Document) Column(x, width float64, text string, a Align) {
 	}
 }
 
+// Height is what Column takes for a text.
+func (d *Document) Height(text string, width float64) float64 {
+	return float64(len(d.Lines(text, width))) * d.Line()
+}
+
 // Heading writes a text in bold; the lines that follow do not begin another page without it.
 func (d *Document) Heading(text string) {
 	style := d.style
