@@ -179,7 +179,12 @@ func (l *Letter) whole() error {
 		return errors.New("an erasure says from which day it is beyond recovery")
 	}
 	switch l.Outcome {
-	case Granted, Partly, Refused, Nothing, Extended, Unidentified:
+	case Nothing, Extended, Unidentified:
+		if len(l.Findings) > 0 || !l.Effective.IsZero() {
+			return fmt.Errorf("outcome %q decides nothing on documents: it has no findings, and no day of erasure", l.Outcome)
+		}
+		return nil
+	case Granted, Partly, Refused:
 		return nil
 	}
 	return fmt.Errorf("outcome %q is not known", l.Outcome)

@@ -121,7 +121,10 @@ func TestAnyText(t *testing.T) {
 		l := answer(rapid.SampledFrom([]Article{Access, Rectification, Erasure, Restriction, Portability, Objection}).Draw(t, "article"), rapid.SampledFrom([]Outcome{Granted, Partly, Refused, Nothing, Extended, Unidentified}).Draw(t, "outcome"))
 		l.From, l.To, l.Place, l.Request, l.Signatory, l.Function = Sender{short("name"), lines("address")}, lines("to"), short("place"), short("request"), short("signatory"), short("function")
 		l.Basis, l.Paragraphs, l.Officer, l.Court, l.Extension.Why, l.Asked = s("basis"), []string{s("paragraph")}, s("officer"), s("court"), "x"+s("why"), []string{s("asked")}
-		l.Findings = []Finding{{1, s("document"), Keep, s("ground"), s("explanation"), short("date")}}
+		l.Findings, l.Effective = nil, time.Time{}
+		if l.Outcome == Granted || l.Outcome == Partly || l.Outcome == Refused {
+			l.Findings = []Finding{{1, s("document"), Keep, s("ground"), s("explanation"), short("date")}}
+		}
 		x := folder(1)
 		x.Documents = append(x.Documents, Document{Title: s("title"), Format: s("format"), SHA256: s("digest"), Name: s("file"), Channel: s("channel")})
 		r := record()

@@ -169,6 +169,7 @@ func TestChecks(t *testing.T) {
 		"refusal, no reasons": {func(l *Letter) { l.Outcome, l.Basis, l.Findings, l.Paragraphs = Refused, "", nil, nil }, "gives its reasons"},
 		"access, untold":      {func(l *Letter) { l.Article, l.Processing = Access, nil }, "told of the processing"},
 		"erased, no day":      {func(l *Letter) { l.Effective = time.Time{} }, "beyond recovery"},
+		"findings too early":  {func(l *Letter) { l.Outcome = Extended }, "decides nothing on documents"},
 		"long name":           {func(l *Letter) { l.From.Name = strings.Repeat("x", maxBlock+1) }, "sender: 101 bytes, at most 100"},
 		"long address":        {func(l *Letter) { l.To = make([]string, maxLines+1) }, "addressee: 9, at most 8"},
 		"long paragraph":      {func(l *Letter) { l.Paragraphs = []string{strings.Repeat("x", maxText+1)} }, "paragraphs: 20001 bytes"},
