@@ -696,3 +696,29 @@ func (a *Archive) eachFile(t *tx, tenant, procedure string, from uint64, f func(
 		return f(u, leaf)
 	})
 }
+
+// PersonsOf are the data subjects whom a citizen file concerns, by its number or its unit.
+func (a *Archive) PersonsOf(tenant, name string) (out []string, err error) {
+	of, err := a.config.tenant(tenant)
+	if err != nil {
+		return nil, err
+	}
+	err = a.cat.view(func(t *tx) error {
+		u, err := a.fileUnit(t, of.ID, name)
+		if err != nil {
+			return err
+		}
+		for _, id := range u.File.Persons {
+			whole, err := a.whole(t, id)
+			if errors.Is(err, ErrNotFound) { // erased
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			out = addMissing(out, []string{whole})
+		}
+		return nil
+	})
+	return out, err
+}

@@ -33,7 +33,9 @@ type Status struct {
 	Offers      []OfferStatus     `json:"offers"`
 	Lost        []LostObject      `json:"lost,omitempty"` // of which no good copy is left
 	LateReviews int64             `json:"lateReviews"`    // holds that should have been looked at again
-	Problems    []string          `json:"problems"`       // what a person should look at
+	// LateRequests are those of data subjects that should have been answered.
+	LateRequests int64    `json:"lateRequests"`
+	Problems     []string `json:"problems"` // what a person should look at
 }
 
 // LostObject is an object of which an audit found no good copy.
@@ -100,9 +102,11 @@ func (a *Archive) Status() (*Status, error) {
 		s.Offers = append(s.Offers, offerStatus(o, &a.config.Offers[i], debts))
 	}
 	err = a.cat.view(func(t *tx) error {
-		late, err := t.lateReviews(now().Format(time.DateOnly))
-		s.LateReviews = late
-		return errors.Join(err, s.countUnlocked(t), s.countUnused(t))
+		today := now().Format(time.DateOnly)
+		var err, failed error
+		s.LateReviews, err = t.lateReviews(today)
+		s.LateRequests, failed = t.lateRequests(today)
+		return errors.Join(err, failed, s.countUnlocked(t), s.countUnused(t))
 	})
 	if err != nil {
 		return nil, err
@@ -263,6 +267,9 @@ func (s *Status) judge() {
 	}
 	if s.LateReviews > 0 {
 		say(fmt.Sprintf("%d holds should have been looked at again: see sae hold list, then sae hold review or lift", s.LateReviews))
+	}
+	if s.LateRequests > 0 {
+		say(fmt.Sprintf("%d requests of data subjects are late: see sae request list", s.LateRequests))
 	}
 	for _, x := range s.Authorities {
 		if x.Embedded {

@@ -190,6 +190,7 @@ type ExportDetail struct {
 	Root    Hash   `json:"root"`  // RFC 6962 root over the identifiers of the units, in their order
 	// Derogations are the acts by which units were read that are not open yet.
 	Derogations []string `json:"derogations,omitempty"`
+	Request     string   `json:"request,omitempty"` // of a data subject, to whom it was given
 }
 
 // RepairDetail is the detail of a Repair entry.
