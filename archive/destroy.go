@@ -244,8 +244,13 @@ var metaPurge = []byte("purge-search ")
 
 // purgeRows are the rows for the shards whose key goes with some data keys.
 func (a *Archive) purgeRows(keys []uint64) (out []record) {
+	seen := map[uint64]bool{}
 	for _, key := range keys {
-		out = append(out, record{bktMeta, append(bytes.Clone(metaPurge), be64(vault.RangeOf(a.shardLevel, key))...), []byte{1}})
+		shard := vault.RangeOf(a.shardLevel, key)
+		if !seen[shard] {
+			out = append(out, record{bktMeta, append(bytes.Clone(metaPurge), be64(shard)...), []byte{1}})
+		}
+		seen[shard] = true
 	}
 	return out
 }

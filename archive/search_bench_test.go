@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -13,8 +14,8 @@ import (
 )
 
 // BenchmarkSearch fills the index, searches it, destroys a unit and searches again, with units of
-// 12 words and no object: -retention.units 1000000 for a large archive. The floor is to read every
-// unit and cut its words.
+// 12 words and no object, in shards as they are and in the smallest: -retention.units 1000000 for a
+// large archive.
 func BenchmarkSearch(b *testing.B) {
 	dir := filepath.Join(b.TempDir(), "archive")
 	if _, err := Create(dir, New{}); err != nil {
@@ -45,17 +46,32 @@ func BenchmarkSearch(b *testing.B) {
 		}
 		return time.Since(start)
 	}
-	for b.Loop() {
-		b.ReportMetric(search("mot17").Seconds(), "first-s")
-		b.ReportMetric(search("mot17").Seconds(), "common-word-s")
-		b.ReportMetric(search("mot17 mot18").Seconds(), "two-words-s")
-		b.ReportMetric(search(fmt.Sprint("subject ", len(units)/2)).Seconds(), "rare-word-s")
-		if err := benchDestroy(a, d.Units[len(units)/2].ID); err != nil {
-			b.Fatal(err)
-		}
-		b.ReportMetric(search("mot17").Seconds(), "after-destroying-one-s")
-		b.ReportMetric(search("mot17").Seconds(), "then-s")
+	gone := len(units) / 2
+	for _, level := range []int{shardLevel, 1} {
+		b.Run(fmt.Sprintf("shard-keys=%d", 1<<(8*level)), func(b *testing.B) {
+			if level == 1 && len(units) > 100_000 {
+				b.Skip("thousands of shards")
+			}
+			a.shardLevel = level
+			for b.Loop() {
+				if err := os.RemoveAll(filepath.Join(dir, searchDir)); err != nil {
+					b.Fatal(err)
+				}
+				b.ReportMetric(search("mot17").Seconds(), "first-s")
+				b.ReportMetric(search("mot17").Seconds(), "common-word-s")
+				b.ReportMetric(search("mot17 mot18").Seconds(), "two-words-s")
+				b.ReportMetric(search(fmt.Sprint("subject ", gone)).Seconds(), "rare-word-s")
+				if gone++; benchDestroy(a, d.Units[gone].ID) != nil {
+					b.Fatal("not destroyed")
+				}
+				b.ReportMetric(search("mot17").Seconds(), "after-destroying-one-s")
+			}
+			b.ReportMetric(searchSize(b, dir)/1e6, "MB")
+		})
 	}
+}
+
+func searchSize(b *testing.B, dir string) float64 {
 	var size int64
 	if err := filepath.WalkDir(filepath.Join(dir, searchDir), func(_ string, e fs.DirEntry, err error) error {
 		if err == nil && !e.IsDir() {
@@ -66,8 +82,7 @@ func BenchmarkSearch(b *testing.B) {
 	}); err != nil {
 		b.Fatal(err)
 	}
-	b.ReportMetric(float64(size)/1e6, "MB")
-	b.ReportMetric(float64(len(units)), "units")
+	return float64(size)
 }
 
 func benchDestroy(a *Archive, id string) error {

@@ -179,6 +179,9 @@ func TestDestroyTouchesItsShard(t *testing.T) {
 		writeFileAt(t, filepath.Join(a.dir, searchDir, "00001", name), f.bytes)
 	}
 	mustFind(t, a, "dossier", 998)
+	if bytes.Equal(readFile(t, filepath.Join(a.dir, searchDir, "00001", sumsFile)), before["00001"][sumsFile].bytes) {
+		t.Error("a shard from before was taken again")
+	}
 }
 
 // TestDestroyWithoutPurge: a process that ends between the transaction and the purge leaves it to the
