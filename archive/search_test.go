@@ -127,6 +127,26 @@ func TestSearchAcrossShards(t *testing.T) {
 	}
 }
 
+// TestSearchNothing: there may be no unit, in all or in a shard.
+func TestSearchNothing(t *testing.T) {
+	a := smallShards(reopened(t, createEdited(t, nil)))
+	defer a.Close()
+	mustFind(t, a, "dossier", 0)
+	d := deposit(t, a, folders(repeated("dossier", 800)...)...)
+	mustFind(t, a, "dossier", 800)
+	var middle []string
+	for _, u := range d.Units[100:700] {
+		middle = append(middle, u.ID)
+	}
+	if err := errors.Join(destroyUnits(t, a, middle...), a.purgeSearch()); err != nil {
+		t.Fatal(err)
+	}
+	mustFind(t, a, "dossier", 200)
+	if n := len(shardFiles(t, a)); n < 4 {
+		t.Errorf("%d shards", n)
+	}
+}
+
 // TestSearchPages: a reader to whom most is closed still has as many as he asks for, from all shards.
 func TestSearchPages(t *testing.T) {
 	a := smallShards(reopened(t, createEdited(t, nil)))

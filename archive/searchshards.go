@@ -180,11 +180,11 @@ func (s *searchIndex) settle(sh *shard) error {
 	return s.a.writeSums(sh.dir)
 }
 
-// searchBatch is how many units are indexed at a time. mergeMax is how many of these batches are
-// merged at a time when a shard is made: one merge for a full one.
+// searchBatch is how many units are indexed at a time: all their words are in memory. mergeMax is how
+// many of these batches are merged at a time when a shard is made: one merge for a full one.
 const (
-	searchBatch = 4096
-	mergeMax    = 16
+	searchBatch = 1000
+	mergeMax    = 66
 )
 
 // make makes a shard anew from the leaves of its range.
