@@ -41,6 +41,7 @@ type Archive struct {
 	offers      []*offer
 	stageItems  int // see stage.go
 	packFrom    int // see pack.go
+	shardLevel  int // see searchshards.go
 	schedules   atomic.Pointer[map[string]*retention.Schedule]
 	pause       time.Duration // after a failure to write to a bucket: see ailment
 	slot        *durable.Slot // nil when read-only
@@ -104,7 +105,7 @@ func Open(dir string, o Options) (*Archive, error) {
 		return nil, err
 	}
 	o.ReadOnly = o.ReadOnly || o.NoKeys
-	a := &Archive{dir: dir, config: config, policies: config.policies(), fs: o.FS, log: o.Log, readOnly: o.ReadOnly, session: newID("s"), stageItems: stageItems, packFrom: packFrom, pause: ailingFor,
+	a := &Archive{dir: dir, config: config, policies: config.policies(), fs: o.FS, log: o.Log, readOnly: o.ReadOnly, session: newID("s"), stageItems: stageItems, packFrom: packFrom, shardLevel: shardLevel, pause: ailingFor,
 		queue: make(chan pending, maxGroup), stopped: make(chan struct{}), ended: make(chan struct{})}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)

@@ -219,10 +219,9 @@ func (au *audit) keyFiles() {
 	for i, o := range a.offers {
 		au.findErr("offer", a.config.Offers[i].where(), o.down)
 	}
-	dir := filepath.Join(a.dir, searchDir)
-	if err := checkSums(dir); err != nil && !errors.Is(err, errNoIndex) {
-		_, rebuild := a.rebuildSearch(au.o.Repair)
-		au.find(Finding{What: "search index", Where: dir, Why: err.Error(), Repaired: au.o.Repair && rebuild == nil})
+	if where, err := a.checkSearch(); err != nil {
+		repaired := au.o.Repair && a.repairSearch() == nil
+		au.find(Finding{What: "search index", Where: where, Why: err.Error(), Repaired: repaired})
 	}
 }
 
