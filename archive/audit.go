@@ -89,7 +89,8 @@ func (a *Archive) Audit(ctx context.Context, agent string, o AuditOptions) (*Aud
 			a.checkEliminations(t, func(where string, err error) { au.findErr("elimination", where, err) }),
 			a.checkRules(t, func(where string, err error) { au.findErr("schedule", where, err) }),
 			t.checkTombs(func(where string, err error) { au.findErr("tombstone", where, err) }),
-			a.checkConversions(t, func(where string, err error) { au.findErr("conversion", where, err) }))
+			a.checkConversions(t, func(where string, err error) { au.findErr("conversion", where, err) }),
+			a.checkAccesses(t, &AccessLogCheck{}, func(where string, err error) { au.findErr("log of accesses", where, err) }))
 	}))
 	if err := au.leaves(ctx); err != nil {
 		return nil, fmt.Errorf("auditing: %w", err)

@@ -52,13 +52,14 @@ const (
 	bktAct    bucket = "act"    // act -> actRecord; unit, act -> ledger index, while it is in force
 	bktElim   bucket = "elim"   // elimination -> Elimination; elimination, number -> unit, version
 	bktTomb   bucket = "tomb"   // unit -> tombRow; object -> unit
+	bktAccess bucket = "access" // ledger index, number of the chunk -> accessRecord
 )
 
 var allBuckets = []bucket{bktMeta, bktEntry, bktHash, bktItem, bktLeaf, bktBatch, bktTile, bktUnit,
-	bktObject, bktBlob, bktKey, bktIndex, bktNamed, bktHist, bktOp, bktDebt, bktAgent, bktLock, bktUnused, bktRule, bktAct, bktElim, bktTomb}
+	bktObject, bktBlob, bktKey, bktIndex, bktNamed, bktHist, bktOp, bktDebt, bktAgent, bktLock, bktUnused, bktRule, bktAct, bktElim, bktTomb, bktAccess}
 
 // laterBuckets were not in the first catalogues: they are made when one is opened for writing.
-var laterBuckets = map[bucket]bool{bktNamed: true, bktLock: true, bktUnused: true, bktRule: true, bktAct: true, bktElim: true, bktTomb: true}
+var laterBuckets = map[bucket]bool{bktNamed: true, bktLock: true, bktUnused: true, bktRule: true, bktAct: true, bktElim: true, bktTomb: true, bktAccess: true}
 
 // appendOnly buckets grow at their right edge: their pages are filled whole.
 var appendOnly = map[bucket]bool{bktEntry: true, bktHash: true, bktItem: true, bktLeaf: true}

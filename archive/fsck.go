@@ -47,7 +47,10 @@ func (a *Archive) Fsck(ctx context.Context) (*Fsck, error) {
 			a.checkEliminations(t, func(where string, err error) { f.find("different", "elimination", where, "", err.Error(), doRebuild) }),
 			a.checkRules(t, func(where string, err error) { f.find("different", "schedule", where, "", err.Error(), doRebuild) }),
 			t.checkTombs(func(where string, err error) { f.find("different", "tombstone", where, "", err.Error(), doRebuild) }),
-			a.checkConversions(t, func(where string, err error) { f.find("different", "conversion", where, "", err.Error(), doRebuild) }))
+			a.checkConversions(t, func(where string, err error) { f.find("different", "conversion", where, "", err.Error(), doRebuild) }),
+			a.checkAccesses(t, &AccessLogCheck{}, func(where string, err error) {
+				f.find("different", "log of accesses", where, "", err.Error(), doRebuild)
+			}))
 	}))
 	for i := range a.offers {
 		if err := f.list(ctx, i); err != nil {
