@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -287,7 +289,7 @@ func (a *Archive) takeAccesses(ctx context.Context) error {
 
 // takeSpool does so; the caller holds spooling.
 func (a *Archive) takeSpool(ctx context.Context) (err error) {
-	if n, _, _, err := a.spooled(); n == 0 && err == nil {
+	if fi, err := os.Stat(filepath.Join(a.dir, spoolFile)); errors.Is(err, fs.ErrNotExist) || err == nil && fi.Size() == 0 {
 		return nil
 	}
 	s, err := a.openSpool()
@@ -298,7 +300,7 @@ func (a *Archive) takeSpool(ctx context.Context) (err error) {
 	if s.new {
 		return s.Empty()
 	}
-	in := &taking{a: a, ctx: ctx, spool: hex.EncodeToString(s.id[:]), taken: a.spool.Taken}
+	in := &taking{a: a, ctx: ctx, sequence: s.sequence, spool: hex.EncodeToString(s.id[:]), taken: a.spool.Taken}
 	if in.spool != a.spool.Spool {
 		in.taken = 0
 	}
@@ -326,10 +328,11 @@ func (a *Archive) takeSpool(ctx context.Context) (err error) {
 
 // taking takes frames of a spool in.
 type taking struct {
-	a     *Archive
-	ctx   context.Context
-	spool string
-	taken uint64 // frames below this number were taken in before
+	a        *Archive
+	ctx      context.Context
+	spool    string
+	sequence uint64
+	taken    uint64 // frames below this number were taken in before
 
 	chunks      []*accessChunk
 	bytes       int
@@ -382,7 +385,7 @@ func (in *taking) commit() error {
 		return nil
 	}
 	a := in.a
-	state := accessState{Key: a.spool.Key, Spool: in.spool, Taken: in.taken}
+	state := accessState{Key: a.spool.Key, Spool: in.spool, Sequence: in.sequence, Taken: in.taken}
 	detail := integrity.AccessesDetail{Count: in.count, First: in.first, Last: in.last}
 	op := &operation{id: newID(opID), entry: integrity.Entry{Kind: integrity.Accesses, Tenant: a.config.Tenants[0].ID, Agent: agentID(a.indexKey, "")},
 		detail: func(position) any { return detail },

@@ -25,6 +25,7 @@ import (
 //
 //	sae-accesses 1 LF
 //	16 random bytes: which spool it is
+//	8 bytes          its number: one more than that of the last that was taken in
 //	8 bytes          number of the data key that it is under
 //	8 bytes          when it was begun, seconds since 1970
 //	frames
@@ -34,7 +35,7 @@ import (
 //	4 bytes   length of the ciphertext
 //	8 bytes   number of the frame, from 0
 //	ciphertext of records, a line of JSON each (vault.Seal; associated data: "sae accesses 1", which spool,
-//	          number of the data key, number of the frame)
+//	          its number, number of the data key, number of the frame)
 //	4 bytes   the length again: the last frame is found from the end
 //
 // A frame that is not whole at the end is what a crash tore: nobody was given what it would have
@@ -46,7 +47,7 @@ const (
 	spoolAside = "damaged-" // begins the names of spools that were set aside
 
 	spoolMagic = "sae-accesses 1\n"
-	spoolHead  = int64(len(spoolMagic)) + 16 + 8 + 8
+	spoolHead  = int64(len(spoolMagic)) + 16 + 8 + 8 + 8
 	frameHead  = 4 + 8
 	frameTail  = 4
 	// maxFrame bounds the ciphertext of a frame, in bytes.
@@ -55,14 +56,15 @@ const (
 
 // spoolHeader begins a spool.
 type spoolHeader struct {
-	id    [16]byte
-	key   uint64
-	begun time.Time
+	id       [16]byte
+	sequence uint64
+	key      uint64
+	begun    time.Time
 }
 
 func (h *spoolHeader) marshal() []byte {
 	b := append([]byte(spoolMagic), h.id[:]...)
-	b = binary.BigEndian.AppendUint64(b, h.key)
+	b = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, h.sequence), h.key)
 	return binary.BigEndian.AppendUint64(b, uint64(h.begun.Unix()))
 }
 
@@ -72,15 +74,16 @@ func parseSpoolHeader(b []byte) (h spoolHeader, err error) {
 	}
 	b = b[len(spoolMagic):]
 	h.id = [16]byte(b)
-	h.key = binary.BigEndian.Uint64(b[16:])
-	h.begun = time.Unix(int64(binary.BigEndian.Uint64(b[24:])), 0).UTC()
+	h.sequence, h.key = binary.BigEndian.Uint64(b[16:]), binary.BigEndian.Uint64(b[24:])
+	h.begun = time.Unix(int64(binary.BigEndian.Uint64(b[32:])), 0).UTC()
 	return h, nil
 }
 
 // associated is the associated data of a frame.
 func (h *spoolHeader) associated(number uint64) []byte {
 	b := append([]byte("sae accesses 1"), h.id[:]...)
-	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, h.key), number)
+	b = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, h.sequence), h.key)
+	return binary.BigEndian.AppendUint64(b, number)
 }
 
 // frame is what was appended at once.
@@ -209,7 +212,10 @@ func scanSpool(r io.ReaderAt, size int64, h *spoolHeader, key [32]byte, f func(n
 type accessState struct {
 	Key   uint64 `json:"key"`             // data key of spools that are begun
 	Spool string `json:"spool,omitempty"` // last one of which records were taken in, hex
-	Taken uint64 `json:"taken"`           // of it: the frames below this number
+	// Sequence is the number of that spool. One that has not a higher number, and is not that, is an
+	// old copy that was put back: its records are in the log already.
+	Sequence uint64 `json:"sequence"`
+	Taken    uint64 `json:"taken"` // of it: the frames below this number
 }
 
 var metaAccesses = []byte("accesses")
@@ -271,7 +277,7 @@ func (a *Archive) openSpool() (*openedSpool, error) {
 		return nil, err
 	}
 	s := &openedSpool{Tail: tail, new: true}
-	s.spoolHeader, s.key = spoolHeader{key: a.spool.Key, begun: now()}, a.spool.key
+	s.spoolHeader, s.key = spoolHeader{sequence: a.spool.Sequence + 1, key: a.spool.Key, begun: now()}, a.spool.key
 	rand.Read(s.id[:])
 	if tail.Size() < spoolHead { // a crash tore the first append, or it was emptied
 		return s, nil
@@ -281,15 +287,18 @@ func (a *Archive) openSpool() (*openedSpool, error) {
 		return nil, errors.Join(err, tail.Close())
 	}
 	h, err := parseSpoolHeader(head)
+	last := hex.EncodeToString(h.id[:]) == a.spool.Spool
 	switch {
 	case err != nil:
-	case h.key == a.spool.Key:
+	case last && h.key != a.spool.Key: // its key went when all of it was taken in
+		return s, nil
+	case !last && h.sequence <= a.spool.Sequence:
+		err = errors.New("it is an old copy, of which the records were taken in before")
+	case h.key != a.spool.Key:
+		err = errors.New("it is under a key of another catalogue")
+	default:
 		s.spoolHeader, s.new = h, false
 		return s, nil
-	case hex.EncodeToString(h.id[:]) == a.spool.Spool: // its key went when all of it was taken in
-		return s, nil
-	default:
-		err = errors.New("it is under a key of another catalogue")
 	}
 	if err := errors.Join(a.setAside(s, h, err), tail.Close()); err != nil {
 		return nil, err
