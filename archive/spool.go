@@ -141,7 +141,11 @@ func lastFrame(r io.ReaderAt, size int64) (*frame, error) {
 	if at < spoolHead {
 		return nil, errTorn
 	}
-	return readFrame(r, at, size)
+	f, err := readFrame(r, at, size)
+	if err == nil && f.end != size {
+		err = errTorn
+	}
+	return f, err
 }
 
 // spoolScan is what was found in a spool.
