@@ -53,6 +53,9 @@ type Archive struct {
 	acting  sync.Mutex    // one change of schedules, acts and eliminations at a time
 	closed  atomic.Bool
 
+	spooling sync.Mutex // one use of the spool of accesses at a time in this process; after acting
+	spool    spoolState // guarded by spooling
+
 	// The way of a commit.
 	queue   chan pending
 	stopped chan struct{}         // closed: no more is taken from the queue
@@ -115,6 +118,9 @@ func Open(dir string, o Options) (*Archive, error) {
 		return nil, err
 	}
 	go a.committer()
+	if !o.AcceptRollback {
+		a.takeAccessesWhenDue()
+	}
 	return a, nil
 }
 
@@ -171,6 +177,7 @@ func (a *Archive) Close() error {
 	if a.closed.Swap(true) {
 		return nil
 	}
+	a.takeAccessesWhenDue()
 	close(a.stopped)
 	<-a.ended
 	if !a.readOnly && a.failed.Load() == nil { // else the next opening sweeps

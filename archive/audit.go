@@ -112,7 +112,8 @@ func (a *Archive) checkDecisions(t *tx, find func(what, where string, err error)
 	}
 	return errors.Join(a.checkActs(t, in("act")), a.checkEliminations(t, in("elimination")), a.checkRules(t, in("schedule")),
 		t.checkTombs(in("tombstone")), a.checkConversions(t, in("conversion")), a.checkProcedures(t, in("procedure")),
-		a.checkRequests(t, in("request")), a.checkRevisions(t, in("revision")))
+		a.checkRequests(t, in("request")), a.checkRevisions(t, in("revision")),
+		a.checkAccesses(t, &AccessLogCheck{}, in("log of accesses")))
 }
 
 type audit struct {

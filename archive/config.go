@@ -20,6 +20,7 @@ import (
 
 	"sae/archive/converter"
 	"sae/archive/s3"
+	"sae/retention"
 	"sae/seda"
 )
 
@@ -38,6 +39,7 @@ type Config struct {
 	Slots     SlotConfig      `yaml:"slots"`      // the two small values kept outside the catalogue and its backups
 	Authority []AuthorityConf `yaml:"timestamps"` // time-stamping authorities, tried in order
 	Seal      SealConfig      `yaml:"seal"`
+	GDPR      GDPRConfig      `yaml:"gdpr,omitempty"`
 	// Converters are programs that make copies in other formats.
 	Converters []converter.Config `yaml:"converters,omitempty"`
 }
@@ -62,7 +64,20 @@ type Tenant struct {
 	// program, by version of SEDA.
 	Schemas map[string]string `yaml:"seda-schemas,omitempty"`
 	// Formats is a file of risk notes on formats, which take the place of the program's.
-	Formats string `yaml:"formats,omitempty"`
+	Formats string     `yaml:"formats,omitempty"`
+	GDPR    GDPRConfig `yaml:"gdpr,omitempty"` // the archive's own where absent
+}
+
+// GDPRConfig is what the protection of personal data needs to know.
+type GDPRConfig struct {
+	// AccessLog is how long it is kept who read what, such as P6M; one year when absent.
+	AccessLog retention.Duration `yaml:"access-log,omitempty"`
+}
+
+func (g *GDPRConfig) check(at string, bad *configProblems) {
+	if d := g.AccessLog; d.Unlimited || !d.IsZero() && d.Count < 1 {
+		bad.addf(at+".access-log", "%q: want a duration such as P6M or P1Y", d)
+	}
 }
 
 // Agreement is an ArchivalAgreement (SEDA).
@@ -268,6 +283,7 @@ func (c *Config) check(bad *configProblems) {
 	if c.Slots.Checkpoint == "" {
 		bad.addf("$.slots.checkpoint", "missing")
 	}
+	c.GDPR.check("$.gdpr", bad)
 	if c.Seal.MaxLeaves < 2 {
 		bad.addf("$.seal.max-leaves", "want at least 2")
 	}
@@ -318,6 +334,7 @@ func (c *Config) checkTenants(bad *configProblems) {
 				}
 			}
 		}
+		t.GDPR.check(at+".gdpr", bad)
 		for version := range t.Schemas {
 			if _, err := seda.ParseVersion(version); err != nil {
 				bad.addf(at+".seda-schemas", "%v", err)

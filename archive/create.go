@@ -166,17 +166,20 @@ func (c *creation) catalogue(config *Config, v *vault.Vault, signer note.Signer,
 	}
 	defer cat.close()
 	a := &Archive{config: config, cat: cat, vault: v, signer: signer}
-	var indexKey [32]byte
+	var indexKey, spoolKey [32]byte
 	rand.Read(indexKey[:])
+	rand.Read(spoolKey[:])
 	op := &operation{
 		id:    newID(opID),
 		entry: integrity.Entry{Kind: integrity.Created, Tenant: config.Tenants[0].ID, Agent: agentID(indexKey, "")},
-		keys:  [][32]byte{indexKey},
+		keys:  [][32]byte{indexKey, spoolKey},
 		detail: func(position) any {
 			digest := integrity.Hash(retention.NewSchedule(firstRules()).Digest())
 			return integrity.CreatedDetail{LedgerKey: vkey, Schedule: &digest}
 		},
-		records: []func(position) []record{ruleRows(config.Tenants[0].ID, firstRules())},
+		records: []func(position) []record{ruleRows(config.Tenants[0].ID, firstRules()), func(p position) []record {
+			return []record{{bktMeta, metaAccesses, mustJSON(accessState{Key: p.key + 1})}}
+		}},
 	}
 	err = cat.update(func(t *tx) error {
 		w, err := a.beginLedger(t)

@@ -400,15 +400,21 @@ func (a *Archive) destroy(ctx context.Context, agent, tenant string, kind integr
 		}
 		return a.rekey(t, keys, root, goes)
 	}
-	_, _, err = a.commit(ctx, op)
+	_, err = a.commitErasure(ctx, op, done)
+	return err
+}
+
+// commitErasure commits an operation that destroys keys, and ends what newRoot began.
+func (a *Archive) commitErasure(ctx context.Context, op *operation, done func(committed bool) error) (position, error) {
+	pos, _, err := a.commit(ctx, op)
 	if errors.Is(err, errUncertain) {
-		return err // reopening tells which root it is
+		return pos, err // reopening tells which root it is
 	}
 	if settled := done(err == nil); settled != nil {
 		a.fail(settled)
 		err = errors.Join(err, settled)
 	}
-	return err
+	return pos, err
 }
 
 // dropBlobs takes objects out of the registration of their blobs; those in which none is left

@@ -491,7 +491,26 @@ func (r *Reader) File(tenant, name string) (f *File, err error) {
 		}
 		return err
 	})
-	return f, err
+	if err == nil {
+		err = r.logRead(of.ID, VerbFile, f.told())
+	}
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// told are the units of which a file tells the reader something.
+func (f *File) told() (units []string) {
+	if f.Closed == nil {
+		units = append(units, f.Unit)
+	}
+	for _, d := range f.Documents {
+		if !d.Withheld {
+			units = append(units, d.Unit)
+		}
+	}
+	return units
 }
 
 // file describes a citizen file; a nil reader is the archive itself.
@@ -679,7 +698,17 @@ func (r *Reader) Files(f FileFilter) (page FilePage, err error) {
 			return true, nil
 		})
 	})
-	return page, err
+	var told []string
+	for _, f := range page.Files {
+		told = append(told, f.told()...)
+	}
+	if err == nil {
+		err = r.logRead(of.ID, VerbFile, told)
+	}
+	if err != nil {
+		return FilePage{}, err
+	}
+	return page, nil
 }
 
 // everyFile is the value under which all citizen files of a tenant are found.

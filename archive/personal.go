@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -99,6 +100,13 @@ func (r *Reader) ExecuteAccess(ctx context.Context, request string, w Files, ind
 	units, err := r.gatherPersonal(ctx, q, p)
 	if err != nil {
 		return nil, fmt.Errorf("gathering what request %s is about: %w", request, err)
+	}
+	told := make([]string, len(units))
+	for i, u := range units {
+		told[i] = u.Unit
+	}
+	if err := r.logRead(q.Tenant, VerbPackage, told); err != nil {
+		return nil, err
 	}
 	if err := r.writePersonal(ctx, p, w, index); err != nil {
 		return nil, fmt.Errorf("writing the package of request %s: %w", request, err)
@@ -365,5 +373,11 @@ func (r *Reader) LetterContext(ctx context.Context, request string) (*LetterCont
 		out.Files = p.Files
 		return nil
 	})
-	return out, err
+	if err == nil {
+		err = reader.logRead(q.Tenant, VerbLetter, slices.Sorted(maps.Keys(out.Titles)))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
 }

@@ -660,7 +660,13 @@ func (r *Reader) Request(id string) (*ShownRequest, error) {
 		}
 		return nil
 	})
-	return out, err
+	if err == nil && reads && q.Subject != "" {
+		err = r.logRead(q.Tenant, VerbSubject, []string{q.Subject})
+	}
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 // over puts what was said later over what was said before.

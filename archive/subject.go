@@ -579,13 +579,52 @@ func (r *Reader) Subject(id string) (*Subject, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s, r.hushSubject(s)
+	return s, r.tell(s.Tenant, s)
 }
 
-func (r *Reader) hushSubject(s *Subject) error {
-	of, err := r.a.config.tenant(s.Tenant)
-	if err == nil && of.mayIfNamed(r.agent, readingRoles...) != nil {
-		s.PersonData, s.Withheld = PersonData{}, true
+// FindSubject is Archive.FindSubject, as Reader.Subject.
+func (r *Reader) FindSubject(tenant string, id FederatedID) (*Subject, error) {
+	s, err := r.a.FindSubject(tenant, id)
+	if err != nil {
+		return nil, err
 	}
-	return err
+	return s, r.tell(s.Tenant, s)
+}
+
+// Subjects is Archive.Subjects: only for those who have a role that reads, since that somebody of the
+// name is there tells something.
+func (r *Reader) Subjects(tenant string, like PersonData) ([]*Subject, error) {
+	of, err := r.a.config.tenant(tenant)
+	if err == nil {
+		err = of.mayIfNamed(r.agent, readingRoles...)
+	}
+	if err != nil {
+		return nil, err
+	}
+	all, err := r.a.Subjects(of.ID, like)
+	if err == nil {
+		err = r.tell(of.ID, all...)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return all, nil
+}
+
+// tell withholds of subjects what names persons from who has no role that reads, and else logs that
+// they are read.
+func (r *Reader) tell(tenant string, all ...*Subject) error {
+	of, err := r.a.config.tenant(tenant)
+	if err != nil {
+		return err
+	}
+	var told []string
+	for _, s := range all {
+		if of.mayIfNamed(r.agent, readingRoles...) != nil {
+			s.PersonData, s.Withheld = PersonData{}, true
+		} else {
+			told = append(told, s.ID)
+		}
+	}
+	return r.logRead(of.ID, VerbSubject, told)
 }

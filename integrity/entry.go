@@ -48,6 +48,9 @@ const (
 
 	Destroyed Kind = "destroyed" // units were destroyed
 
+	Accesses        Kind = "accesses"          // who read what was taken into the log of accesses
+	AccessLogPurged Kind = "access-log-purged" // what of it was kept long enough was destroyed
+
 	Conversion Kind = "conversion" // a unit got copies of its objects in other formats
 
 	Procedure Kind = "procedure" // a procedure of citizen files was added or changed
@@ -288,6 +291,32 @@ type PaperDetail struct {
 	Visa  int64  `json:"visa"`
 	Units int64  `json:"units"`
 	Root  Hash   `json:"root"`
+}
+
+// AccessesDetail is the detail of an Accesses entry: how many records were taken into the log, the
+// times of the first and the last, and the chunks in which they are kept.
+type AccessesDetail struct {
+	Count  int64         `json:"count"`
+	First  time.Time     `json:"first"`
+	Last   time.Time     `json:"last"`
+	Chunks []AccessChunk `json:"chunks"`
+}
+
+// AccessChunk are the records of a tenant and a day, YYYY-MM-DD in UTC: their number, and the RFC
+// 6962 root over them. Each record has 130 random bits, so that the root confirms no guess.
+type AccessChunk struct {
+	Tenant string `json:"tenant"`
+	Day    string `json:"day"`
+	Count  int64  `json:"count"`
+	Root   Hash   `json:"root"`
+}
+
+// AccessLogPurgedDetail is the detail of an AccessLogPurged entry: of the entry's tenant, all chunks
+// of days before one were destroyed: how many, and how many records.
+type AccessLogPurgedDetail struct {
+	Before string `json:"before"`
+	Chunks int64  `json:"chunks"`
+	Count  int64  `json:"count"`
 }
 
 // Item is one thing an operation touched: a version of a unit's metadata, or,

@@ -35,7 +35,7 @@ func (c *cli) showCmd() *cobra.Command {
 		},
 	}
 	cmd.Flags().IntVar(&version, "version", 0, "version of the unit (default the last)")
-	return cmd
+	return c.purposeFlags(cmd)
 }
 
 func (c *cli) printUnit(u *archive.Unit) error {
@@ -152,7 +152,7 @@ func (c *cli) listCmd() *cobra.Command {
 	fl.StringVar(&to, "to", "", "archived up to this day included, or before this RFC 3339 time")
 	fl.IntVar(&f.Limit, "limit", 100, "units on the page")
 	fl.StringVar(&f.After, "after", "", "cursor that the page before gave")
-	return cmd
+	return c.purposeFlags(cmd)
 }
 
 // parseDay reads a day, moved by add days, or a time.
@@ -217,7 +217,7 @@ func (c *cli) searchCmd() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&tenant, "tenant", "", "archival agency (default the first in the configuration)")
 	cmd.Flags().IntVar(&limit, "limit", 50, "units at most")
-	return cmd
+	return c.purposeFlags(cmd)
 }
 
 func join(words []string) (s string) {
@@ -260,7 +260,7 @@ good the exit status is 3 and no file is left behind.`,
 		},
 	}
 	cmd.Flags().StringVarP(&file, "output", "o", "", "file to write (must not exist)")
-	return cmd
+	return c.purposeFlags(cmd)
 }
 
 func (c *cli) historyCmd() *cobra.Command {

@@ -17,7 +17,7 @@ import (
 	"sae/retention"
 )
 
-func (c *cli) requestCmd() *cobra.Command {
+func (c *cli) dataRequestCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "request",
 		Short: "Requests of data subjects (GDPR art. 15 to 21): open, decide, answer, carry out",
