@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"text/template"
 	"time"
@@ -19,6 +20,8 @@ import (
 	"github.com/goccy/go-yaml/parser"
 
 	"sae/archive/converter"
+	"sae/archive/escrow"
+	"sae/archive/hsm"
 	"sae/archive/s3"
 	"sae/seda"
 )
@@ -40,6 +43,8 @@ type Config struct {
 	Seal      SealConfig      `yaml:"seal"`
 	// Converters are programs that make copies in other formats.
 	Converters []converter.Config `yaml:"converters,omitempty"`
+	// Escrow is for sealed copies of the root key.
+	Escrow *EscrowConfig `yaml:"escrow,omitempty"`
 }
 
 // Tenant is an archival agency: its units, agreements and rules are its own.
@@ -107,6 +112,15 @@ type PolicyConfig struct {
 type SlotConfig struct {
 	Root       string `yaml:"root-key"`   // the 32-byte root of the key tree
 	Checkpoint string `yaml:"checkpoint"` // the last checkpoint signed
+	// PKCS11 is the token under whose keys the root is wrapped in its slot; as it is when absent.
+	PKCS11 *hsm.Config `yaml:"pkcs11,omitempty"`
+}
+
+// EscrowConfig says to whom copies of the root key are sealed.
+type EscrowConfig struct {
+	MaxAge     string   `yaml:"max-age"`          // after which every holder must have destroyed a copy: 30d, 12h
+	Recipients []string `yaml:"recipients"`       // age X25519 recipients; each of them can open it alone
+	Folder     string   `yaml:"folder,omitempty"` // where one is written whenever the root key was replaced
 }
 
 // AuthorityConf is one time-stamping authority (RFC 3161). Exactly one of
@@ -137,10 +151,14 @@ func newConfigFile(id string, n New) ([]byte, error) {
 		return nil, fmt.Errorf("writing configuration: %w", err)
 	}
 	var b bytes.Buffer
-	err = t.Execute(&b, map[string]string{
+	fields := map[string]string{
 		"Archive": id, "Origin": yamlString(n.Origin), "Tenant": yamlString(n.Tenant), "TenantName": yamlString(n.TenantName),
 		"AcceptUnknown": strings.Join(n.AcceptUnknown, ", "),
-	})
+	}
+	if n.PKCS11 != nil {
+		fields["Module"], fields["Token"], fields["PIN"] = yamlString(n.PKCS11.Module), yamlString(n.PKCS11.Token), yamlString(n.PKCS11.PIN)
+	}
+	err = t.Execute(&b, fields)
 	return b.Bytes(), err
 }
 
@@ -166,6 +184,12 @@ func LoadConfig(dir string) (*Config, error) {
 		c.Offers[i].within(dir)
 	}
 	c.Slots.Root, c.Slots.Checkpoint = within(dir, c.Slots.Root), within(dir, c.Slots.Checkpoint)
+	if c.Slots.PKCS11 != nil {
+		c.Slots.PKCS11.PIN = within(dir, c.Slots.PKCS11.PIN)
+	}
+	if c.Escrow != nil {
+		c.Escrow.Folder = within(dir, c.Escrow.Folder)
+	}
 	for i := range c.Tenants {
 		c.Tenants[i].Formats = within(dir, c.Tenants[i].Formats)
 		for version, file := range c.Tenants[i].Schemas {
@@ -268,9 +292,47 @@ func (c *Config) check(bad *configProblems) {
 	if c.Slots.Checkpoint == "" {
 		bad.addf("$.slots.checkpoint", "missing")
 	}
+	if c.Slots.PKCS11 != nil {
+		problems := c.Slots.PKCS11.Problems()
+		for _, key := range slices.Sorted(maps.Keys(problems)) {
+			bad.addf("$.slots.pkcs11."+key, "%s", problems[key])
+		}
+	}
+	c.Escrow.check(bad)
 	if c.Seal.MaxLeaves < 2 {
 		bad.addf("$.seal.max-leaves", "want at least 2")
 	}
+}
+
+func (c *EscrowConfig) check(bad *configProblems) {
+	if c == nil {
+		return
+	}
+	if _, err := c.maxAge(); err != nil {
+		bad.addf("$.escrow.max-age", "%v", err)
+	}
+	if len(c.Recipients) == 0 {
+		bad.addf("$.escrow.recipients", "want at least one age recipient")
+	}
+	for i, r := range c.Recipients {
+		if err := escrow.CheckRecipient(r); err != nil {
+			bad.addf(fmt.Sprintf("$.escrow.recipients[%d]", i), "%v", err)
+		}
+	}
+}
+
+// maxAge reads the age: days, or a duration of Go.
+func (c *EscrowConfig) maxAge() (time.Duration, error) {
+	age, err := time.ParseDuration(c.MaxAge)
+	if days, ok := strings.CutSuffix(c.MaxAge, "d"); ok {
+		var n uint64
+		n, err = strconv.ParseUint(days, 10, 16)
+		age = time.Duration(n) * 24 * time.Hour
+	}
+	if err != nil || age < time.Second {
+		return 0, fmt.Errorf("%q: want days or hours, such as 30d or 12h", c.MaxAge)
+	}
+	return age, nil
 }
 
 func (c *Config) checkTenants(bad *configProblems) {

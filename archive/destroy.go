@@ -243,11 +243,7 @@ var metaPurge = []byte("purge-search")
 // within the transaction, whether it may still be done; what it gives up with errChanged is to
 // be planned anew.
 func (a *Archive) destroy(ctx context.Context, agent, tenant string, kind integrity.Kind, detail func(position) any, all []*doomed, check func(*tx) error) error {
-	root, done, err := a.newRoot()
-	if err != nil {
-		return err
-	}
-	op := &operation{id: newID(opID), entry: integrity.Entry{Kind: kind, Tenant: tenant, Agent: agentID(a.indexKey, agent)}, detail: detail, alone: true}
+	op := &operation{id: newID(opID), entry: integrity.Entry{Kind: kind, Tenant: tenant, Agent: agentID(a.indexKey, agent)}, detail: detail}
 	var keys []uint64
 	goes := map[string]bool{}
 	for _, d := range all {
@@ -266,7 +262,7 @@ func (a *Archive) destroy(ctx context.Context, agent, tenant string, kind integr
 			return out
 		})
 	}
-	op.last = func(t *tx, p position) error {
+	_, err := a.commitNewRoot(ctx, agent, op, a.config.Slots.kept(), func(t *tx, p position, root [rootSize]byte) error {
 		if err := check(t); err != nil {
 			return err
 		}
@@ -274,15 +270,7 @@ func (a *Archive) destroy(ctx context.Context, agent, tenant string, kind integr
 			return err
 		}
 		return a.rekey(t, keys, root, goes)
-	}
-	_, _, err = a.commit(ctx, op)
-	if errors.Is(err, errUncertain) {
-		return err // reopening tells which root it is
-	}
-	if settled := done(err == nil); settled != nil {
-		a.fail(settled)
-		err = errors.Join(err, settled)
-	}
+	})
 	return err
 }
 
