@@ -14,7 +14,7 @@ import (
 // imports is the table of docs/ARCHITECTURE.md as code: which of our packages each
 // package may import, tests apart.
 var imports = map[string][]string{
-	"cmd/sae":                 {"archive", "archive/bagit", "archive/bordereau", "archive/hsm", "archive/procedure", "archive/risk", "integrity", "integrity/bundle", "integrity/certificate", "retention", "seda"},
+	"cmd/sae":                 {"archive", "archive/bagit", "archive/bordereau", "archive/escrow", "archive/hsm", "archive/procedure", "archive/risk", "integrity", "integrity/bundle", "integrity/certificate", "retention", "seda"},
 	"cmd/sae-verify":          {"integrity/bundle", "integrity/certificate"},
 	"archive":                 {"archive/blobs", "archive/converter", "archive/durable", "archive/escrow", "archive/hsm", "archive/procedure", "archive/risk", "archive/s3", "archive/stream", "archive/vault", "integrity", "integrity/bundle", "integrity/certificate", "integrity/ers", "integrity/tsp", "retention", "seda"},
 	"archive/blobs":           {"archive/durable"},

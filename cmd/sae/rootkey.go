@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"sae/archive"
+	"sae/archive/escrow"
 	"sae/archive/hsm"
 )
 
@@ -220,7 +221,11 @@ seal a new copy. When the catalogue is lost too: sae rebuild --escrow.`,
 			if identity == "" {
 				return usagef("--identity names the file of an age identity")
 			}
-			h, err := archive.RestoreRoot(c.dir, archive.EscrowSource{File: args[0], Identity: identity}, archive.Options{Command: "sae root restore", Log: c.log()})
+			var h *escrow.Header
+			err := c.waiting(func() (err error) {
+				h, err = archive.RestoreRoot(c.dir, archive.EscrowSource{File: args[0], Identity: identity}, archive.Options{Log: c.log()})
+				return err
+			})
 			switch {
 			case err != nil:
 				return err
