@@ -231,7 +231,8 @@ func (h *heldRoot) kept() RootKept {
 }
 
 // create makes the slot with a first root, kept as the configuration says. It fails when there is
-// a file.
+// a file. Keys that an archive whose slot was lost has left in the token stay until it is opened for
+// writing: who rebuilds it elsewhere to look at it takes nothing from the one that lives.
 func (p rootPlace) create(root [rootSize]byte) (err error) {
 	var k keeper = inFile{}
 	if p.token != nil {
@@ -242,9 +243,6 @@ func (p rootPlace) create(root [rootSize]byte) (err error) {
 	held, err := k.keep(root)
 	if err == nil {
 		err = durable.CreateSlot(p.fs, p.path, 0o600, encodeRoots(held))
-	}
-	if err == nil {
-		err = k.only(held) // of an archive whose slot was lost, keys may be left
 	}
 	return errors.Join(err, k.close())
 }
