@@ -669,8 +669,7 @@ func (a *Archive) purge(ctx context.Context, agent string, of *Tenant) (*AccessL
 		return nil, err
 	}
 	out := &AccessLogPurged{Before: a.keptFrom(of)}
-	op := &operation{id: newID(opID), entry: integrity.Entry{Kind: integrity.AccessLogPurged, Tenant: of.ID, Agent: agentID(a.indexKey, agent)}, alone: true,
-		keys: [][32]byte{newKey()}}
+	op := &operation{id: newID(opID), entry: integrity.Entry{Kind: integrity.AccessLogPurged, Tenant: of.ID, Agent: agentID(a.indexKey, agent)}, keys: [][32]byte{newKey()}}
 	var keys []uint64
 	if a.spool.Key != indexKeyNumber {
 		keys = append(keys, a.spool.Key)
@@ -688,10 +687,6 @@ func (a *Archive) purge(ctx context.Context, agent string, of *Tenant) (*AccessL
 	if err != nil || out.Chunks == 0 {
 		return out, err
 	}
-	root, done, err := a.newRoot()
-	if err != nil {
-		return nil, err
-	}
 	state := a.spool.accessState
 	op.detail = func(position) any {
 		return integrity.AccessLogPurgedDetail{Before: out.Before, Chunks: out.Chunks, Count: out.Records}
@@ -700,8 +695,7 @@ func (a *Archive) purge(ctx context.Context, agent string, of *Tenant) (*AccessL
 		state.Key = p.key
 		return []record{{bktMeta, metaAccesses, mustJSON(state)}}
 	}}
-	op.last = func(t *tx, _ position) error { return a.rekey(t, keys, root, nil) }
-	pos, err := a.commitErasure(ctx, op, done)
+	pos, err := a.commitNewRoot(ctx, agent, op, a.config.Slots.kept(), func(t *tx, _ position, root [rootSize]byte) error { return a.rekey(t, keys, root, nil) })
 	a.spool.loaded = false // the key is another
 	out.Entry = pos.entry
 	return out, err

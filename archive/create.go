@@ -16,6 +16,7 @@ import (
 
 	"sae/archive/blobs"
 	"sae/archive/durable"
+	"sae/archive/hsm"
 	"sae/archive/vault"
 	"sae/integrity"
 	"sae/integrity/tsp"
@@ -30,7 +31,9 @@ type New struct {
 	// (Tenant.AcceptUnknown).
 	AcceptUnknown []string
 	Origin        string // name of the ledger; drawn when empty
-	FS            durable.FS
+	// PKCS11 is the token that keeps the root key; the file of its slot does when it is nil.
+	PKCS11 *hsm.Config
+	FS     durable.FS
 }
 
 const (
@@ -68,6 +71,9 @@ func Create(dir string, n New) (*Config, error) {
 	c := creation{New: n, dir: dir, id: id}
 	if err := c.run(config, text); err != nil {
 		c.undo()
+		if n.PKCS11 != nil {
+			err = errors.Join(err, c.place().undo())
+		}
 		return nil, fmt.Errorf("creating archive in %s: %w", dir, err)
 	}
 	return LoadConfig(dir)
@@ -122,9 +128,14 @@ func (c *creation) run(config *Config, text []byte) error {
 	return c.FS.WriteFile(filepath.Join(c.dir, ConfigName), text, 0o600)
 }
 
+// place is where the root key comes.
+func (c *creation) place() rootPlace {
+	return rootPlace{fs: c.FS, path: filepath.Join(c.dir, "keys/root"), archive: c.id, token: c.PKCS11}
+}
+
 // keys draws the root key, the ledger's key and the embedded authority's.
 func (c *creation) keys(root [32]byte) (note.Signer, string, error) {
-	if err := durable.CreateSlot(c.FS, filepath.Join(c.dir, "keys/root"), 0o600, root[:]); err != nil {
+	if err := c.place().create(root); err != nil {
 		return nil, "", err
 	}
 	skey, vkey, err := note.GenerateKey(rand.Reader, c.Origin)

@@ -364,11 +364,7 @@ func (a *Archive) destroy(ctx context.Context, agent, tenant string, kind integr
 	if err := a.cat.view(func(t *tx) error { return a.doomActs(t, all, goes) }); err != nil {
 		return err
 	}
-	root, done, err := a.newRoot()
-	if err != nil {
-		return err
-	}
-	op := &operation{id: newID(opID), entry: integrity.Entry{Kind: kind, Tenant: tenant, Agent: agentID(a.indexKey, agent)}, detail: detail, alone: true}
+	op := &operation{id: newID(opID), entry: integrity.Entry{Kind: kind, Tenant: tenant, Agent: agentID(a.indexKey, agent)}, detail: detail}
 	var keys []uint64
 	for _, d := range all {
 		if d.after != nil {
@@ -391,7 +387,7 @@ func (a *Archive) destroy(ctx context.Context, agent, tenant string, kind integr
 			return append(out, a.purgeRows(d.keys)...)
 		})
 	}
-	op.last = func(t *tx, p position) error {
+	_, err := a.commitNewRoot(ctx, agent, op, a.config.Slots.kept(), func(t *tx, p position, root [rootSize]byte) error {
 		if err := check(t); err != nil {
 			return err
 		}
@@ -399,22 +395,8 @@ func (a *Archive) destroy(ctx context.Context, agent, tenant string, kind integr
 			return err
 		}
 		return a.rekey(t, keys, root, goes)
-	}
-	_, err = a.commitErasure(ctx, op, done)
+	})
 	return err
-}
-
-// commitErasure commits an operation that destroys keys, and ends what newRoot began.
-func (a *Archive) commitErasure(ctx context.Context, op *operation, done func(committed bool) error) (position, error) {
-	pos, _, err := a.commit(ctx, op)
-	if errors.Is(err, errUncertain) {
-		return pos, err // reopening tells which root it is
-	}
-	if settled := done(err == nil); settled != nil {
-		a.fail(settled)
-		err = errors.Join(err, settled)
-	}
-	return pos, err
 }
 
 // dropBlobs takes objects out of the registration of their blobs; those in which none is left

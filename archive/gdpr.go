@@ -216,3 +216,12 @@ func (p *ProcedureVersion) ruleIDs() (ids []string) {
 	}
 	return ids
 }
+
+// GDPRSettings are what the configuration says for a tenant, for letters and the record of processing.
+func (a *Archive) GDPRSettings(tenant string) (GDPRConfig, error) {
+	of, err := a.config.tenant(tenant)
+	if err != nil {
+		return GDPRConfig{}, err
+	}
+	return a.config.gdpr(of), nil
+}

@@ -125,6 +125,11 @@ func (a *Archive) Status() (*Status, error) {
 		return nil, err
 	}
 	s.judge()
+	root, err := a.RootStatus()
+	if err != nil {
+		return nil, err
+	}
+	s.Problems = append(s.Problems, root.Problems...)
 	return s, nil
 }
 

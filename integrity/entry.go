@@ -67,6 +67,9 @@ const (
 
 	// The steps of destroying paper have the kinds "paper-" and the step, as those of an elimination.
 	PaperDestroyed Kind = "paper-destroyed" // the paper of units was destroyed, their copies stay
+
+	RootReplaced Kind = "root-replaced" // another root key was drawn, and nothing destroyed with the old one
+	RootEscrowed Kind = "root-escrowed" // a sealed copy of the root key was made
 )
 
 // MaxEntry is the longest entry, in bytes: the entry bundles of C2SP tlog-tiles
@@ -317,6 +320,21 @@ type AccessLogPurgedDetail struct {
 	Before string `json:"before"`
 	Chunks int64  `json:"chunks"`
 	Count  int64  `json:"count"`
+}
+
+// RootReplacedDetail is the detail of a RootReplaced entry: where the new root key is kept, "file"
+// or "pkcs11".
+type RootReplacedDetail struct {
+	Kept string `json:"kept"`
+}
+
+// RootEscrowedDetail is the detail of a RootEscrowed entry: to how many recipients the root key was
+// sealed, for how many seconds a holder may keep the copy, and the size of the ledger, this entry
+// included, of the catalogue that it opens.
+type RootEscrowedDetail struct {
+	Recipients int   `json:"recipients"`
+	MaxAge     int64 `json:"maxAge"`
+	Size       int64 `json:"size"`
 }
 
 // Item is one thing an operation touched: a version of a unit's metadata, or,

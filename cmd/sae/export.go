@@ -213,13 +213,7 @@ func writeZips(dir string, operations []string, export func(string, archive.File
 		return err
 	}
 	for _, op := range operations {
-		err := writeNew(filepath.Join(dir, op+".zip"), func(w io.Writer) error {
-			z := zip.NewWriter(w)
-			if err := export(op, archive.ZipFiles{Writer: z, Modified: time.Now()}); err != nil {
-				return err
-			}
-			return z.Close()
-		})
+		err := writeZip(filepath.Join(dir, op+".zip"), func(files archive.Files) error { return export(op, files) })
 		if err != nil {
 			return err
 		}

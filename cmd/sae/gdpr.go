@@ -13,9 +13,9 @@ import (
 func (c *cli) gdprCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "gdpr",
-		Short: "Protection of personal data: log, verify-log, purge-log",
+		Short: "Protection of personal data: register, check, log, verify-log, purge-log",
 	}
-	cmd.AddCommand(c.gdprLogCmd(), c.gdprVerifyLogCmd(), c.gdprPurgeLogCmd())
+	cmd.AddCommand(c.gdprRegisterCmd(), c.gdprCheckCmd(), c.gdprLogCmd(), c.gdprVerifyLogCmd(), c.gdprPurgeLogCmd())
 	return cmd
 }
 
