@@ -299,6 +299,7 @@ func (a *Archive) under(t *tx, id string, seen map[string]bool, f func(id string
 		if err != nil {
 			return err
 		}
+		slices.Reverse(below) // the first is taken next
 		stack = append(stack, below...)
 	}
 	return nil
