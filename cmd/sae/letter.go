@@ -121,7 +121,9 @@ func (c *cli) letterBody(ctx context.Context, a *archive.Archive, x *archive.Let
 			if err != nil {
 				return err
 			}
-			l.Effective = effective.Local()
+			if l.Effective = effective.Local(); dayTime(q.Due).After(l.Effective) { // until then it is carried out
+				l.Effective = dayTime(q.Due)
+			}
 		}
 	}
 	return nil

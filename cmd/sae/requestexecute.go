@@ -277,7 +277,6 @@ func (c *cli) executeRestriction(ctx context.Context, a *archive.Archive, id str
 type erasedJSON struct {
 	*archive.Erased
 	Certificate *archive.Certificate `json:"certificate,omitempty"`
-	Effective   time.Time            `json:"effectiveFrom"`
 }
 
 func (c *cli) executeErasure(ctx context.Context, a *archive.Archive, id string) error {
@@ -292,12 +291,8 @@ func (c *cli) executeErasure(ctx context.Context, a *archive.Archive, id string)
 	if err != nil && !errors.Is(err, archive.ErrNoAuthority) {
 		return fmt.Errorf("%d units are erased; their certificate: %w", out.Destroyed, err)
 	}
-	effective, failed := a.EffectiveFrom(time.Now().UTC())
-	if failed != nil {
-		return failed
-	}
 	if c.json {
-		return c.printJSON(erasedJSON{out, cert, effective})
+		return c.printJSON(erasedJSON{out, cert})
 	}
 	c.printf("%d units erased (ledger entry %d), %d copies deleted, %d wait\n", out.Destroyed, out.Entry, out.Deleted, out.Waiting)
 	for _, k := range out.Kept {
@@ -312,7 +307,7 @@ func (c *cli) executeErasure(ctx context.Context, a *archive.Archive, id string)
 	for _, e := range out.Exports {
 		c.printf("handed out before: export %s of %s (ledger entry %d), %d units: whoever has it is to be told (art. 19)\n", e.Operation, e.Time.Format(time.DateOnly), e.Entry, e.Units)
 	}
-	c.printf("beyond recovery, also with sealed copies of the root key, from %s\n", effective.Format(time.RFC3339))
+	c.printf("beyond recovery, also with sealed copies of the root key, from %s\n", out.Effective.Format(time.RFC3339))
 	if cert != nil {
 		c.printf("certificate: record %s: sae request certificate %s -o erasure.json\n", cert.Record, id)
 	} else {
