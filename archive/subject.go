@@ -336,6 +336,9 @@ func (a *Archive) LinkIdentity(ctx context.Context, agent, subject string, id Fe
 	return a.onSubject(ctx, agent, subject, subjectRoles, reason, func(s *Subject) (*Subject, error) {
 		return a.changeSubject(ctx, agent, s, "linked", "", reason, func(p *Person) error {
 			bad := &Refusal{}
+			if p.MergedInto != "" {
+				bad.addf("subject %s was merged into %s: link it there", s.ID, p.MergedInto)
+			}
 			err := a.cat.view(func(t *tx) error { return a.addIdentities(t, s.Tenant, p, []FederatedID{id}, bad) })
 			return errors.Join(err, bad.orNil())
 		})
@@ -580,6 +583,28 @@ func (r *Reader) Subject(id string) (*Subject, error) {
 		return nil, err
 	}
 	return s, r.hushSubject(s)
+}
+
+// FindSubject is Archive.FindSubject, likewise.
+func (r *Reader) FindSubject(tenant string, id FederatedID) (*Subject, error) {
+	s, err := r.a.FindSubject(tenant, id)
+	if err != nil {
+		return nil, err
+	}
+	return s, r.hushSubject(s)
+}
+
+// Subjects is Archive.Subjects for those who have a role that reads: that somebody is found by a name
+// tells what it is.
+func (r *Reader) Subjects(tenant string, like PersonData) ([]*Subject, error) {
+	of, err := r.a.config.tenant(tenant)
+	if err == nil {
+		err = of.mayIfNamed(r.agent, readingRoles...)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return r.a.Subjects(tenant, like)
 }
 
 func (r *Reader) hushSubject(s *Subject) error {
