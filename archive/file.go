@@ -401,7 +401,7 @@ func (a *Archive) happened(t *tx, of *Tenant, r EventRequest, what happening) (t
 		return text, err
 	}
 	text.Triggers = what(p, acts, &text, bad)
-	if opened := dayOf(u.StartDate); (text.Closes || text.Reopens) && text.Day < opened {
+	if opened := dayOf(u.StartDate); (r.Event == fileClosed || r.Event == fileReopened) && text.Day < opened {
 		bad.addf("the file was opened on %s: it was not closed, or reopened, before", opened)
 	}
 	if len(bad.Problems) > 0 {
@@ -753,25 +753,13 @@ func (r *Reader) Files(f FileFilter) (page FilePage, err error) {
 	}
 	page.Files = []*File{}
 	err = r.a.cat.view(func(t *tx) error {
-		if f.Person != "" { // who was merged is whom she was merged into
-			s, err := r.a.subject(t, f.Person)
-			if err == nil && s.Tenant != of.ID {
-				err = fmt.Errorf("subject %q: %w", f.Person, ErrNotFound)
-			}
-			if err == nil {
-				f.Person, err = r.a.whole(t, f.Person)
-			}
-			if err != nil {
-				return err
-			}
-		}
 		h := r.a.heirs(t, "", nil)
 		if f.Procedure != "" {
 			if _, err := h.procedure(of.ID, f.Procedure); err != nil {
 				return err
 			}
 		}
-		return r.a.eachFile(t, of.ID, f.Procedure, from, func(u *Unit, leaf uint64) (bool, error) {
+		take := func(u *Unit, leaf uint64) (bool, error) {
 			if len(page.Files) == f.Limit {
 				page.Next = fmt.Sprint(leaf)
 				return false, nil
@@ -780,11 +768,15 @@ func (r *Reader) Files(f FileFilter) (page FilePage, err error) {
 			if err != nil {
 				return false, err
 			}
-			if (f.State == "" || file.State == f.State) && (f.Person == "" || slices.Contains(file.Persons, f.Person)) {
+			if (f.State == "" || file.State == f.State) && (f.Person == "" || file.Closed == nil) { // else that it is hers would tell something
 				page.Files = append(page.Files, file)
 			}
 			return true, nil
-		})
+		}
+		if f.Person != "" {
+			return r.a.eachFileOf(t, of.ID, f.Person, f.Procedure, from, take)
+		}
+		return r.a.eachFile(t, of.ID, f.Procedure, from, take)
 	})
 	return page, err
 }
@@ -802,4 +794,37 @@ func (a *Archive) eachFile(t *tx, tenant, procedure string, from uint64, f func(
 		}
 		return f(u, leaf)
 	})
+}
+
+// eachFileOf is eachFile for those that concern a subject; who was merged is whom she was merged into.
+func (a *Archive) eachFileOf(t *tx, tenant, subject, procedure string, from uint64, f func(u *Unit, leaf uint64) (bool, error)) error {
+	s, err := a.subject(t, subject)
+	if err == nil && s.Tenant != tenant {
+		err = fmt.Errorf("subject %q: %w", subject, ErrNotFound)
+	}
+	if err == nil && s.MergedInto != "" {
+		if subject, err = a.whole(t, subject); err == nil {
+			s, err = a.subject(t, subject)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	var units []*Unit
+	for _, file := range s.Files {
+		u, err := a.unit(t, file.Unit, 0)
+		if err != nil {
+			return err
+		}
+		if u.record.deposited().Leaf >= from && (procedure == "" || u.File.Procedure == procedure) {
+			units = append(units, u)
+		}
+	}
+	slices.SortFunc(units, func(x, y *Unit) int { return cmp.Compare(x.record.deposited().Leaf, y.record.deposited().Leaf) })
+	for _, u := range units {
+		if more, err := f(u, u.record.deposited().Leaf); err != nil || !more {
+			return err
+		}
+	}
+	return nil
 }
