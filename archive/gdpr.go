@@ -51,17 +51,18 @@ func (a *Archive) CheckGDPR(ctx context.Context, tenant string, f func(GDPRFindi
 			return err
 		}
 		h := a.heirs(t, "", nil)
-		err = a.eachSubject(t, of.ID, func(s *Subject) error {
+		err = a.eachSubject(t, of.ID, subjectID, func(s *Subject) (bool, error) {
 			if s.MergedInto != "" {
-				return nil
+				return true, nil
 			}
 			for _, file := range s.Files {
 				acts, err := a.actsOn(t, file.Unit, h.acts)
 				if err != nil || !isClosed(acts) {
-					return err
+					return err == nil, err
 				}
 			}
-			return f(GDPRFinding{GDPRNoFile, s.ID, "", fmt.Sprintf("%d closed files: is it still needed? sae subject show", len(s.Files))})
+			err := f(GDPRFinding{GDPRNoFile, s.ID, "", fmt.Sprintf("%d closed files: is it still needed? sae subject show", len(s.Files))})
+			return err == nil, err
 		})
 		if err != nil {
 			return err

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -52,6 +53,14 @@ func (c *cli) printUnit(u *archive.Unit) error {
 		row("title", "%s", u.Title)
 		row("description", "%s", u.Description.Description)
 		row("subject", "%s", u.Subject)
+		if f := u.File; f != nil {
+			row("citizen file", "of procedure %s, version %d when it was opened", f.Procedure, f.Version)
+			row("persons", "%s", strings.Join(f.Persons, " "))
+		}
+		row("document", "%s", u.Document)
+		if u.Person != nil {
+			printPerson(w, u.Person)
+		}
 		row("channel", "%s", u.Channel)
 		row("agreement", "%s", u.Agreement)
 		row("originating agency", "%s", u.Agency)
@@ -73,6 +82,9 @@ func (c *cli) printUnit(u *archive.Unit) error {
 		}
 		for k, v := range u.Custom {
 			row(k, "%s", v)
+		}
+		for _, n := range u.Corrections {
+			row("corrected", "version %d: %s: %s", n.Version, strings.Join(n.Fields, ", "), n.Note)
 		}
 		if s := u.SEDA; s != nil {
 			row("manifest and reply", "%s", s.Messages)
