@@ -660,7 +660,7 @@ func (r *Reader) Request(id string) (*ShownRequest, error) {
 		}
 		return nil
 	})
-	if err == nil && reads && q.Subject != "" {
+	if err == nil && reads && q.Subject != "" && q.Purged == 0 {
 		err = r.logRead(q.Tenant, VerbSubject, []string{q.Subject})
 	}
 	if err != nil {

@@ -19,7 +19,21 @@ import (
 
 // triggersInFrench are the events at which retentions start, as persons are told.
 var triggersInFrench = map[string]string{
-	"document-date": "la date du document", "file-closed": "la clôture du dossier", "last-decision": "la dernière décision", "end-of-right": "la fin du droit", "death": "le décès", "birthday": "l'anniversaire",
+	"document-date": "la date du document", "file-closed": "la clôture du dossier", "last-decision": "la dernière décision", "end-of-right": "la fin du droit", "death": "le décès", "birthday": "la naissance",
+}
+
+// exportsInFrench are to whom an export handed units out, as persons are told.
+var exportsInFrench = map[string]string{
+	"ArchiveDeliveryRequestReply": "Communication à un lecteur autorisé", "ArchiveTransfer": "Transfert à un autre service d'archives",
+	"ArchiveRestitutionRequestReply": "Restitution au service d'origine", "PersonalData": "Copie remise à la personne concernée",
+}
+
+// triggerInFrench is when the duration of a rule starts.
+func triggerInFrench(r *retention.Rule) string {
+	if n, ok := strings.CutPrefix(r.Trigger, "birthday-"); ok {
+		return "le " + n + "e anniversaire"
+	}
+	return triggersInFrench[r.Event()]
 }
 
 // findingsInFrench are why a unit is not erased, as persons are told.
@@ -114,7 +128,7 @@ func (c *cli) letterBody(ctx context.Context, a *archive.Archive, x *archive.Let
 	case 17, 21:
 		l.Findings = lettersFindings(x, l.Article)
 		for _, e := range x.Exports {
-			l.Exports = append(l.Exports, letter.Export{Recipient: e.Message, Date: e.Time.Format(time.DateOnly), What: fmt.Sprintf("%d pièces (inscription n° %d au journal)", e.Units, e.Entry)})
+			l.Exports = append(l.Exports, letter.Export{Recipient: cmp.Or(exportsInFrench[e.Message], e.Message), Date: e.Time.Format(time.DateOnly), What: fmt.Sprintf("%d pièces (inscription n° %d au journal)", e.Units, e.Entry)})
 		}
 		if q.Outcome != archive.Denied {
 			effective, err := a.EffectiveFrom(time.Now().UTC())
@@ -183,7 +197,7 @@ func processing(p *archive.ProcedureVersion, rules []retention.Versioned) letter
 	out := letter.Processing{Name: p.Name, Purpose: p.Processing.Purpose, Basis: p.Processing.Basis, Special: p.Processing.Special, Subjects: p.Processing.Subjects, Data: p.Processing.Data, Recipients: p.Processing.Recipients,
 		Source: "Les pièces que vous avez remises, et celles que le service a établies ou reçues pour instruire votre dossier.", Transfers: "Aucun.", Automated: "Aucune décision fondée exclusivement sur un traitement automatisé."}
 	for _, r := range rules {
-		out.Retention = append(out.Retention, letter.Retention{Rule: r.ID, Name: r.Name, Duration: r.Duration.String(), Trigger: triggersInFrench[r.Event()], Action: string(r.FinalAction), Basis: r.Basis})
+		out.Retention = append(out.Retention, letter.Retention{Rule: r.ID, Name: r.Name, Duration: r.Duration.String(), Trigger: triggerInFrench(&r.Rule), Action: string(r.FinalAction), Basis: r.Basis})
 	}
 	return out
 }
@@ -224,7 +238,7 @@ func (c *cli) personalIndex(a *archive.Archive, p *archive.PersonalData, w io.Wr
 		}
 	}
 	for _, e := range p.Exports {
-		x.Accesses = append(x.Accesses, letter.Consultation{Date: e.Time.Format(time.DateOnly), Recipient: e.Message, What: fmt.Sprintf("%d pièces remises (inscription n° %d au journal)", e.Units, e.Entry)})
+		x.Accesses = append(x.Accesses, letter.Consultation{Date: e.Time.Format(time.DateOnly), Recipient: cmp.Or(exportsInFrench[e.Message], e.Message), What: fmt.Sprintf("%d pièces remises (inscription n° %d au journal)", e.Units, e.Entry)})
 	}
 	return x.PDF(w)
 }
