@@ -529,7 +529,7 @@ func (a *Archive) checkStep(agent string, e *Elimination, step EliminationStep, 
 			}
 		}
 	}
-	if n := len(refusedOf(*text)); int64(n) == e.Units {
+	if n := len(refusedOf(*text)); n > 0 && int64(n) == e.Units {
 		bad.addf("every unit is refused: refuse the request")
 	}
 	if text.Bordereau != "" {

@@ -211,9 +211,6 @@ func (a *Archive) leaningFindings(t *tx, tenant string, an *Analysis) error {
 
 // decideErasure freezes the list of what is erased, as an erasure of its own; the caller holds acting.
 func (a *Archive) decideErasure(ctx context.Context, agent string, q *Request, d *Decision, w *RequestWords, bad *Refusal) error {
-	if err := a.sweepErasures(ctx, agent, q); err != nil {
-		return err
-	}
 	analysed, err := a.RequestWords(q, RequestAnalysed)
 	if err != nil {
 		return err
@@ -235,8 +232,8 @@ func (a *Archive) decideErasure(ctx context.Context, agent string, q *Request, d
 		case retention.EraseNow:
 			list = append(list, frozen{unit: f.Unit, version: f.Version})
 		case retention.EraseAt:
-			if q.Promised == "" || f.Date < q.Promised {
-				q.Promised = f.Date
+			if w.Promised == "" || f.Date < w.Promised {
+				w.Promised = f.Date
 			}
 			fallthrough
 		default:
@@ -245,7 +242,7 @@ func (a *Archive) decideErasure(ctx context.Context, agent string, q *Request, d
 	}
 	slices.Sort(q.Grounds)
 	switch {
-	case len(list) == 0:
+	case len(list) == 0 && (len(an.Findings) > 0 || len(an.Members) == 0): // without findings, what is left of the person is its record
 		bad.addf("nothing of it can be erased now: refuse it, with the grounds of the analysis")
 	case len(list) < len(an.Findings) && d.Outcome == Granted:
 		bad.addf("%d of %d units stay: it is granted partly", len(an.Findings)-len(list), len(an.Findings))
@@ -255,7 +252,7 @@ func (a *Archive) decideErasure(ctx context.Context, agent string, q *Request, d
 	if len(bad.Problems) > 0 {
 		return nil
 	}
-	w.Findings, w.Members = an.Findings, an.Members
+	w.Findings, w.Members, q.Promised = an.Findings, an.Members, w.Promised
 	return a.freezeErasure(ctx, agent, q, list)
 }
 
@@ -320,7 +317,8 @@ func (a *Archive) freezeErasure(ctx context.Context, agent string, q *Request, l
 }
 
 // describeFrozen adds to the units of a list what its lines sum up. They keep the order of the
-// analysis but for that.
+// analysis but for that. Lines are in clear and stay: of the day on which a retention was over, which
+// may tell a birth, they name the year alone.
 func (a *Archive) describeFrozen(list []frozen) ([]frozen, error) {
 	err := a.cat.view(func(t *tx) error {
 		h, today := a.heirs(t, "", nil), now().Format(time.DateOnly)
@@ -334,7 +332,7 @@ func (a *Archive) describeFrozen(list []frozen) ([]frozen, error) {
 				return err
 			}
 			d := dueUnit(u, in, today)
-			list[i] = frozen{unit: f.unit, version: f.version, agency: u.Agency, rules: strings.Join(d.Rules, " "), objects: int64(d.Objects), bytes: d.Bytes, due: d.Assess.Due}
+			list[i] = frozen{unit: f.unit, version: f.version, agency: u.Agency, rules: strings.Join(d.Rules, " "), objects: int64(d.Objects), bytes: d.Bytes, due: d.Assess.Due[:min(len(d.Assess.Due), 4)]}
 		}
 		return nil
 	})
@@ -367,6 +365,9 @@ func (a *Archive) withdrawErasure(ctx context.Context, agent string, q *Request)
 	if err != nil {
 		return err
 	}
+	if e.State() == Withdrawn { // by a run before, which ended before the request was
+		return nil
+	}
 	if e.begun {
 		return &Refusal{Problems: []string{"some of its units are erased already: carry it out to its end (sae request execute)"}}
 	}
@@ -397,10 +398,8 @@ func (a *Archive) ExecuteErasure(ctx context.Context, agent, id string, progress
 	if err != nil {
 		return nil, err
 	}
-	if !q.took(RequestExecuted) {
-		if err := a.checkRequestStep(agent, q, RequestExecuted); err != nil {
-			return nil, err
-		}
+	if err := a.mayFinish(agent, q); err != nil {
+		return nil, err
 	}
 	if q.Erasure == "" {
 		return nil, &Refusal{Problems: []string{fmt.Sprintf("request %s allows no erasure", id)}}
@@ -412,8 +411,14 @@ func (a *Archive) ExecuteErasure(ctx context.Context, agent, id string, progress
 		return nil, err
 	}
 	e, err := a.Elimination(q.Erasure)
+	if err == nil && (e.Kind != ForErasure || e.Request != q.ID) {
+		err = damaged("request", q.ID, fmt.Errorf("%s %s is not its erasure", e.Kind, e.ID))
+	}
 	if err != nil {
 		return nil, err
+	}
+	if e.State() == Withdrawn {
+		return nil, &Refusal{Problems: []string{fmt.Sprintf("the erasure of request %s was withdrawn: withdraw the request", id)}}
 	}
 	out := &Erased{Request: id, Subjects: []string{}, Executed: Executed{Elimination: e.ID, Kind: e.Kind}}
 	if e.open() {
@@ -424,17 +429,37 @@ func (a *Archive) ExecuteErasure(ctx context.Context, agent, id string, progress
 		if err != nil {
 			return out, err
 		}
-	} else if q.took(RequestExecuted) && q.Purged != 0 {
-		return nil, a.checkRequestStep(agent, q, RequestExecuted)
 	}
-	return out, a.finishErasure(ctx, agent, q, e, out)
+	return out, a.finishErasure(ctx, agent, id, out)
+}
+
+// mayFinish refuses who may not carry out an erasure, also what is left of it: the record of the
+// subject, and what the requests said, may have to wait for files that stay longer.
+func (a *Archive) mayFinish(agent string, q *Request) error {
+	if !q.took(RequestExecuted) || q.Purged != 0 {
+		return a.checkRequestStep(agent, q, RequestExecuted)
+	}
+	before := *q
+	before.Steps = slices.DeleteFunc(slices.Clone(q.Steps), func(s RequestStepTaken) bool { return s.Step == RequestExecuted })
+	return a.checkRequestStep(agent, &before, RequestExecuted)
 }
 
 // finishErasure destroys the records of subjects of whom nothing is left, records that the request was
 // carried out, and destroys what it said.
-func (a *Archive) finishErasure(ctx context.Context, agent string, q *Request, e *Elimination, out *Erased) error {
+func (a *Archive) finishErasure(ctx context.Context, agent, id string, out *Erased) error {
 	a.acting.Lock()
 	defer a.acting.Unlock()
+	q, err := a.DataRequest(id) // another run may have ended meanwhile
+	if err == nil {
+		err = a.mayFinish(agent, q)
+	}
+	if err != nil {
+		return err
+	}
+	e, err := a.Elimination(q.Erasure)
+	if err != nil {
+		return err
+	}
 	if done, ok := e.step(ExecutedStep); ok && out.Entry == 0 {
 		out.Entry, out.Destroyed = done.Entry, done.Destroyed
 	}
@@ -492,6 +517,7 @@ func (a *Archive) erasedFrom(e *Elimination, subjects []string) (time.Time, erro
 }
 
 // forgettable are the subjects of a request, and those merged into it, when no file of theirs is left.
+// One that was merged into another since goes with that.
 func (a *Archive) forgettable(q *Request) (out []string, err error) {
 	if q.Subject == "" {
 		return nil, nil
@@ -501,7 +527,7 @@ func (a *Archive) forgettable(q *Request) (out []string, err error) {
 		if errors.Is(err, ErrNotFound) { // by a run before
 			return nil
 		}
-		if err == nil && len(s.Files) == 0 {
+		if err == nil && len(s.Files) == 0 && s.MergedInto == "" {
 			out = append([]string{s.ID}, s.Merged...)
 		}
 		return err
@@ -672,7 +698,7 @@ func (x *execution) againstErasing(t *tx, h *heirs, u *Unit, at string, goes map
 	case u.Version != x.left[u.Unit].version:
 		return keptVersion, nil, nil
 	}
-	if e := retention.Erasable(in, at); e.Verdict != retention.EraseNow && !x.otherwise[u.Unit] {
+	if e := retention.Erasable(in, at); e.Verdict != retention.EraseNow && (!x.otherwise[u.Unit] || e.Why == retention.ErasureDefinitive) {
 		return string(e.Why), retention.Appraise(in, at).Reasons, nil
 	}
 	reason, err = x.a.stays(t, &u.record, goes)

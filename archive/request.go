@@ -62,7 +62,7 @@ type Request struct {
 	Outcome  Outcome            `json:"outcome,omitempty"`
 	Grounds  []string           `json:"grounds,omitempty"` // of what is refused, such as "17(3)(b)"
 	// Erasure is the list of units that a decision lets go; Promised is the day on which the first
-	// of those that are to be erased later is due.
+	// of those that are to be erased later is due. It may tell a birth, and is kept with the words.
 	Erasure  string `json:"erasure,omitempty"`
 	Promised string `json:"promised,omitempty"`
 	// Purged is the ledger entry by which its words were destroyed.
@@ -93,6 +93,7 @@ type RequestWords struct {
 	Paragraphs []string         `json:"paragraphs,omitempty"` // of the answer
 	Letter     string           `json:"letter,omitempty"`     // answered: SHA-256 of the letter, hex
 	Sent       string           `json:"sent,omitempty"`       // day
+	Promised   string           `json:"promised,omitempty"`   // decided: see Request
 }
 
 const requestID = "q"
@@ -257,7 +258,9 @@ func (a *Archive) takeRequestStep(ctx context.Context, agent string, q *Request,
 	after := *q
 	op.records = append(op.records, func(p position) []record {
 		after.Steps = append(slices.Clone(q.Steps), RequestStepTaken{step, p.entry, p.time, op.entry.Agent, op.id})
-		return []record{{bktReq, []byte(q.ID), mustJSON(after)}}
+		stored := after
+		stored.Promised = ""
+		return []record{{bktReq, []byte(q.ID), mustJSON(stored)}}
 	})
 	if err := a.commitBy(ctx, agent, op); err != nil {
 		return fmt.Errorf("recording that request %s is %s: %w", q.ID, step, err)
@@ -292,7 +295,14 @@ func parseRequest(v []byte) (*Request, error) {
 
 // DataRequest gives a request of a data subject.
 func (a *Archive) DataRequest(id string) (q *Request, err error) {
-	err = a.cat.view(func(t *tx) error { q, err = t.dataRequest(id); return err })
+	err = a.cat.view(func(t *tx) error {
+		if q, err = t.dataRequest(id); err != nil {
+			return err
+		}
+		w, err := a.requestWords(t, q, RequestDecided)
+		q.Promised = w.Promised
+		return err
+	})
 	return q, err
 }
 
@@ -304,10 +314,13 @@ func (a *Archive) DataRequests(tenant string) (out []*Request, err error) {
 	}
 	err = a.cat.view(func(t *tx) error {
 		return t.eachRequest(func(q *Request) error {
-			if q.Tenant == of.ID {
-				out = append(out, q)
+			if q.Tenant != of.ID {
+				return nil
 			}
-			return nil
+			w, err := a.requestWords(t, q, RequestDecided)
+			q.Promised = w.Promised
+			out = append(out, q)
+			return err
 		})
 	})
 	slices.SortFunc(out, func(x, y *Request) int { return cmp.Compare(x.Steps[0].Entry, y.Steps[0].Entry) })
@@ -461,8 +474,11 @@ func (a *Archive) WithdrawRequest(ctx context.Context, agent, id, reason string)
 		if strings.TrimSpace(reason) == "" {
 			bad.addf("no reason: say why")
 		}
-		if q.Erasure == "" || len(bad.Problems) > 0 {
+		if len(bad.Problems) > 0 {
 			return nil
+		}
+		if q.Erasure == "" { // a decision that failed may have left one
+			return a.sweepErasures(ctx, agent, q)
 		}
 		return a.withdrawErasure(ctx, agent, q)
 	})
@@ -501,6 +517,9 @@ func (a *Archive) DecideRequest(ctx context.Context, agent, id string, d Decisio
 			return err
 		}
 		q.Outcome, q.Grounds = d.Outcome, d.Grounds
+		if err := a.sweepErasures(ctx, agent, q); err != nil {
+			return err
+		}
 		if q.erases() && d.Outcome != Denied {
 			return a.decideErasure(ctx, agent, q, &d, w, bad)
 		}
