@@ -134,14 +134,15 @@ func (a *Archive) checkRequestGDPR(ctx context.Context, t *tx, q *Request, today
 			return err
 		}
 	}
-	if q.Promised == "" || q.Promised > today {
-		return nil
+	w, err := a.requestWords(t, q, RequestDecided)
+	if err != nil || w.Promised == "" || w.Promised > today {
+		return err
 	}
 	units, _, err := a.unitsOfRequest(ctx, t, q)
 	if err != nil || len(units) == 0 {
 		return err
 	}
-	return f(GDPRFinding{GDPRPromised, q.ID, q.Promised, fmt.Sprintf("of %d units some were to be erased from then on: open a request of the same subject, and decide", len(units))})
+	return f(GDPRFinding{GDPRPromised, q.ID, w.Promised, fmt.Sprintf("of %d units some were to be erased from then on: open a request of the same subject, and decide", len(units))})
 }
 
 // lateRequests counts the requests of all tenants that should have been answered.

@@ -658,6 +658,9 @@ func (r *Reader) Request(id string) (*ShownRequest, error) {
 	out := &ShownRequest{Request: q}
 	reads := of.mayIfNamed(r.agent, readingRoles...) == nil
 	err = a.cat.view(func(t *tx) error {
+		if !reads {
+			q.Promised = "" // it may tell a birth
+		}
 		for _, s := range q.Steps {
 			shown := ShownStep{RequestStepTaken: s}
 			if reads {

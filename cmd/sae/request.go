@@ -224,7 +224,7 @@ func (c *cli) printRequest(s *archive.ShownRequest) error {
 		line("state", requestState(s.Request))
 		line("grounds", strings.Join(s.Grounds, ", "))
 		line("erasure", s.Erasure)
-		line("erased later", s.Promised)
+		line("erased later", s.Request.Promised)
 		if s.Purged != 0 {
 			line("words", fmt.Sprintf("destroyed by ledger entry %d", s.Purged))
 		}
