@@ -28,19 +28,24 @@ type Reader struct {
 	a       *Archive
 	agent   string
 	purpose retention.Purpose
+	stated  Purpose // as the log has it
+	why     string  // in words, for the log
 	at      string
 	// handover: it is not for the reader, but leaves the archive for good. That is for archivists;
 	// a derogation to read is not one to take away.
 	handover bool
 	granted  map[string][]*Act // derogations of the person, by tenant
-	stated   Purpose           // what it is read for; "" is ForInstruction
-	why      string
+	used     []string          // those by which units were open, since the last record of the log
 }
 
 // As gives a reader. It is for one person's requests one behind the other: what is granted is read
-// once.
+// once. What it gives out of units that tells of persons is in the log of accesses before (accesslog.go).
 func (a *Archive) As(agent string, purpose retention.Purpose) *Reader {
-	return &Reader{a: a, agent: agent, purpose: purpose, at: now().Format(time.DateOnly), granted: map[string][]*Act{}}
+	stated := Purpose(purpose)
+	if purpose == retention.ToRead {
+		stated = ForInstruction
+	}
+	return &Reader{a: a, agent: agent, purpose: purpose, stated: stated, at: now().Format(time.DateOnly), granted: map[string][]*Act{}}
 }
 
 // Closed says why a unit is not open to a reader.
@@ -139,6 +144,7 @@ func (r *Reader) closed(t *tx, h *heirs, u *Unit) (c *Closed, used []string, err
 		return i >= 0
 	})
 	if len(bars) == 0 {
+		r.used = addMissing(r.used, used)
 		return nil, used, nil
 	}
 	return &Closed{Unit: u.Unit, Purpose: r.purpose, Bars: bars, From: retention.OpenFrom(bars)}, nil, nil
@@ -294,7 +300,17 @@ func (r *Reader) Unit(id string, version int) (*Unit, error) {
 		}
 		return err
 	})
-	return u, err
+	switch {
+	case err != nil:
+	case u.Closed != nil:
+		err = r.log(u.Tenant, VerbShow, WasRefused, []string{id}, nil)
+	default:
+		err = r.logRead(u.Tenant, VerbShow, []string{id})
+	}
+	if err != nil {
+		return nil, err
+	}
+	return u, nil
 }
 
 // shown is a unit as the reader may see it; nil is the archive itself.
@@ -328,13 +344,25 @@ func (r *Reader) List(f Filter) (Page, error) {
 	if err != nil {
 		return page, err
 	}
-	page.Units, err = r.all(page.Units, f.Subject != "")
-	return page, err
+	if page.Units, err = r.all(page.Units, f.Subject != ""); err == nil {
+		err = r.logRead("", VerbList, openOnes(page.Units))
+	}
+	if err != nil {
+		return Page{}, err
+	}
+	return page, nil
 }
 
 // Search is Archive.Search among what is open to the reader.
 func (r *Reader) Search(tenant, words string, limit int) ([]*Unit, error) {
-	return r.a.search(tenant, words, limit, func(units []*Unit) ([]*Unit, error) { return r.all(units, true) })
+	units, err := r.a.search(tenant, words, limit, func(units []*Unit) ([]*Unit, error) { return r.all(units, true) })
+	if err == nil {
+		err = r.logRead("", VerbSearch, openOnes(units))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return units, nil
 }
 
 // Retention is Archive.Retention, without what somebody wrote when the unit is not open.
@@ -344,8 +372,15 @@ func (r *Reader) Retention(id, at string) (*Retention, error) {
 		return nil, err
 	}
 	var closed *NotOpenError
-	if err := r.may(id); !errors.As(err, &closed) {
-		return out, err
+	err = r.may(id)
+	if err == nil {
+		err = r.logRead("", VerbExplain, []string{id})
+	}
+	if err == nil {
+		return out, nil
+	}
+	if !errors.As(err, &closed) {
+		return nil, err
 	}
 	out.Title, out.Categories = "", maps.Clone(out.Categories)
 	hold := *out.Categories[retention.Hold]
@@ -359,17 +394,37 @@ func (r *Reader) Retention(id, at string) (*Retention, error) {
 
 // Due is Archive.Due, without titles and subjects of what is not open to the reader.
 func (r *Reader) Due(ctx context.Context, tenant, at string, f func(DueUnit) error) error {
-	return r.a.due(ctx, tenant, at, r, f)
+	of, err := r.a.config.tenant(tenant)
+	if err != nil {
+		return err
+	}
+	l := &listing[DueUnit]{r: r, tenant: of.ID, verb: VerbDue, f: f, open: func(u DueUnit) string { return r.toldOf(u.unit) }}
+	return l.run(func() error { return r.a.due(ctx, tenant, at, r, l.add) })
 }
 
 // EachListed is Archive.EachListed, without titles of what is not open to the reader.
 func (r *Reader) EachListed(ctx context.Context, request string, f func(ListedUnit) error) error {
-	return r.a.eachListed(ctx, request, r, f)
+	e, err := r.a.Elimination(request)
+	if err != nil {
+		return err
+	}
+	l := &listing[ListedUnit]{r: r, tenant: e.Tenant, verb: VerbRequest, f: f, open: func(u ListedUnit) string {
+		if u.Title == "" {
+			return ""
+		}
+		return u.Unit
+	}}
+	return l.run(func() error { return r.a.eachListed(ctx, request, r, l.add) })
 }
 
 // EachPaper is Archive.EachPaper, without titles of what is not open to the reader.
 func (r *Reader) EachPaper(ctx context.Context, tenant string, f func(PaperUnit) error) error {
-	return r.a.eachPaper(ctx, tenant, r, f)
+	of, err := r.a.config.tenant(tenant)
+	if err != nil {
+		return err
+	}
+	l := &listing[PaperUnit]{r: r, tenant: of.ID, verb: VerbPaper, f: f, open: func(u PaperUnit) string { return r.toldOf(u.unit) }}
+	return l.run(func() error { return r.a.eachPaper(ctx, tenant, r, l.add) })
 }
 
 // Acts is Archive.Acts; for whom, of whom and why, for those who have a role that reads.
@@ -424,7 +479,10 @@ func (r *Reader) all(units []*Unit, open bool) ([]*Unit, error) {
 func (r *Reader) Get(ctx context.Context, id string, w io.Writer) (*Object, []Failure, error) {
 	o, err := r.a.Object(id)
 	if err == nil {
-		err = r.may(o.Unit)
+		err = r.logRefused(VerbGet, r.may(o.Unit))
+	}
+	if err == nil {
+		err = r.logRead("", VerbGet, []string{o.Unit})
 	}
 	if err != nil {
 		return nil, nil, err
@@ -439,8 +497,12 @@ func (r *Reader) Proof(ctx context.Context, id string, w io.Writer) error {
 	if o, err := r.a.Object(id); err == nil {
 		unit = o.Unit
 	}
+	err := r.logRefused(VerbProof, r.may(unit))
+	if err == nil {
+		err = r.logRead("", VerbProof, []string{unit})
+	}
 	var destroyed *DestroyedError
-	if err := r.may(unit); err != nil && !errors.As(err, &destroyed) && !(errors.Is(err, ErrNotFound)) {
+	if err != nil && !errors.As(err, &destroyed) && !(errors.Is(err, ErrNotFound)) {
 		return err
 	}
 	return r.a.Proof(ctx, id, w)

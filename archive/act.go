@@ -179,6 +179,11 @@ func (a *Archive) mayAct(agent string, of *Tenant, kind ActKind, text *ActText) 
 
 // decide does an act that may be done; the caller holds acting.
 func (a *Archive) decide(ctx context.Context, agent string, of *Tenant, kind ActKind, text ActText) (*Act, error) {
+	return a.decideIf(ctx, agent, of, kind, text, nil)
+}
+
+// decideIf is decide if still, which may be nil, gives no error in its transaction.
+func (a *Archive) decideIf(ctx context.Context, agent string, of *Tenant, kind ActKind, text ActText, still func(*tx) error) (*Act, error) {
 	text.Units = slices.Compact(slices.Sorted(slices.Values(text.Units)))
 	units, err := a.checkAct(of, kind, &text)
 	if err != nil {
@@ -193,7 +198,7 @@ func (a *Archive) decide(ctx context.Context, agent string, of *Tenant, kind Act
 	salt, key, secret := newSalt(), newKey(), mustJSON(text)
 	r := actRecord{Act: newID(actID), Kind: kind, Tenant: of.ID, Review: text.Review}
 	op := &operation{
-		id: newID(opID), keys: [][32]byte{key},
+		id: newID(opID), keys: [][32]byte{key}, still: still, alone: still != nil,
 		entry: integrity.Entry{Kind: integrity.Kind(kind), Tenant: of.ID, Agent: agentID(a.indexKey, agent)},
 		detail: func(position) any {
 			return integrity.ActDetail{Act: r.Act, Units: int64(len(units)), Text: groupLeaf(sha256.Sum256(secret), salt), Review: r.Review}
@@ -403,10 +408,17 @@ func (a *Archive) EndAct(ctx context.Context, agent, id, reason string) (*Act, e
 	if err := bad.orNil(); err != nil {
 		return nil, err
 	}
+	still := func(t *tx) error { return nil }
+	if r.Kind == EventAct {
+		still = func(t *tx) error { return a.mayTakeBack(t, act) }
+	}
+	if err := a.cat.view(still); err != nil {
+		return nil, err
+	}
 	op := a.reasoned(integrity.ActEnded, agent, reason, func(commitment integrity.Hash) any {
 		return integrity.ActDetail{Act: id, Units: int64(len(act.Units)), Text: commitment}
 	})
-	op.entry.Tenant = r.Tenant
+	op.entry.Tenant, op.still, op.alone = r.Tenant, still, r.Kind == EventAct
 	for _, u := range act.Units {
 		op.deletes = append(op.deletes, record{bucket: bktAct, key: unitActKey(u, id)})
 	}

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"sae/archive/durable"
+	"sae/archive/hsm"
 	"sae/archive/vault"
 	"sae/integrity"
 	"sae/integrity/tsp"
@@ -41,7 +42,9 @@ type Archive struct {
 	offers      []*offer
 	stageItems  int // see stage.go
 	packFrom    int // see pack.go
+	shardLevel  int // see searchshards.go
 	schedules   atomic.Pointer[map[string]*retention.Schedule]
+	tokenFault  func(step string) error
 	pause       time.Duration // after a failure to write to a bucket: see ailment
 	slot        *durable.Slot // nil when read-only
 	slotHealed  bool          // a place of the slot was found damaged at opening, and written again
@@ -51,6 +54,9 @@ type Archive struct {
 	sealing sync.Mutex    // one seal at a time
 	acting  sync.Mutex    // one change of schedules, acts and eliminations at a time
 	closed  atomic.Bool
+
+	spooling sync.Mutex // one use of the spool of accesses at a time in this process; after acting
+	spool    spoolState // guarded by spooling
 
 	// The way of a commit.
 	queue   chan pending
@@ -76,6 +82,8 @@ type Options struct {
 	// CatalogueFault, in tests, is asked before ("commit") and after ("committed")
 	// each commit of the catalogue.
 	CatalogueFault func(step string) error
+	// TokenFault, in tests, is asked before and after each step of a PKCS#11 token: see inToken.
+	TokenFault func(step string) error
 	// Authorities, when not nil, stand in for those of the configuration.
 	Authorities []tsp.Authority
 	// AcceptRollback opens an archive whose catalogue was rolled back, so that
@@ -104,7 +112,7 @@ func Open(dir string, o Options) (*Archive, error) {
 		return nil, err
 	}
 	o.ReadOnly = o.ReadOnly || o.NoKeys
-	a := &Archive{dir: dir, config: config, policies: config.policies(), fs: o.FS, log: o.Log, readOnly: o.ReadOnly, session: newID("s"), stageItems: stageItems, packFrom: packFrom, pause: ailingFor,
+	a := &Archive{dir: dir, config: config, policies: config.policies(), fs: o.FS, log: o.Log, readOnly: o.ReadOnly, session: newID("s"), stageItems: stageItems, packFrom: packFrom, shardLevel: shardLevel, tokenFault: o.TokenFault, pause: ailingFor,
 		queue: make(chan pending, maxGroup), stopped: make(chan struct{}), ended: make(chan struct{})}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
@@ -114,6 +122,9 @@ func Open(dir string, o Options) (*Archive, error) {
 		return nil, err
 	}
 	go a.committer()
+	if !o.AcceptRollback {
+		a.takeAccessesWhenDue()
+	}
 	return a, nil
 }
 
@@ -170,6 +181,7 @@ func (a *Archive) Close() error {
 	if a.closed.Swap(true) {
 		return nil
 	}
+	a.takeAccessesWhenDue()
 	close(a.stopped)
 	<-a.ended
 	if !a.readOnly && a.failed.Load() == nil { // else the next opening sweeps
@@ -216,7 +228,11 @@ func lockError(dir string, err error) error {
 
 // checkPermissions refuses keys that others than their owner may read.
 func (a *Archive) checkPermissions() error {
-	for _, path := range []string{a.config.Slots.Root, filepath.Join(a.dir, ledgerKeyFile), filepath.Join(a.dir, tsaKeyFile)} {
+	paths := []string{a.config.Slots.Root, filepath.Join(a.dir, ledgerKeyFile), filepath.Join(a.dir, tsaKeyFile)}
+	if token := a.config.Slots.PKCS11; token != nil {
+		paths = append(paths, token.PIN)
+	}
+	for _, path := range paths {
 		fi, err := os.Stat(path)
 		if errors.Is(err, os.ErrNotExist) {
 			continue // said by the step that needs it
@@ -287,26 +303,34 @@ func firstLine(b []byte) string {
 const indexKeyNumber = 0
 
 func (a *Archive) openVault() error {
-	slot, err := durable.OpenSlot(a.fs, a.config.Slots.Root)
-	if err != nil {
-		return &DamagedError{What: "root key", Where: a.config.Slots.Root, Err: err}
+	slot, err := a.rootPlace().open(!a.readOnly)
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, durable.ErrSlot) {
+		return fmt.Errorf("%w; a sealed copy brings it back: sae root restore", err)
 	}
-	defer slot.Close()
-	roots, err := loadRoots(slot)
 	if err != nil {
-		return &DamagedError{What: "root key", Where: a.config.Slots.Root, Err: err}
-	}
-	for _, root := range roots {
-		a.vault = vault.New(root)
-		if a.indexKey, err = a.unwrap(indexKeyNumber); errors.Is(err, vault.ErrWrongRoot) {
-			continue
-		}
-		if err == nil && !a.readOnly {
-			err = settleRoot(slot, root)
-		}
 		return err
 	}
-	return &DamagedError{What: "root key", Where: a.config.Slots.Root, Why: "it does not open this catalogue: another archive's, damaged, or the catalogue is a copy from before units were destroyed"}
+	defer slot.close()
+	root, err := slot.rootOf(a.cat)
+	switch where := a.config.Slots.Root; {
+	case errors.Is(err, hsm.ErrNoKey):
+		return &DamagedError{What: "root key", Where: where, Err: err,
+			Why: "it does not open any more: this is a copy of its slot from before it was replaced, or the token lost it; put back the slot of today, or a sealed copy: sae root restore"}
+	case errors.Is(err, vault.ErrWrongRoot):
+		return &DamagedError{What: "root key", Where: where, Why: "it does not open this catalogue: another archive's, damaged, or the catalogue is a copy from before units were destroyed"}
+	case errors.Is(err, hsm.ErrWrapped):
+		return &DamagedError{What: "root key", Where: where, Err: err}
+	case err != nil:
+		return err
+	}
+	a.vault = vault.New(root.root)
+	if a.indexKey, err = a.unwrap(indexKeyNumber); err != nil {
+		return err
+	}
+	if a.readOnly {
+		return nil
+	}
+	return slot.settle(root.held)
 }
 
 // unwrap gives a data key.

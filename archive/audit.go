@@ -112,7 +112,8 @@ func (a *Archive) checkDecisions(t *tx, find func(what, where string, err error)
 	}
 	return errors.Join(a.checkActs(t, in("act")), a.checkEliminations(t, in("elimination")), a.checkRules(t, in("schedule")),
 		t.checkTombs(in("tombstone")), a.checkConversions(t, in("conversion")), a.checkProcedures(t, in("procedure")),
-		a.checkRequests(t, in("request")), a.checkRevisions(t, in("revision")))
+		a.checkRequests(t, in("request")), a.checkRevisions(t, in("revision")),
+		a.checkAccesses(t, &AccessLogCheck{}, in("log of accesses")))
 }
 
 type audit struct {
@@ -219,10 +220,9 @@ func (au *audit) keyFiles() {
 	for i, o := range a.offers {
 		au.findErr("offer", a.config.Offers[i].where(), o.down)
 	}
-	dir := filepath.Join(a.dir, searchDir)
-	if err := checkSums(dir); err != nil && !errors.Is(err, errNoIndex) {
-		_, rebuild := a.rebuildSearch(au.o.Repair)
-		au.find(Finding{What: "search index", Where: dir, Why: err.Error(), Repaired: au.o.Repair && rebuild == nil})
+	if where, err := a.checkSearch(); err != nil {
+		repaired := au.o.Repair && a.repairSearch() == nil
+		au.find(Finding{What: "search index", Where: where, Why: err.Error(), Repaired: repaired})
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
 
@@ -128,6 +129,7 @@ type certifying struct {
 	entries map[int64][]int64
 	kinds   map[int64]integrity.Entry // of entries that history names
 	kept    map[int64]string
+	last    int64 // entry by which a unit was destroyed
 }
 
 // gather finds what the certificate needs, and makes its proofs but those of items.
@@ -152,6 +154,7 @@ func (c *certifying) gather(t *tx) error {
 			return nil
 		}
 		c.head.Destroyed++
+		c.last = max(c.last, u.Destroyed.Entry)
 		for _, p := range append(places(u), *u.Destroyed) {
 			b, err := t.batchOf(p.Leaf)
 			if err != nil {
@@ -168,10 +171,23 @@ func (c *certifying) gather(t *tx) error {
 	if err != nil {
 		return err
 	}
+	if c.head.Effective, err = c.effective(t); err != nil {
+		return err
+	}
 	if c.head.Exports, err = c.exports(exports); err != nil {
 		return err
 	}
 	return c.prove(t, leaves)
+}
+
+// effective is when the last of its destructions is beyond recovery. So are those before.
+func (c *certifying) effective(t *tx) (*time.Time, error) {
+	e, err := c.entryOf(t, c.last)
+	if err != nil {
+		return nil, err
+	}
+	effective, err := t.effectiveFrom(e.Time)
+	return &effective, err
 }
 
 // exports describes exports, of which the numbers of units are given.

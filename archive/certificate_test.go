@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"sae/integrity/bundle"
 	"sae/integrity/certificate"
@@ -103,7 +104,9 @@ func TestCertificate(t *testing.T) {
 	if r.Listed != e.Units || int64(len(r.Units)) != e.Units-1 || r.Elimination != e.ID || r.VisaEntry == 0 {
 		t.Fatalf("%+v", r)
 	}
+	var last time.Time
 	for _, u := range r.Units {
+		last = later(last, u.Destroyed)
 		stone, entry, err := a.Tombstone(u.Unit)
 		if err != nil || entry != u.Under || stone.Entry != u.Entry || len(stone.Objects) != u.Objects || !stone.Deposited.Equal(u.Archived) {
 			t.Errorf("%+v %+v %v", u, stone, err)
@@ -133,10 +136,18 @@ func TestCertificate(t *testing.T) {
 			t.Errorf("the certificate says %q", word)
 		}
 	}
+	var told struct{ Head certificate.Head }
+	effective, err := a.EffectiveFrom(last)
+	if err == nil {
+		err = json.Unmarshal(cert, &told)
+	}
+	if err != nil || told.Head.Effective == nil || !told.Head.Effective.Equal(effective) {
+		t.Errorf("effective from %v, want %s: %v", told.Head.Effective, effective, err)
+	}
 }
 
 // informational are the members that prove nothing, and are not said to.
-var informational = []string{"/head/archivalAgency", "/head/at", "/head/made", "/head/exports", "/head/copies", "/kept"}
+var informational = []string{"/head/archivalAgency", "/head/at", "/head/made", "/head/exports", "/head/copies", "/head/effectiveFrom", "/kept"}
 
 // TestCertificateAttack changes every value of a certificate, one at a time: none of the
 // certificates that come of it is accepted.

@@ -30,6 +30,9 @@ type operation struct {
 	records []func(position) []record
 	// needs are units that must be there: they may be destroyed before it is its turn.
 	needs []string
+	// still is asked in the transaction, before its group is written: what it gives an error for does
+	// not take place. An operation whose answer others of its group would change is alone.
+	still func(*tx) error
 	// deletes are keys that go.
 	deletes []record
 	// alone operations are committed in a group of their own; last is the last that is done in
@@ -263,10 +266,17 @@ func (a *Archive) writeGroup(group []pending) (writtenGroup, error) {
 	return writtenGroup{}, err
 }
 
-// missing says which operations of a group need units that are not there any more.
+// missing says which operations of a group need units that are not there any more, or may not be
+// done any more.
 func (t *tx) missing(group []pending) error {
 	refused := map[*operation]error{}
 	for _, p := range group {
+		if p.op.still != nil {
+			if err := p.op.still(t); err != nil {
+				refused[p.op] = err
+				continue
+			}
+		}
 		for _, id := range p.op.needs {
 			_, _, err := t.unitRecord(id, 0)
 			if errors.Is(err, ErrNotFound) {

@@ -2,6 +2,7 @@ package archive
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"text/template"
 	"time"
@@ -19,7 +21,10 @@ import (
 	"github.com/goccy/go-yaml/parser"
 
 	"sae/archive/converter"
+	"sae/archive/escrow"
+	"sae/archive/hsm"
 	"sae/archive/s3"
+	"sae/retention"
 	"sae/seda"
 )
 
@@ -38,8 +43,11 @@ type Config struct {
 	Slots     SlotConfig      `yaml:"slots"`      // the two small values kept outside the catalogue and its backups
 	Authority []AuthorityConf `yaml:"timestamps"` // time-stamping authorities, tried in order
 	Seal      SealConfig      `yaml:"seal"`
+	GDPR      GDPRConfig      `yaml:"gdpr,omitempty"`
 	// Converters are programs that make copies in other formats.
 	Converters []converter.Config `yaml:"converters,omitempty"`
+	// Escrow is for sealed copies of the root key.
+	Escrow *EscrowConfig `yaml:"escrow,omitempty"`
 }
 
 // Tenant is an archival agency: its units, agreements and rules are its own.
@@ -62,7 +70,44 @@ type Tenant struct {
 	// program, by version of SEDA.
 	Schemas map[string]string `yaml:"seda-schemas,omitempty"`
 	// Formats is a file of risk notes on formats, which take the place of the program's.
-	Formats string `yaml:"formats,omitempty"`
+	Formats string     `yaml:"formats,omitempty"`
+	GDPR    GDPRConfig `yaml:"gdpr,omitempty"` // the archive's own where absent
+}
+
+// GDPRConfig is what the protection of personal data needs to know.
+type GDPRConfig struct {
+	// AccessLog is how long it is kept who read what, such as P6M; one year when absent.
+	AccessLog retention.Duration `yaml:"access-log,omitempty"`
+	// What stands in letters to data subjects and in the record of processing: the controller's
+	// address, who signs and as what, where, how to reach the data-protection officer, the
+	// administrative court, the security measures.
+	Address   []string `yaml:"address,omitempty"`
+	Place     string   `yaml:"place,omitempty"`
+	Signatory string   `yaml:"signatory,omitempty"`
+	Function  string   `yaml:"function,omitempty"`
+	Officer   string   `yaml:"officer,omitempty"`
+	Court     string   `yaml:"court,omitempty"`
+	Measures  []string `yaml:"measures,omitempty"`
+}
+
+// gdpr is what the configuration says for a tenant: the archive's own where it says nothing.
+func (c *Config) gdpr(of *Tenant) GDPRConfig {
+	g := of.GDPR
+	if len(g.Address) == 0 {
+		g.Address = c.GDPR.Address
+	}
+	if len(g.Measures) == 0 {
+		g.Measures = c.GDPR.Measures
+	}
+	g.Place, g.Signatory, g.Function = cmp.Or(g.Place, c.GDPR.Place), cmp.Or(g.Signatory, c.GDPR.Signatory), cmp.Or(g.Function, c.GDPR.Function)
+	g.Officer, g.Court = cmp.Or(g.Officer, c.GDPR.Officer), cmp.Or(g.Court, c.GDPR.Court)
+	return g
+}
+
+func (g *GDPRConfig) check(at string, bad *configProblems) {
+	if d := g.AccessLog; d.Unlimited || !d.IsZero() && d.Count < 1 {
+		bad.addf(at+".access-log", "%q: want a duration such as P6M or P1Y", d)
+	}
 }
 
 // Agreement is an ArchivalAgreement (SEDA).
@@ -107,6 +152,15 @@ type PolicyConfig struct {
 type SlotConfig struct {
 	Root       string `yaml:"root-key"`   // the 32-byte root of the key tree
 	Checkpoint string `yaml:"checkpoint"` // the last checkpoint signed
+	// PKCS11 is the token under whose keys the root is wrapped in its slot; as it is when absent.
+	PKCS11 *hsm.Config `yaml:"pkcs11,omitempty"`
+}
+
+// EscrowConfig says to whom copies of the root key are sealed.
+type EscrowConfig struct {
+	MaxAge     string   `yaml:"max-age"`          // after which every holder must have destroyed a copy: 30d, 12h
+	Recipients []string `yaml:"recipients"`       // age X25519 recipients; each of them can open it alone
+	Folder     string   `yaml:"folder,omitempty"` // where one is written whenever the root key was replaced
 }
 
 // AuthorityConf is one time-stamping authority (RFC 3161). Exactly one of
@@ -137,10 +191,14 @@ func newConfigFile(id string, n New) ([]byte, error) {
 		return nil, fmt.Errorf("writing configuration: %w", err)
 	}
 	var b bytes.Buffer
-	err = t.Execute(&b, map[string]string{
+	fields := map[string]string{
 		"Archive": id, "Origin": yamlString(n.Origin), "Tenant": yamlString(n.Tenant), "TenantName": yamlString(n.TenantName),
 		"AcceptUnknown": strings.Join(n.AcceptUnknown, ", "),
-	})
+	}
+	if n.PKCS11 != nil {
+		fields["Module"], fields["Token"], fields["PIN"] = yamlString(n.PKCS11.Module), yamlString(n.PKCS11.Token), yamlString(n.PKCS11.PIN)
+	}
+	err = t.Execute(&b, fields)
 	return b.Bytes(), err
 }
 
@@ -166,6 +224,12 @@ func LoadConfig(dir string) (*Config, error) {
 		c.Offers[i].within(dir)
 	}
 	c.Slots.Root, c.Slots.Checkpoint = within(dir, c.Slots.Root), within(dir, c.Slots.Checkpoint)
+	if c.Slots.PKCS11 != nil {
+		c.Slots.PKCS11.PIN = within(dir, c.Slots.PKCS11.PIN)
+	}
+	if c.Escrow != nil {
+		c.Escrow.Folder = within(dir, c.Escrow.Folder)
+	}
 	for i := range c.Tenants {
 		c.Tenants[i].Formats = within(dir, c.Tenants[i].Formats)
 		for version, file := range c.Tenants[i].Schemas {
@@ -268,9 +332,48 @@ func (c *Config) check(bad *configProblems) {
 	if c.Slots.Checkpoint == "" {
 		bad.addf("$.slots.checkpoint", "missing")
 	}
+	c.GDPR.check("$.gdpr", bad)
+	if c.Slots.PKCS11 != nil {
+		problems := c.Slots.PKCS11.Problems()
+		for _, key := range slices.Sorted(maps.Keys(problems)) {
+			bad.addf("$.slots.pkcs11."+key, "%s", problems[key])
+		}
+	}
+	c.Escrow.check(bad)
 	if c.Seal.MaxLeaves < 2 {
 		bad.addf("$.seal.max-leaves", "want at least 2")
 	}
+}
+
+func (c *EscrowConfig) check(bad *configProblems) {
+	if c == nil {
+		return
+	}
+	if _, err := c.maxAge(); err != nil {
+		bad.addf("$.escrow.max-age", "%v", err)
+	}
+	if len(c.Recipients) == 0 {
+		bad.addf("$.escrow.recipients", "want at least one age recipient")
+	}
+	for i, r := range c.Recipients {
+		if err := escrow.CheckRecipient(r); err != nil {
+			bad.addf(fmt.Sprintf("$.escrow.recipients[%d]", i), "%v", err)
+		}
+	}
+}
+
+// maxAge reads the age: days, or a duration of Go.
+func (c *EscrowConfig) maxAge() (time.Duration, error) {
+	age, err := time.ParseDuration(c.MaxAge)
+	if days, ok := strings.CutSuffix(c.MaxAge, "d"); ok {
+		var n uint64
+		n, err = strconv.ParseUint(days, 10, 16)
+		age = time.Duration(n) * 24 * time.Hour
+	}
+	if err != nil || age < time.Second {
+		return 0, fmt.Errorf("%q: want days or hours, such as 30d or 12h", c.MaxAge)
+	}
+	return age, nil
 }
 
 func (c *Config) checkTenants(bad *configProblems) {
@@ -318,6 +421,7 @@ func (c *Config) checkTenants(bad *configProblems) {
 				}
 			}
 		}
+		t.GDPR.check(at+".gdpr", bad)
 		for version := range t.Schemas {
 			if _, err := seda.ParseVersion(version); err != nil {
 				bad.addf(at+".seda-schemas", "%v", err)

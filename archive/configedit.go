@@ -13,9 +13,10 @@ import (
 	"github.com/goccy/go-yaml/parser"
 
 	"sae/archive/durable"
+	"sae/archive/hsm"
 )
 
-// configEditor changes the list of offers in a configuration file, line by line: comments and
+// configEditor changes the list of offers, and the token of the root key, in a configuration file, line by line: comments and
 // all else stay as they were written.
 type configEditor struct {
 	path   string
@@ -172,5 +173,44 @@ func (e *configEditor) removeOffer(name string) error {
 		return err
 	}
 	e.lines = slices.Delete(e.lines, e.offers[i][0], e.offers[i][1])
+	return nil
+}
+
+// slotLines are the lines [from, to) of the slots.
+func (e *configEditor) slotLines() (from, to int, err error) {
+	for i, line := range e.lines {
+		if strings.HasPrefix(line, "slots:") && strings.TrimSpace(strings.TrimPrefix(line, "slots:")) == "" {
+			return i, e.end(i), nil
+		}
+	}
+	return 0, 0, fmt.Errorf("changing %s: its slots are not a list with a line for each: edit them by hand", e.path)
+}
+
+// addToken names the token of the root key.
+func (e *configEditor) addToken(c hsm.Config) error {
+	_, to, err := e.slotLines()
+	if err != nil {
+		return err
+	}
+	indent := strings.Repeat(" ", indentOf(e.lines[to-1]))
+	if prev := e.lines[to-1]; !strings.HasSuffix(prev, "\n") {
+		e.lines[to-1] = prev + "\n"
+	}
+	e.lines = slices.Insert(e.lines, to, indent+"pkcs11:\n", indent+"  module: "+yamlString(c.Module)+"\n", indent+"  token: "+yamlString(c.Token)+"\n", indent+"  pin-file: "+yamlString(c.PIN)+"\n")
+	return nil
+}
+
+// removeToken takes it out.
+func (e *configEditor) removeToken() error {
+	from, to, err := e.slotLines()
+	if err != nil {
+		return err
+	}
+	for i := from + 1; i < to; i++ {
+		if strings.HasPrefix(strings.TrimSpace(e.lines[i]), "pkcs11:") {
+			e.lines = slices.Delete(e.lines, i, e.end(i))
+			return nil
+		}
+	}
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 
 	"sae/archive/blobs"
 	"sae/archive/durable"
+	"sae/archive/hsm"
 	"sae/archive/vault"
 	"sae/integrity"
 	"sae/integrity/tsp"
@@ -30,7 +31,9 @@ type New struct {
 	// (Tenant.AcceptUnknown).
 	AcceptUnknown []string
 	Origin        string // name of the ledger; drawn when empty
-	FS            durable.FS
+	// PKCS11 is the token that keeps the root key; the file of its slot does when it is nil.
+	PKCS11 *hsm.Config
+	FS     durable.FS
 }
 
 const (
@@ -68,6 +71,9 @@ func Create(dir string, n New) (*Config, error) {
 	c := creation{New: n, dir: dir, id: id}
 	if err := c.run(config, text); err != nil {
 		c.undo()
+		if n.PKCS11 != nil {
+			err = errors.Join(err, c.place().undo())
+		}
 		return nil, fmt.Errorf("creating archive in %s: %w", dir, err)
 	}
 	return LoadConfig(dir)
@@ -122,9 +128,14 @@ func (c *creation) run(config *Config, text []byte) error {
 	return c.FS.WriteFile(filepath.Join(c.dir, ConfigName), text, 0o600)
 }
 
+// place is where the root key comes.
+func (c *creation) place() rootPlace {
+	return rootPlace{fs: c.FS, path: filepath.Join(c.dir, "keys/root"), archive: c.id, token: c.PKCS11}
+}
+
 // keys draws the root key, the ledger's key and the embedded authority's.
 func (c *creation) keys(root [32]byte) (note.Signer, string, error) {
-	if err := durable.CreateSlot(c.FS, filepath.Join(c.dir, "keys/root"), 0o600, root[:]); err != nil {
+	if err := c.place().create(root); err != nil {
 		return nil, "", err
 	}
 	skey, vkey, err := note.GenerateKey(rand.Reader, c.Origin)
@@ -166,17 +177,20 @@ func (c *creation) catalogue(config *Config, v *vault.Vault, signer note.Signer,
 	}
 	defer cat.close()
 	a := &Archive{config: config, cat: cat, vault: v, signer: signer}
-	var indexKey [32]byte
+	var indexKey, spoolKey [32]byte
 	rand.Read(indexKey[:])
+	rand.Read(spoolKey[:])
 	op := &operation{
 		id:    newID(opID),
 		entry: integrity.Entry{Kind: integrity.Created, Tenant: config.Tenants[0].ID, Agent: agentID(indexKey, "")},
-		keys:  [][32]byte{indexKey},
+		keys:  [][32]byte{indexKey, spoolKey},
 		detail: func(position) any {
 			digest := integrity.Hash(retention.NewSchedule(firstRules()).Digest())
 			return integrity.CreatedDetail{LedgerKey: vkey, Schedule: &digest}
 		},
-		records: []func(position) []record{ruleRows(config.Tenants[0].ID, firstRules())},
+		records: []func(position) []record{ruleRows(config.Tenants[0].ID, firstRules()), func(p position) []record {
+			return []record{{bktMeta, metaAccesses, mustJSON(accessState{Key: p.key + 1})}}
+		}},
 	}
 	err = cat.update(func(t *tx) error {
 		w, err := a.beginLedger(t)

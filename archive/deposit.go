@@ -28,6 +28,7 @@ type Deposit struct {
 	Procedure string
 
 	procedure *ProcedureVersion // of the file
+	still     func(*tx) error   // whether the file still takes it; nil without one
 }
 
 // NewUnit is one unit of a deposit.
@@ -92,7 +93,7 @@ func (a *Archive) Deposit(ctx context.Context, agent string, d Deposit) (*Deposi
 	}
 	out := &Deposited{}
 	in := newIntake(d.Tenant, d.Agreement, len(d.Units), units.objects)
-	in.needs = d.Parents
+	in.needs, in.still, in.alone = d.Parents, d.still, d.limited()
 	in.units = func(each func(*draft) error) error {
 		out.Units = nil
 		for i := range d.Units {

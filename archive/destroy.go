@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"slices"
 	"time"
 
+	"sae/archive/vault"
 	"sae/integrity"
 )
 
@@ -334,8 +336,22 @@ func (a *Archive) messagesOf(t *tx, all []*doomed) (out []*doomed, err error) {
 	return out, nil
 }
 
-// metaPurge is the row that says that the search index may hold words of what was destroyed.
-var metaPurge = []byte("purge-search")
+// metaPurge begins the rows that name shards of the search index, 8 bytes each, that may hold words
+// of what was destroyed.
+var metaPurge = []byte("purge-search ")
+
+// purgeRows are the rows for the shards whose key goes with some data keys.
+func (a *Archive) purgeRows(keys []uint64) (out []record) {
+	seen := map[uint64]bool{}
+	for _, key := range keys {
+		shard := vault.RangeOf(a.shardLevel, key)
+		if !seen[shard] {
+			out = append(out, record{bktMeta, append(bytes.Clone(metaPurge), be64(shard)...), []byte{1}})
+		}
+		seen[shard] = true
+	}
+	return out
+}
 
 // destroy destroys units as one operation of a kind, on behalf of agent. check is asked again,
 // within the transaction, whether it may still be done; what it gives up with errChanged is to
@@ -348,11 +364,7 @@ func (a *Archive) destroy(ctx context.Context, agent, tenant string, kind integr
 	if err := a.cat.view(func(t *tx) error { return a.doomActs(t, all, goes) }); err != nil {
 		return err
 	}
-	root, done, err := a.newRoot()
-	if err != nil {
-		return err
-	}
-	op := &operation{id: newID(opID), entry: integrity.Entry{Kind: kind, Tenant: tenant, Agent: agentID(a.indexKey, agent)}, detail: detail, alone: true}
+	op := &operation{id: newID(opID), entry: integrity.Entry{Kind: kind, Tenant: tenant, Agent: agentID(a.indexKey, agent)}, detail: detail}
 	var keys []uint64
 	for _, d := range all {
 		if d.after != nil {
@@ -368,14 +380,14 @@ func (a *Archive) destroy(ctx context.Context, agent, tenant string, kind integr
 		op.items = append(op.items, integrity.Item{Unit: d.stone.Unit, Version: d.stone.Version, Leaf: groupLeaf(sha256.Sum256(doc), salt)})
 		op.records = append(op.records, func(p position) []record {
 			row := tombRow{Entry: p.entry, Item: item, Leaf: p.leaf + uint64(item), Time: p.time, Salt: salt[:], Doc: doc}
-			out := []record{{bktTomb, []byte(d.stone.Unit), mustJSON(row)}, histRow(d.stone.Unit, p.entry, item, row.Leaf), {bktMeta, metaPurge, []byte{1}}}
+			out := []record{{bktTomb, []byte(d.stone.Unit), mustJSON(row)}, histRow(d.stone.Unit, p.entry, item, row.Leaf)}
 			for _, o := range d.objects {
 				out = append(out, record{bktTomb, []byte(o.Object), []byte(d.stone.Unit)})
 			}
-			return out
+			return append(out, a.purgeRows(d.keys)...)
 		})
 	}
-	op.last = func(t *tx, p position) error {
+	_, err := a.commitNewRoot(ctx, agent, op, a.config.Slots.kept(), func(t *tx, p position, root [rootSize]byte) error {
 		if err := check(t); err != nil {
 			return err
 		}
@@ -383,15 +395,7 @@ func (a *Archive) destroy(ctx context.Context, agent, tenant string, kind integr
 			return err
 		}
 		return a.rekey(t, keys, root, goes)
-	}
-	_, _, err = a.commit(ctx, op)
-	if errors.Is(err, errUncertain) {
-		return err // reopening tells which root it is
-	}
-	if settled := done(err == nil); settled != nil {
-		a.fail(settled)
-		err = errors.Join(err, settled)
-	}
+	})
 	return err
 }
 
@@ -440,16 +444,17 @@ func (a *Archive) dropBlobs(t *tx, all []*doomed, when time.Time) error {
 	return nil
 }
 
-// purgeSearch throws the search index away when it may hold words of what was destroyed; the
-// next search makes it anew.
+// purgeSearch throws the shards of the search index away that may hold words of what was destroyed;
+// the next search makes them anew. A crash before the rows are gone does it again at the next opening.
 func (a *Archive) purgeSearch() error {
-	purge := false
+	var rows []record
 	err := a.cat.view(func(t *tx) error {
-		v, err := t.get(bktMeta, metaPurge)
-		purge = v != nil
-		return err
+		return t.scan(bktMeta, metaPurge, prefixEnd(metaPurge), func(k, _ []byte) (bool, error) {
+			rows = append(rows, record{bucket: bktMeta, key: bytes.Clone(k)})
+			return true, nil
+		})
 	})
-	if err != nil || !purge {
+	if err != nil || len(rows) == 0 {
 		return err
 	}
 	dir := filepath.Join(a.dir, searchDir)
@@ -460,12 +465,21 @@ func (a *Archive) purgeSearch() error {
 	if err != nil {
 		return fmt.Errorf("purging search: %w", err)
 	}
-	err = errors.Join(os.RemoveAll(filepath.Join(dir, "index")), os.RemoveAll(filepath.Join(dir, sumsFile))) // without it there is no index yet
+	for _, r := range rows {
+		err = errors.Join(err, os.RemoveAll(shardDir(dir, binary.BigEndian.Uint64(r.key[len(metaPurge):]))))
+	}
 	unlock()
 	if err != nil {
 		return fmt.Errorf("purging search: %w", err)
 	}
-	return a.update(nil, func(t *tx) error { return t.delete(bktMeta, metaPurge) })
+	return a.update(nil, func(t *tx) error {
+		for _, r := range rows {
+			if err := t.delete(r.bucket, r.key); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // checkTombs holds every tombstone against the ledger: each is the one that a destruction of its

@@ -123,21 +123,34 @@ func notIn(t *testing.T, dir, text string) {
 	}
 }
 
+// rootsIn gives what a slot holds, and whether its other place holds nothing.
+func rootsIn(t *testing.T, path string) (held []heldRoot, alone bool) {
+	t.Helper()
+	slot, err := durable.OpenSlot(durable.FS{}, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer slot.Close()
+	s := rootSlot{slot: slot}
+	if err := s.load(); err != nil {
+		t.Fatal(err)
+	}
+	if alone, err = slot.Alone(); err != nil {
+		t.Fatal(err)
+	}
+	return s.held, alone
+}
+
 // nothingOpens puts the root key of an archive that destroyed keys beside a copy of it from
 // before: it opens nothing there. Nor does what is left in its slot.
 func nothingOpens(t *testing.T, before, now string) {
 	t.Helper()
 	old := readFile(t, filepath.Join(before, "keys/root"))
-	slot, err := durable.OpenSlot(durable.FS{}, filepath.Join(before, "keys/root"))
-	if err != nil {
-		t.Fatal(err)
+	roots, _ := rootsIn(t, filepath.Join(before, "keys/root"))
+	if len(roots) != 1 {
+		t.Fatal(len(roots), "roots")
 	}
-	roots, err := loadRoots(slot)
-	slot.Close()
-	if err != nil || len(roots) != 1 {
-		t.Fatal(roots, err)
-	}
-	if bytes.Contains(readFile(t, filepath.Join(now, "keys/root")), roots[0][:]) {
+	if bytes.Contains(readFile(t, filepath.Join(now, "keys/root")), roots[0].Root) {
 		t.Error("the old root is still in the slot")
 	}
 	writeFileAt(t, filepath.Join(before, "keys/root"), readFile(t, filepath.Join(now, "keys/root")))
@@ -195,15 +208,9 @@ func TestDestroyIsAllOrNothing(t *testing.T) {
 		if _, err := a.Unit(d.Units[1].ID); err != nil {
 			t.Errorf("%s: the other: %v", step, err)
 		}
-		slot, err := durable.OpenSlot(durable.FS{}, a.config.Slots.Root)
-		if err != nil {
-			t.Fatal(err)
+		if roots, alone := rootsIn(t, a.config.Slots.Root); len(roots) != 1 || !alone {
+			t.Errorf("%s: %d roots, alone %v", step, len(roots), alone)
 		}
-		roots, err := loadRoots(slot)
-		if one, aloneErr := slot.Alone(); err != nil || aloneErr != nil || len(roots) != 1 || !one {
-			t.Errorf("%s: %d roots, alone %v, %v %v", step, len(roots), one, err, aloneErr)
-		}
-		slot.Close()
 		if r, err := a.Audit(context.Background(), "test", AuditOptions{Sample: 1}); err != nil || !r.Sound() {
 			t.Errorf("%s: %+v %v", step, r.List, err)
 		}

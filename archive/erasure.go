@@ -382,6 +382,9 @@ type Erased struct {
 	// whether what the requests said was destroyed, too.
 	Subjects []string `json:"subjects"`
 	Words    bool     `json:"wordsDestroyed"`
+	// Effective is the time from which nothing brings back what was erased, sealed copies of the root
+	// key from before included.
+	Effective time.Time `json:"effectiveFrom"`
 }
 
 // ExecuteErasure erases what a decision allows, on behalf of agent, who must be an archivist and not
@@ -479,11 +482,38 @@ func (a *Archive) finishErasure(ctx context.Context, agent, id string, out *Eras
 	}
 	out.Subjects = append(out.Subjects, gone...)
 	words, err := a.forgottenRequests(q)
-	if err != nil || len(words) == 0 {
-		return err
+	if err == nil && len(words) > 0 {
+		out.Words = true
+		err = a.purgeRequests(ctx, agent, q.Tenant, words)
 	}
-	out.Words = true
-	return a.purgeRequests(ctx, agent, q.Tenant, words)
+	if err == nil {
+		out.Effective, err = a.erasedFrom(e, out.Subjects)
+	}
+	return err
+}
+
+// erasedFrom is the time from which what an erasure destroyed is beyond recovery.
+func (a *Archive) erasedFrom(e *Elimination, subjects []string) (time.Time, error) {
+	last := e.Steps[0].Time
+	err := a.cat.view(func(t *tx) error {
+		look := func(id string) error {
+			row, err := t.tomb(id)
+			if err == nil && row != nil && row.Time.After(last) {
+				last = row.Time
+			}
+			return err
+		}
+		for _, id := range subjects {
+			if err := look(id); err != nil {
+				return err
+			}
+		}
+		return t.eachOf(e.ID, func(_ int64, unit string, _ int) (bool, error) { err := look(unit); return err == nil, err })
+	})
+	if err != nil {
+		return last, err
+	}
+	return a.EffectiveFrom(last)
 }
 
 // forgettable are the subjects of a request, and those merged into it, when no file of theirs is left.

@@ -82,7 +82,7 @@ func (a *Archive) Export(ctx context.Context, agent string, r ExportRequest, w F
 		return nil, ErrReadOnly
 	}
 	e := &export{a: a, ctx: ctx, r: r, seen: map[string]int{}, files: w, op: newID(opID)}
-	if err := a.cat.view(e.gather); err != nil {
+	if err := e.r.reader.exporting(e, a.cat.view(e.gather)); err != nil {
 		return nil, err
 	}
 	e.name()

@@ -1,12 +1,14 @@
 package archive
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -201,6 +203,9 @@ func (a *Archive) FileOf(tenant, number string) (unit string, err error) {
 // FileOfPerson gives the one open file of a procedure that concerns who has a federated identifier.
 func (a *Archive) FileOfPerson(tenant, procedure string, id FederatedID) (unit string, err error) {
 	s, err := a.FindSubject(tenant, id)
+	if err == nil && procedure != "" {
+		_, err = a.Procedure(tenant, procedure)
+	}
 	if err != nil {
 		return "", err
 	}
@@ -327,13 +332,20 @@ func (a *Archive) ReopenFile(ctx context.Context, agent string, r EventRequest) 
 		if !isClosed(acts) {
 			bad.addf("the file is open")
 		}
+		if strings.TrimSpace(r.Reason) == "" {
+			bad.addf("no reason: say why")
+		}
 		text.Reopens = true
 		return nil
 	})
 }
 
-// happen records what happens to a file; what says what it is, and which triggers it sets off.
-func (a *Archive) happen(ctx context.Context, agent string, r EventRequest, what func(*ProcedureVersion, []*Act, *ActText, *Refusal) []string) (*Act, error) {
+// happening says what happens to a file, and which triggers it sets off.
+type happening func(p *ProcedureVersion, acts []*Act, text *ActText, bad *Refusal) (triggers []string)
+
+// happen records what happens to a file. What it starts is found before, and again in its
+// transaction: documents come in meanwhile.
+func (a *Archive) happen(ctx context.Context, agent string, r EventRequest, what happening) (*Act, error) {
 	if a.readOnly {
 		return nil, ErrReadOnly
 	}
@@ -346,37 +358,61 @@ func (a *Archive) happen(ctx context.Context, agent string, r EventRequest, what
 	}
 	a.acting.Lock()
 	defer a.acting.Unlock()
+	for range maxHappen {
+		var text ActText
+		err := a.cat.view(func(t *tx) (err error) { text, err = a.happened(t, of, r, what); return err })
+		if err != nil {
+			return nil, err
+		}
+		act, err := a.decideIf(ctx, agent, of, EventAct, text, func(t *tx) error {
+			again, err := a.happened(t, of, r, what)
+			if err == nil && !bytes.Equal(mustJSON(again), mustJSON(text)) {
+				err = errChanged
+			}
+			return err
+		})
+		if !errors.Is(err, errChanged) {
+			return act, err
+		}
+	}
+	return nil, &Refusal{Problems: []string{fmt.Sprintf("documents come into citizen file %s all the time: try again", r.File)}}
+}
+
+// maxHappen bounds how often what an event starts is found anew.
+const maxHappen = 100
+
+// happened is what an act says of something that happened to a file, as the file is now.
+func (a *Archive) happened(t *tx, of *Tenant, r EventRequest, what happening) (text ActText, err error) {
 	text, bad := ActText{Event: r.Event, Day: cmp.Or(r.Day, now().Format(time.DateOnly)), Reason: cmp.Or(r.Reason, r.Event)}, &Refusal{}
 	day, err := time.Parse(time.DateOnly, text.Day)
 	if err != nil || text.Day > now().Format(time.DateOnly) {
 		bad.addf("%q is not a day until today: want YYYY-MM-DD", text.Day)
 	}
-	err = a.cat.view(func(t *tx) error {
-		u, err := a.fileUnit(t, of.ID, r.File)
-		if err != nil {
-			return err
-		}
-		p, err := t.procedure(of.ID, u.File.Procedure)
-		if err != nil {
-			return err
-		}
-		acts, err := a.actsOn(t, u.Unit, nil)
-		if err != nil {
-			return err
-		}
-		text.Triggers = what(p, acts, &text, bad)
-		if len(bad.Problems) > 0 {
-			return bad
-		}
-		return a.under(t, u.Unit, map[string]bool{}, func(id string) error { return a.startsOf(t, u.Unit, id, day, &text) })
-	})
+	u, err := a.fileUnit(t, of.ID, r.File)
 	if err != nil {
-		return nil, err
+		return text, err
 	}
-	if len(text.Units) > MaxActUnits {
-		return nil, &Refusal{Problems: []string{fmt.Sprintf("%d units of the file have rules of their own that start: more than %d", len(text.Units), MaxActUnits)}}
+	p, err := t.procedure(of.ID, u.File.Procedure)
+	if err != nil {
+		return text, err
 	}
-	return a.decide(ctx, agent, of, EventAct, text)
+	acts, err := a.actsOn(t, u.Unit, nil)
+	if err != nil {
+		return text, err
+	}
+	text.Triggers = what(p, acts, &text, bad)
+	if opened := dayOf(u.StartDate); (r.Event == fileClosed || r.Event == fileReopened) && text.Day < opened {
+		bad.addf("the file was opened on %s: it was not closed, or reopened, before", opened)
+	}
+	if len(bad.Problems) > 0 {
+		return text, bad
+	}
+	err = a.under(t, u.Unit, map[string]bool{}, func(id string) error { return a.startsOf(t, u.Unit, id, day, &text) })
+	slices.Sort(text.Units)
+	if err == nil && len(text.Units) > MaxActUnits {
+		err = &Refusal{Problems: []string{fmt.Sprintf("%d units of the file have rules of their own that start: more than %d", len(text.Units), MaxActUnits)}}
+	}
+	return text, err
 }
 
 // startsOf adds what an event starts for a unit of a file.
@@ -415,6 +451,59 @@ func (a *Archive) TakeBackEvent(ctx context.Context, agent, act, reason string) 
 		return nil, err
 	}
 	return a.EndAct(ctx, agent, act, reason)
+}
+
+// mayTakeBack says what stands against taking an event of a file back: a reopening, after which
+// documents came that would then stand in a closed file; and documents that came since, and say that
+// they are kept from it on.
+func (a *Archive) mayTakeBack(t *tx, act *Act) error {
+	bad := &Refusal{}
+	if act.Reopens {
+		bad.addf("%s is a reopening: close the file again instead (sae file close)", act.ID)
+		return bad
+	}
+	for _, file := range act.Units {
+		u, err := a.unit(t, file, 0)
+		if errors.Is(err, ErrNotFound) || err == nil && u.File == nil {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		acts, err := a.actsOn(t, file, nil)
+		if err != nil {
+			return err
+		}
+		rest := slices.DeleteFunc(slices.Clone(acts), func(x *Act) bool { return x.ID == act.ID })
+		err = a.under(t, file, map[string]bool{}, func(id string) error { return a.startedBy(t, id, act, acts, rest, bad) })
+		if err != nil {
+			return err
+		}
+	}
+	return bad.orNil()
+}
+
+// startedBy refuses a document that was deposited after an event, which its rules count from: without
+// it, they would from another day. acts are those on its file, rest those but for the event.
+func (a *Archive) startedBy(t *tx, id string, event *Act, acts, rest []*Act, bad *Refusal) error {
+	u, err := a.unit(t, id, 0)
+	if err != nil || u.Document == "" || u.Entry < event.Entry {
+		return err
+	}
+	own, err := a.actsOn(t, id, nil)
+	for _, r := range []*AppliedRule{u.Rule, u.AccessRule} {
+		if err != nil || r == nil || len(bad.Problems) >= maxNamed {
+			continue
+		}
+		started := slices.ContainsFunc(own, func(x *Act) bool {
+			return slices.ContainsFunc(x.starts(x.Kind, id), func(s RuleStart) bool { return s.Rule == r.Rule })
+		})
+		from := a.startInFile(u.Tenant, r.Rule, u.StartDate, acts)
+		if !started && r.StartDate == from && from != a.startInFile(u.Tenant, r.Rule, u.StartDate, rest) {
+			bad.addf("unit %s came after it and counts rule %s from it, %s: say another day for it first (sae retention start --rule %s)", id, r.Rule, r.StartDate, r.Rule)
+		}
+	}
+	return err
 }
 
 // File is a citizen file as it is shown.
@@ -491,7 +580,26 @@ func (r *Reader) File(tenant, name string) (f *File, err error) {
 		}
 		return err
 	})
-	return f, err
+	if err == nil {
+		err = r.logRead(of.ID, VerbFile, f.told())
+	}
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// told are the units of which a file tells the reader something.
+func (f *File) told() (units []string) {
+	if f.Closed == nil {
+		units = append(units, f.Unit)
+	}
+	for _, d := range f.Documents {
+		if !d.Withheld {
+			units = append(units, d.Unit)
+		}
+	}
+	return units
 }
 
 // file describes a citizen file; a nil reader is the archive itself.
@@ -508,7 +616,7 @@ func (a *Archive) file(t *tx, h *heirs, r *Reader, u *Unit, documents bool) (*Fi
 		}
 		f.Persons = addMissing(f.Persons, []string{whole})
 	}
-	p, err := t.procedure(u.Tenant, u.File.Procedure)
+	p, err := h.procedure(u.Tenant, u.File.Procedure)
 	if err != nil {
 		return nil, err
 	}
@@ -533,6 +641,7 @@ func (a *Archive) file(t *tx, h *heirs, r *Reader, u *Unit, documents bool) (*Fi
 	c, _, err := r.closed(t, h, u)
 	if err == nil && c != nil {
 		f.Closed, f.Number, f.Title, f.Fields, f.Persons, f.Opened = c, "", "", nil, []string{}, ""
+		f.Events, f.Missing, f.Unknown = []FileEvent{}, []string{}, nil // what happened, and what is there, tells of the person
 	}
 	return f, err
 }
@@ -657,14 +766,19 @@ func (r *Reader) Files(f FileFilter) (page FilePage, err error) {
 	}
 	var from uint64
 	if f.After != "" {
-		if _, err := fmt.Sscanf(f.After, "%d", &from); err != nil {
+		if from, err = strconv.ParseUint(f.After, 10, 64); err != nil {
 			return page, &Refusal{Problems: []string{fmt.Sprintf("cursor %q is not one that a page gave", f.After)}}
 		}
 	}
 	page.Files = []*File{}
 	err = r.a.cat.view(func(t *tx) error {
 		h := r.a.heirs(t, "", nil)
-		return r.a.eachFile(t, of.ID, f.Procedure, from, func(u *Unit, leaf uint64) (bool, error) {
+		if f.Procedure != "" {
+			if _, err := h.procedure(of.ID, f.Procedure); err != nil {
+				return err
+			}
+		}
+		take := func(u *Unit, leaf uint64) (bool, error) {
 			if len(page.Files) == f.Limit {
 				page.Next = fmt.Sprint(leaf)
 				return false, nil
@@ -673,13 +787,27 @@ func (r *Reader) Files(f FileFilter) (page FilePage, err error) {
 			if err != nil {
 				return false, err
 			}
-			if (f.State == "" || file.State == f.State) && (f.Person == "" || slices.Contains(file.Persons, f.Person)) {
+			if (f.State == "" || file.State == f.State) && (f.Person == "" || file.Closed == nil) { // else that it is hers would tell something
 				page.Files = append(page.Files, file)
 			}
 			return true, nil
-		})
+		}
+		if f.Person != "" {
+			return r.a.eachFileOf(t, of.ID, f.Person, f.Procedure, from, take)
+		}
+		return r.a.eachFile(t, of.ID, f.Procedure, from, take)
 	})
-	return page, err
+	var told []string
+	for _, f := range page.Files {
+		told = append(told, f.told()...)
+	}
+	if err == nil {
+		err = r.logRead(of.ID, VerbFile, told)
+	}
+	if err != nil {
+		return FilePage{}, err
+	}
+	return page, nil
 }
 
 // everyFile is the value under which all citizen files of a tenant are found.
@@ -695,4 +823,63 @@ func (a *Archive) eachFile(t *tx, tenant, procedure string, from uint64, f func(
 		}
 		return f(u, leaf)
 	})
+}
+
+// PersonsOf are the data subjects whom a citizen file concerns, by its number or its unit.
+func (a *Archive) PersonsOf(tenant, name string) (out []string, err error) {
+	of, err := a.config.tenant(tenant)
+	if err != nil {
+		return nil, err
+	}
+	err = a.cat.view(func(t *tx) error {
+		u, err := a.fileUnit(t, of.ID, name)
+		if err != nil {
+			return err
+		}
+		for _, id := range u.File.Persons {
+			whole, err := a.whole(t, id)
+			if errors.Is(err, ErrNotFound) { // erased
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			out = addMissing(out, []string{whole})
+		}
+		return nil
+	})
+	return out, err
+}
+
+// eachFileOf is eachFile for those that concern a subject; who was merged is whom she was merged into.
+func (a *Archive) eachFileOf(t *tx, tenant, subject, procedure string, from uint64, f func(u *Unit, leaf uint64) (bool, error)) error {
+	s, err := a.subject(t, subject)
+	if err == nil && s.Tenant != tenant {
+		err = fmt.Errorf("subject %q: %w", subject, ErrNotFound)
+	}
+	if err == nil && s.MergedInto != "" {
+		if subject, err = a.whole(t, subject); err == nil {
+			s, err = a.subject(t, subject)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	var units []*Unit
+	for _, file := range s.Files {
+		u, err := a.unit(t, file.Unit, 0)
+		if err != nil {
+			return err
+		}
+		if u.record.deposited().Leaf >= from && (procedure == "" || u.File.Procedure == procedure) {
+			units = append(units, u)
+		}
+	}
+	slices.SortFunc(units, func(x, y *Unit) int { return cmp.Compare(x.record.deposited().Leaf, y.record.deposited().Leaf) })
+	for _, u := range units {
+		if more, err := f(u, u.record.deposited().Leaf); err != nil || !more {
+			return err
+		}
+	}
+	return nil
 }

@@ -171,7 +171,19 @@ func (r *Reader) FormatUnits(ctx context.Context, tenant, puid, after string, li
 			return err == nil, err
 		})
 	})
-	return page, err
+	var told []string
+	for _, o := range page.Objects {
+		if (o.Title != "" || o.Filename != "") && !slices.Contains(told[max(0, len(told)-1):], o.Unit) {
+			told = append(told, o.Unit)
+		}
+	}
+	if err == nil {
+		err = r.logRead(of.ID, VerbFormats, told)
+	}
+	if err != nil {
+		return HeldPage{}, err
+	}
+	return page, nil
 }
 
 // held describes the objects of a unit in a format.

@@ -24,8 +24,10 @@ type intake struct {
 	objects           []string        // identifiers
 	stored            []storedContent // by object
 	packs             []*pack
-	detail            any      // of the entry; nil for none
-	needs             []string // units of the archive that its units stand below
+	detail            any             // of the entry; nil for none
+	needs             []string        // units of the archive that its units stand below
+	still             func(*tx) error // whether it may still be done; may be nil
+	alone             bool
 	// units calls each for every unit in turn, once the objects are stored.
 	units func(each func(*draft) error) error
 }
@@ -197,7 +199,7 @@ func (a *Archive) commitIntake(ctx context.Context, agent string, in *intake) (i
 // description, then one for each object. Of a large intake the units are left to the
 // stages.
 func (a *Archive) intakeOperation(agent string, in *intake) (*operation, error) {
-	op := &operation{id: in.op, needs: in.needs}
+	op := &operation{id: in.op, needs: in.needs, still: in.still, alone: in.alone}
 	op.entry = integrity.Entry{Kind: integrity.Deposit, Tenant: in.tenant, Agent: agentID(a.indexKey, agent), Agreement: in.agreement}
 	if in.detail != nil {
 		op.detail = func(position) any { return in.detail }

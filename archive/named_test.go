@@ -13,9 +13,9 @@ import (
 // all keys of today, cannot ask it whether a subject or a word that he guesses was in it.
 func TestOldCopyConfirmsNoGuess(t *testing.T) {
 	dir := createEdited(t, nil)
-	a := reopened(t, dir)
+	a := smallShards(reopened(t, dir))
 	defer func() { a.Close() }()
-	units := manyUnits(300) // more than one group
+	units := manyUnits(300) // more than one group, and one shard
 	for i := range units {
 		units[i].Subject = "other"
 	}
@@ -37,7 +37,7 @@ func TestOldCopyConfirmsNoGuess(t *testing.T) {
 	if err := os.CopyFS(before, os.DirFS(dir)); err != nil {
 		t.Fatal(err)
 	}
-	a = reopened(t, dir)
+	a = smallShards(reopened(t, dir))
 	if rows, words := guessed(t, a, before, planted); rows != 1 || words != 1 {
 		t.Fatalf("before: %d rows, %d documents", rows, words)
 	}
@@ -52,7 +52,7 @@ func TestOldCopyConfirmsNoGuess(t *testing.T) {
 		subjects(len(units)-1, "other")
 		mustFsck(t, a)
 		a.Close()
-		a = reopened(t, dir)
+		a = smallShards(reopened(t, dir))
 	}
 }
 
@@ -91,22 +91,34 @@ func guessed(t *testing.T, a *Archive, before, subject string) (rows int, words 
 	if err != nil {
 		t.Fatal(err)
 	}
-	generation, err := a.vault.Generation()
-	if err != nil {
-		t.Fatal(err)
+	shards, err := filepath.Glob(filepath.Join(before, searchDir, "*", indexDir))
+	if err != nil || len(shards) < 2 {
+		t.Fatalf("%d shards in the copy, %v", len(shards), err)
 	}
-	index, err := bleve.Open(filepath.Join(before, searchDir, "index"))
-	if err != nil {
-		t.Fatal(err)
+	keys := [][32]byte{a.indexKey}
+	for _, store := range []*catalogue{old, a.cat} {
+		for n := range uint64(len(shards)) {
+			var key [32]byte
+			if store.view(func(t *tx) (err error) { key, err = a.vault.Range(keyStore{t}, a.shardLevel, n); return err }) == nil {
+				keys = append(keys, key)
+			}
+		}
 	}
-	defer index.Close()
-	for _, key := range [][32]byte{generation, a.indexKey} {
-		x := &searchIndex{index, key}
-		ids, err := queryIndex(x, x.hashed(a.config.Tenants[0].ID, an.terms(subject)), 0, 10)
+	for _, shard := range shards {
+		index, err := bleve.Open(shard)
 		if err != nil {
 			t.Fatal(err)
 		}
-		words = max(words, uint64(len(ids)))
+		found := uint64(0)
+		for _, key := range keys {
+			hits, err := queryIndex(index, hashed(key, a.config.Tenants[0].ID, an.terms(subject)), 10)
+			if err != nil {
+				t.Fatal(err)
+			}
+			found = max(found, uint64(len(hits)))
+		}
+		words += found
+		index.Close()
 	}
 	return rows, words
 }

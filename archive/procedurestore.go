@@ -104,21 +104,25 @@ func (a *Archive) Procedure(tenant, id string) (v *ProcedureVersion, err error) 
 	return v, err
 }
 
-func (t *tx) procedure(tenant, id string) (v *ProcedureVersion, err error) {
+func (t *tx) procedure(tenant, id string) (*ProcedureVersion, error) {
+	k, v, err := t.last(bktProc, procedureKey(tenant, id, 1<<31))
+	if err != nil {
+		return nil, err
+	}
+	if from := procedureKey(tenant, id, 0); len(k) == len(from) && bytes.HasPrefix(k, from[:len(from)-4]) {
+		return parseProcedureRow(k, v)
+	}
 	var known []string
 	err = t.eachProcedure(tenant, func(p *ProcedureVersion) error {
-		if p.ID == id {
-			v = p // the last wins
-		}
 		if known = append(known, p.ID); len(known) > maxNamed {
 			known = known[1:]
 		}
 		return nil
 	})
-	if err == nil && v == nil {
+	if err == nil {
 		err = fmt.Errorf("procedure %q of tenant %s (known: %v; add one with: sae procedure add FILE): %w", id, tenant, slices.Compact(known), ErrNotFound)
 	}
-	return v, err
+	return nil, err
 }
 
 // Procedures gives the last version of each procedure of a tenant.

@@ -15,6 +15,7 @@ import (
 
 	"sae/archive/blobs"
 	"sae/archive/durable"
+	"sae/archive/hsm"
 	"sae/archive/s3"
 	"sae/archive/vault"
 )
@@ -28,6 +29,9 @@ type RebuildFrom struct {
 	Path string     // folder of the offer, or
 	S3   *s3.Config // its bucket
 	Root string     // two-slot file of the root key; "" for the one that is in place in Dir
+	// PKCS11 is the token that keeps it; nil for the one of the configuration that is in place.
+	PKCS11 *hsm.Config
+	Escrow *EscrowSource // a sealed copy of the root key, in the place of Root
 	// AcceptLoss goes back to what comes before a journal blob that is missing or damaged.
 	// Without it, that is done only where the checkpoint slot is in place, which tells
 	// whether anything acknowledged was in those left out: the last blob of a process that
@@ -79,9 +83,9 @@ type rebuild struct {
 	log   *slog.Logger
 	store blobs.Store
 	mark  blobs.Mark
-	root  [32]byte   // that opens the journal
-	roots [][32]byte // that it may be
-	index [32]byte   // index key
+	root  openedRoot   // that opens the journal
+	roots []openedRoot // that it may be
+	index [32]byte     // index key
 	out   Rebuilt
 	// highest is the highest sequence in the offer.
 	highest uint64
@@ -148,18 +152,37 @@ func (r *rebuild) open(ctx context.Context) (err error) {
 		}
 	}
 	r.out.Archive, r.out.Offer = r.mark.Archive, r.mark.Offer
-	path := r.from.Root
-	if path == "" {
-		path = filepath.Join(r.from.Dir, "keys/root")
+	return r.openRoots()
+}
+
+// openRoots reads what the root key may be.
+func (r *rebuild) openRoots() error {
+	if r.from.Escrow != nil {
+		_, root, err := r.from.Escrow.open(r.mark.Archive)
+		r.roots = []openedRoot{{root: root}}
+		return err
 	}
-	slot, err := durable.OpenSlot(r.from.FS, path)
-	if err != nil {
-		return fmt.Errorf("root key: %w", err)
+	place := rootPlace{fs: r.from.FS, path: r.from.Root, archive: r.mark.Archive, token: r.from.PKCS11}
+	config, err := LoadConfig(r.from.Dir)
+	if place.path == "" {
+		place.path = filepath.Join(r.from.Dir, "keys/root")
+		if err == nil {
+			place.path = config.Slots.Root
+		}
 	}
-	defer slot.Close()
-	r.roots, err = loadRoots(slot)
+	if place.token == nil && err == nil {
+		place.token = config.Slots.PKCS11
+	}
+	slot, err := place.open(false)
 	if err != nil {
-		return fmt.Errorf("root key %s: %w", path, err)
+		return err
+	}
+	defer slot.close()
+	if r.roots, err = slot.roots(); err != nil {
+		return fmt.Errorf("root key %s: %w", place.path, err)
+	}
+	for i := range r.roots { // the slot forgets them
+		r.roots[i].held.Root = slices.Clone(r.roots[i].held.Root)
 	}
 	return nil
 }
@@ -238,7 +261,7 @@ func (r *rebuild) chain(ctx context.Context, files []*journalFile) ([]*journalFi
 // journalKey opens the index key by the keys that a blob has, under one of the roots.
 func (r *rebuild) journalKey(f *journalFile) (key [32]byte, err error) {
 	for _, root := range r.roots {
-		if key, err = vault.OpenPath(root, indexKeyNumber, f.Keys); err == nil {
+		if key, err = vault.OpenPath(root.root, indexKeyNumber, f.Keys); err == nil {
 			r.root = root
 			return key, nil
 		}
@@ -464,21 +487,31 @@ func (r *rebuild) putFiles(cat *catalogue) error {
 	if err != nil {
 		return err
 	}
-	for _, slot := range []struct {
-		path  string
-		value []byte
-	}{{config.Slots.Root, r.root[:]}, {config.Slots.Checkpoint, checkpoint}} {
-		if _, err := os.Lstat(slot.path); errors.Is(err, os.ErrNotExist) {
-			if err := r.from.FS.MkdirAll(filepath.Dir(slot.path), 0o700); err != nil {
-				return err
-			}
-			if err := durable.CreateSlot(r.from.FS, slot.path, 0o600, slot.value); err != nil {
-				return err
-			}
-			r.out.Files = append(r.out.Files, slot.path)
+	place := rootPlace{fs: r.from.FS, path: config.Slots.Root, archive: config.Archive, token: config.Slots.PKCS11}
+	err = r.putSlot(place.path, func() error {
+		if r.from.Escrow != nil {
+			return place.create(r.root.root)
 		}
+		return durable.CreateSlot(r.from.FS, place.path, 0o600, encodeRoots(r.root.held))
+	})
+	if err != nil {
+		return err
 	}
-	return nil
+	return r.putSlot(config.Slots.Checkpoint, func() error {
+		return durable.CreateSlot(r.from.FS, config.Slots.Checkpoint, 0o600, checkpoint)
+	})
+}
+
+// putSlot makes a slot that is missing.
+func (r *rebuild) putSlot(path string, create func() error) error {
+	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err := r.from.FS.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	r.out.Files = append(r.out.Files, path)
+	return create()
 }
 
 func (r *rebuild) putFile(name string, b []byte) error {

@@ -630,3 +630,101 @@ func (a *Archive) checkRequestEntry(t *tx, index int64, e integrity.Entry, d int
 	}
 	return err
 }
+
+// ShownRequest is a request as it is shown: with what was said, for who has a role that reads.
+type ShownRequest struct {
+	*Request
+	RequestWords
+	Steps []ShownStep `json:"steps"`
+}
+
+// ShownStep is a step with the name of who took it.
+type ShownStep struct {
+	RequestStepTaken
+	Name string `json:"name,omitempty"`
+}
+
+// Request gives a request; what was said with it, for those who have a role that reads.
+func (r *Reader) Request(id string) (*ShownRequest, error) {
+	a := r.a
+	q, err := a.DataRequest(id)
+	if err != nil {
+		return nil, err
+	}
+	of, err := a.config.tenant(q.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	out := &ShownRequest{Request: q}
+	reads := of.mayIfNamed(r.agent, readingRoles...) == nil
+	err = a.cat.view(func(t *tx) error {
+		if !reads {
+			q.Promised = "" // it may tell a birth
+		}
+		for _, s := range q.Steps {
+			shown := ShownStep{RequestStepTaken: s}
+			if reads {
+				if shown.Name, err = a.agentName(t, s.Agent); err != nil {
+					return err
+				}
+			}
+			out.Steps = append(out.Steps, shown)
+		}
+		if !reads {
+			return nil
+		}
+		for _, step := range []RequestStep{RequestOpened, RequestIdentified, RequestExtended, RequestAnalysed, RequestDecided, RequestAnswered} {
+			w, err := a.requestWords(t, q, step)
+			if err != nil {
+				return err
+			}
+			out.RequestWords.over(w)
+		}
+		return nil
+	})
+	if err == nil && reads && q.Subject != "" && q.Purged == 0 {
+		err = r.logRead(q.Tenant, VerbSubject, []string{q.Subject})
+	}
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// over puts what was said later over what was said before.
+func (w *RequestWords) over(later RequestWords) {
+	w.Who, w.Wish, w.Channel = cmp.Or(later.Who, w.Who), cmp.Or(later.Wish, w.Wish), cmp.Or(later.Channel, w.Channel)
+	w.Method, w.Failed, w.Reason = cmp.Or(later.Method, w.Method), later.Failed || w.Failed && later.Method == "", cmp.Or(later.Reason, w.Reason)
+	w.LegalBasis, w.Letter, w.Sent = cmp.Or(later.LegalBasis, w.LegalBasis), cmp.Or(later.Letter, w.Letter), cmp.Or(later.Sent, w.Sent)
+	if len(later.Address) > 0 {
+		w.Address = later.Address
+	}
+	if len(later.Findings) > 0 {
+		w.Findings, w.Members = later.Findings, later.Members
+	}
+	if len(later.Paragraphs) > 0 {
+		w.Paragraphs = later.Paragraphs
+	}
+}
+
+// agentName is the name behind an agent's pseudonym; "" when nobody gave it.
+func (a *Archive) agentName(t *tx, agent string) (string, error) {
+	v, err := t.get(bktAgent, []byte(agent))
+	if err != nil || v == nil {
+		return "", err
+	}
+	var r agentRecord
+	s, err := decodeRecord(v, &r)
+	if err != nil {
+		return "", damaged("agent", agent, err)
+	}
+	key, err := a.vault.Unwrap(keyStore{t}, r.Key)
+	if err != nil {
+		return "", damaged("agent", agent, err)
+	}
+	_, name, err := s.open(key)
+	if err != nil {
+		return "", damaged("agent", agent, err)
+	}
+	return string(name), nil
+}

@@ -92,17 +92,29 @@ type heirs struct {
 	known map[string]*retention.Inheritance
 	path  map[string]bool // those being computed
 	acts  map[string]*Act // that were read
+	// procedures are those of citizen files that were read, by tenant and code.
+	procedures map[[2]string]*ProcedureVersion
 }
 
 // maxKept bounds the units that are kept.
 const maxKept = 50_000
 
 func (a *Archive) heirs(t *tx, tenant string, s *retention.Schedule) *heirs {
-	h := &heirs{a: a, t: t, known: map[string]*retention.Inheritance{}, path: map[string]bool{}, acts: map[string]*Act{}, rules: map[string]*retention.Schedule{}}
+	h := &heirs{a: a, t: t, known: map[string]*retention.Inheritance{}, path: map[string]bool{}, acts: map[string]*Act{}, procedures: map[[2]string]*ProcedureVersion{}, rules: map[string]*retention.Schedule{}}
 	if s != nil {
 		h.rules[tenant] = s
 	}
 	return h
+}
+
+// procedure is the last version of a procedure.
+func (h *heirs) procedure(tenant, id string) (p *ProcedureVersion, err error) {
+	if p = h.procedures[[2]string{tenant, id}]; p == nil {
+		if p, err = h.t.procedure(tenant, id); err == nil {
+			h.procedures[[2]string{tenant, id}] = p
+		}
+	}
+	return p, err
 }
 
 // of gives what applies to a unit.
@@ -299,6 +311,7 @@ func (a *Archive) under(t *tx, id string, seen map[string]bool, f func(id string
 		if err != nil {
 			return err
 		}
+		slices.Reverse(below) // the first is taken next
 		stack = append(stack, below...)
 	}
 	return nil

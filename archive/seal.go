@@ -33,6 +33,9 @@ func (a *Archive) Seal(ctx context.Context, agent string) ([]Sealed, error) {
 	}
 	a.sealing.Lock()
 	defer a.sealing.Unlock()
+	if err := a.takeAccesses(ctx); err != nil {
+		return nil, err
+	}
 	var done []Sealed
 	for {
 		b, err := a.pendingBatch()

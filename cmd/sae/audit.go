@@ -306,6 +306,11 @@ func (c *cli) printStatus(s *archive.Status) error {
 		if s.LastSeal != nil {
 			fmt.Fprintf(w, "last seal\t%s\n", timeText(s.LastSeal))
 		}
+		waiting := ""
+		if s.Accesses.Waiting > 0 {
+			waiting = fmt.Sprintf(", %d accesses to take in since %s", s.Accesses.Waiting, timeText(s.Accesses.Since))
+		}
+		fmt.Fprintf(w, "log of accesses\t%d records%s\n", s.Accesses.Records, waiting)
 		if l := s.LastAudit; l != nil {
 			fmt.Fprintf(w, "last audit\t%s: %d objects (%.0f%%), %d findings, %d repaired, %d lost\n",
 				l.Time.Format(time.RFC3339), l.Objects, l.Sample*100, l.Findings, l.Repaired, l.Lost)

@@ -36,6 +36,9 @@ func (c *cli) certify(ctx context.Context, a *archive.Archive, id string, destro
 		}
 		b := bordereauOf(e, s, a.TenantName(e.Tenant))
 		b.Attestation = &bordereau.Attestation{Made: h.Made, Destroyed: h.Destroyed, Deleted: h.Copies.Deleted, Waiting: h.Copies.Waiting}
+		if h.Effective != nil {
+			b.Attestation.Effective = *h.Effective
+		}
 		for _, x := range h.Exports {
 			b.Attestation.Exports = append(b.Attestation.Exports, bordereau.Export{Operation: x.Operation, When: x.Time, Entry: x.Entry, Units: x.Units})
 		}

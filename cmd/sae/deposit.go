@@ -32,6 +32,8 @@ type depositFlags struct {
 	reply     string
 	ack       string
 	plain     bool
+	person    personFlags
+	values    []string
 }
 
 func (c *cli) depositCmd() *cobra.Command {
@@ -50,6 +52,10 @@ root, or a manifest alone) is recognised and archived as the units that it
 describes; all that is wrong with it is reported at once, and --reply writes the
 ArchiveTransferReply. "sae seda check" says the same without depositing.
 
+--file, or --identifier, puts the documents into a citizen file: each is of a type of the
+file's procedure (--document), comes by a channel of that type and has its fields. What
+the type says of rules, and the file of agreement and agency, need not be said.
+
 The channel says how the documents came, because their probative value differs:
   digital    born digital
   digitised  paper that was scanned; needs the scan record (--scan-..., --paper-kept)
@@ -62,10 +68,12 @@ deposited, for each. CSV: a column "file" and a column per field. Fields: title,
 description, startDate, endDate, subject, channel, rule, ruleStart, accessRule,
 accessStart, scan.by,
 scan.date, scan.device, scan.settings, scan.paperKept, scan.process, scan.control,
-scan.pages, paper.location, paper.physicalId, paper.pages, custom.NAME.`,
+scan.pages, paper.location, paper.physicalId, paper.pages, document (type, by the procedure of
+the citizen file), custom.NAME (of a document in a citizen file: the fields of its type).`,
 		Example: `  sae deposit --subject MDPH-2026-00017 --rule EXAMPLE-10Y form.pdf
   sae deposit --channel digitised --scan-by 'atelier 2' --scan-date 2026-03-02 --scan-device 'Kodak i3450' \
       --scan-settings '300 dpi, grey' --paper-kept=false dossier/
+  sae deposit --file MDPH-2026-00017 --document notification --field date=2026-06-15 notification.pdf
   sae deposit --channel paper --title 'Dossier papier' --paper-location 'Magasin 2, travée 14'`,
 		RunE: func(cmd *cobra.Command, paths []string) error { return c.deposit(cmd.Context(), d, paths) },
 	}
@@ -93,6 +101,12 @@ scan.pages, paper.location, paper.physicalId, paper.pages, custom.NAME.`,
 	f.StringVar(&d.paper.Location, "paper-location", "", "where the paper stands")
 	f.StringVar(&d.paper.PhysicalID, "paper-id", "", "barcode or box of the paper")
 	f.IntVar(&d.paper.Pages, "paper-pages", 0, "pages of the paper")
+	f.StringVar(&d.deposit.File, "file", "", "citizen file into which the documents go: its number or its unit")
+	f.StringArrayVar(&d.person.Identifiers, "identifier", nil, "ISSUER#SUB of a data subject: the documents go into the one open citizen file of that person")
+	f.StringVar(&d.person.from, "from", "", `JSON file with "identifiers": ["ISSUER#SUB"], - for standard input: as --identifier, which shows in the list of processes`)
+	f.StringVar(&d.deposit.Procedure, "procedure", "", "with --identifier: of which procedure the file is")
+	f.StringVar(&d.flags.Document, "document", "", "type of the documents, by the procedure of the citizen file")
+	f.StringArrayVar(&d.values, "field", nil, "field of the type of the documents, NAME=VALUE; may be repeated")
 	f.StringVar(&d.metadata, "metadata", "", "JSON or CSV file")
 	f.BoolVar(&d.follow, "follow", false, "follow symbolic links")
 	f.BoolVar(&d.each, "each", false, "every PATH is a deposit of its own, printed as soon as it is acknowledged")
@@ -118,6 +132,9 @@ func (c *cli) deposit(ctx context.Context, d *depositFlags, paths []string) erro
 		return usagef("--jobs %d: want at least 1", d.jobs)
 	}
 	if err := d.complete(); err != nil {
+		return err
+	}
+	if err := d.intoFile(c.in); err != nil {
 		return err
 	}
 	meta, err := readMetadata(d.metadata)
@@ -166,6 +183,27 @@ func (d *depositFlags) morePaths(in io.Reader) (paths []string, err error) {
 		}
 	}
 	return paths, s.Err()
+}
+
+// intoFile reads who it is whose citizen file the documents go into.
+func (d *depositFlags) intoFile(in io.Reader) (err error) {
+	if d.flags.Custom, err = parseValues(d.values); err != nil {
+		return err
+	}
+	if d.person.from == "" && len(d.person.Identifiers) == 0 {
+		if d.deposit.Procedure != "" && d.deposit.File == "" {
+			return usagef("--procedure says which file of a person is meant: give --identifier, or --file")
+		}
+		return nil
+	}
+	if d.deposit.File != "" {
+		return usagef("--file and --identifier both name the file: give one")
+	}
+	if d.person.from == "-" && d.filesFrom == "-" {
+		return usagef("--from and --files-from cannot both read standard input")
+	}
+	d.deposit.Person, err = d.person.oneIdentifier(nil, in)
+	return err
 }
 
 // complete puts the scan and paper flags into the fields.
@@ -253,12 +291,15 @@ func (d *depositFlags) units(nodes []node, meta *metadata) ([]archive.NewUnit, e
 		if n.parent >= 0 { // title and description are the top's
 			flags.Title, flags.Description = "", ""
 		}
+		if n.info.IsDir() { // type and fields are those of documents
+			flags.Document, flags.Custom = "", nil
+		}
 		f := meta.of(n, flags)
 		if f.Title == "" {
 			f.Title = n.name
 		}
 		if n.info.IsDir() {
-			f.Channel, f.Scan, f.Paper = "", nil, nil
+			f.Channel, f.Scan, f.Paper, f.Document = "", nil, nil, ""
 		} else if f.Channel == "" {
 			f.Channel = archive.Digital
 		}
@@ -272,7 +313,7 @@ func (d *depositFlags) units(nodes []node, meta *metadata) ([]archive.NewUnit, e
 
 func newUnit(f fields, parent int, where string) archive.NewUnit {
 	return archive.NewUnit{Parent: parent, Where: where, Title: f.Title, Description: f.Description, StartDate: f.StartDate,
-		EndDate: f.EndDate, Subject: f.Subject, Channel: f.Channel, Scan: f.Scan, Paper: f.Paper, Rule: f.Rule, RuleStart: f.RuleStart, Access: f.Access, AccessStart: f.AccessStart, Custom: f.Custom}
+		EndDate: f.EndDate, Subject: f.Subject, Channel: f.Channel, Scan: f.Scan, Paper: f.Paper, Rule: f.Rule, RuleStart: f.RuleStart, Access: f.Access, AccessStart: f.AccessStart, Custom: f.Custom, Document: f.Document}
 }
 
 // depositJSON is the JSON of a deposit.

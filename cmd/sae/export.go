@@ -25,7 +25,6 @@ type exportFlags struct {
 	version string
 	kind    string
 	file    string
-	purpose string
 }
 
 func (c *cli) exportUnitsCmd() *cobra.Command {
@@ -59,7 +58,7 @@ A version of SEDA that has no element for something leaves it out, and says so.`
 	fl.StringVar(&f.request.Archive, "archive", "", "ArchivalAgency of the message (default the tenant)")
 	fl.StringVar(&f.request.Requester, "requester", "", "who asked for the DIP")
 	fl.StringVar(&f.request.InReplyTo, "in-reply-to", "", "MessageIdentifier of the request that is answered")
-	fl.StringVar(&f.purpose, "purpose", "access", "what it is for: access, dissemination or reuse; rules of each must be over")
+	c.purposeFlags(cmd)
 	fl.BoolVar(&f.request.OpenOnly, "open-only", false, "leave out units that are not open, instead of refusing")
 	cmd.MarkFlagRequired("output")
 	return cmd
@@ -77,16 +76,12 @@ func (c *cli) export(ctx context.Context, f *exportFlags, ids []string) error {
 	if !ok {
 		return usagef("--kind %q: want dip, transfer or restitution", f.kind)
 	}
-	purpose, err := parsePurpose(f.purpose)
-	if err != nil {
-		return err
-	}
 	f.request.IDs, f.request.Version, f.request.Message = ids, v, message
 	return c.open(false, func(a *archive.Archive) error {
 		var out *archive.ExportOutcome
 		err := writeNew(f.file, func(w io.Writer) (err error) {
 			z := zip.NewWriter(w)
-			if out, err = a.As(c.agent, purpose).Export(ctx, f.request, archive.ZipFiles{Writer: z, Modified: time.Now()}); err != nil {
+			if out, err = c.reader(a).Export(ctx, f.request, archive.ZipFiles{Writer: z, Modified: time.Now()}); err != nil {
 				return err
 			}
 			return z.Close()
@@ -143,6 +138,7 @@ must be sealed.`,
 	fl.StringVar(&f.version, "seda", "2.2", "version of SEDA: 2.1, 2.2 or 2.3")
 	fl.StringVarP(&f.dir, "output", "o", "", "folder to write (must not exist)")
 	fl.StringVar(&f.replyTo, "in-reply-to", "", "MessageIdentifier of the ArchiveRestitutionRequest")
+	c.purposeFlags(cmd)
 	fl.BoolVar(&f.bag, "bagit", false, "write a bag (RFC 8493)")
 	cmd.MarkFlagRequired("originating-agency")
 	cmd.MarkFlagRequired("output")
@@ -217,13 +213,7 @@ func writeZips(dir string, operations []string, export func(string, archive.File
 		return err
 	}
 	for _, op := range operations {
-		err := writeNew(filepath.Join(dir, op+".zip"), func(w io.Writer) error {
-			z := zip.NewWriter(w)
-			if err := export(op, archive.ZipFiles{Writer: z, Modified: time.Now()}); err != nil {
-				return err
-			}
-			return z.Close()
-		})
+		err := writeZip(filepath.Join(dir, op+".zip"), func(files archive.Files) error { return export(op, files) })
 		if err != nil {
 			return err
 		}

@@ -171,6 +171,10 @@ func actState(act *archive.Act) string {
 		return act.Rule + " from " + act.Start
 	case act.Kind == archive.SampleAct:
 		return fmt.Sprintf("%s, %d kept", act.Rule, len(act.Kept))
+	case act.Kind == archive.EventAct && act.Event != "":
+		return act.Event + " on " + act.Day
+	case act.Kind == archive.RestrictionAct && act.Before > 0:
+		return fmt.Sprintf("in force, versions before %d", act.Before)
 	}
 	return "in force"
 }
@@ -196,10 +200,14 @@ func (c *cli) actShowCmd(kind archive.ActKind) *cobra.Command {
 					if act.Ended != nil {
 						fmt.Fprintf(w, "ended\t%s (ledger entry %d)\n", act.Ended.Time.Format(time.RFC3339), act.Ended.Entry)
 					}
-					for _, x := range [][2]string{{"for", act.Owner}, {"class", act.Class}, {"person", act.Person}, {"review", act.Review}} {
+					for _, x := range [][2]string{{"for", act.Owner}, {"class", act.Class}, {"person", act.Person}, {"review", act.Review}, {"event", act.Event}, {"day", act.Day},
+						{"purposes", purposesText(act)}, {"request", act.Request}} {
 						if x[1] != "" {
 							fmt.Fprintf(w, "%s\t%s\n", x[0], x[1])
 						}
+					}
+					for _, s := range act.Starts {
+						fmt.Fprintf(w, "starts\t%s from %s for unit %s\n", s.Rule, s.Start, s.Unit)
 					}
 					fmt.Fprintf(w, "reason\t%s\n", whyText(act))
 					for _, u := range act.Units {
@@ -209,6 +217,18 @@ func (c *cli) actShowCmd(kind archive.ActKind) *cobra.Command {
 			})
 		},
 	}
+}
+
+// purposesText are the purposes for which a restriction lets units be read.
+func purposesText(act *archive.Act) string {
+	if act.Kind != archive.RestrictionAct || act.Withheld && act.Purposes == nil {
+		return ""
+	}
+	var all []string
+	for _, p := range act.Purposes {
+		all = append(all, string(p))
+	}
+	return orText(strings.Join(all, ", "), "none")
 }
 
 func (c *cli) retentionStartCmd() *cobra.Command {

@@ -14,9 +14,9 @@ import (
 // imports is the table of docs/ARCHITECTURE.md as code: which of our packages each
 // package may import, tests apart.
 var imports = map[string][]string{
-	"cmd/sae":                 {"archive", "archive/bagit", "archive/bordereau", "archive/procedure", "archive/risk", "integrity", "integrity/bundle", "integrity/certificate", "retention", "seda"},
+	"cmd/sae":                 {"archive", "archive/bagit", "archive/bordereau", "archive/escrow", "archive/hsm", "archive/letter", "archive/procedure", "archive/risk", "integrity", "integrity/bundle", "integrity/certificate", "retention", "seda"},
 	"cmd/sae-verify":          {"integrity/bundle", "integrity/certificate"},
-	"archive":                 {"archive/blobs", "archive/converter", "archive/durable", "archive/procedure", "archive/risk", "archive/s3", "archive/stream", "archive/vault", "integrity", "integrity/bundle", "integrity/certificate", "integrity/ers", "integrity/tsp", "retention", "seda"},
+	"archive":                 {"archive/blobs", "archive/converter", "archive/durable", "archive/escrow", "archive/hsm", "archive/letter", "archive/procedure", "archive/risk", "archive/s3", "archive/stream", "archive/vault", "integrity", "integrity/bundle", "integrity/certificate", "integrity/ers", "integrity/tsp", "retention", "seda"},
 	"archive/blobs":           {"archive/durable"},
 	"archive/blobs/blobstest": {"archive/blobs"},
 	"archive/s3":              {"archive/blobs"},
@@ -29,6 +29,9 @@ var imports = map[string][]string{
 	"archive/letter":          {"archive/pdf"},
 	"archive/pdf":             {},
 	"archive/durable":         {},
+	"archive/escrow":          {},
+	"archive/hsm":             {},
+	"archive/hsm/hsmtest":     {"archive/hsm"},
 	"archive/stream":          {},
 	"archive/vault":           {},
 	"integrity":               {},
@@ -46,6 +49,8 @@ var imports = map[string][]string{
 var only = map[string]string{
 	"go.etcd.io/bbolt":          "archive/catalogue.go",
 	"github.com/minio/minio-go": "archive/s3/",
+	"github.com/miekg/pkcs11":   "archive/hsm/",
+	"filippo.io/age":            "archive/escrow/",
 }
 
 func TestImportsPointOneWay(t *testing.T) {

@@ -74,6 +74,8 @@ type cli struct {
 	json        bool
 	verbose     bool
 	lockWait    time.Duration
+	purpose     archive.Purpose // of reading; "" for none said
+	why         string
 	ran         bool // a verb was entered: what fails now is not the usage
 }
 
@@ -122,7 +124,7 @@ func (c *cli) root() *cobra.Command {
 		c.initCmd(), c.depositCmd(), c.sealCmd(),
 		c.showCmd(), c.listCmd(), c.searchCmd(), c.getCmd(), c.historyCmd(),
 		c.proofCmd(), c.verifyCmd(),
-		c.auditCmd(), c.fsckCmd(), c.repairCmd(), c.compactCmd(), c.rulesCmd(), c.procedureCmd(), c.retentionCmd(), c.holdCmd(), c.accessCmd(), c.eliminateCmd(), c.transferCmd(), c.formatsCmd(), c.convertCmd(), c.offerCmd(), c.rebuildCmd(), c.statusCmd(), c.statsCmd(), c.ledgerCmd(), c.demoCmd(),
+		c.auditCmd(), c.fsckCmd(), c.repairCmd(), c.compactCmd(), c.rulesCmd(), c.procedureCmd(), c.subjectCmd(), c.fileCmd(), c.dataRequestCmd(), c.retentionCmd(), c.holdCmd(), c.restrictionCmd(), c.accessCmd(), c.gdprCmd(), c.eliminateCmd(), c.transferCmd(), c.formatsCmd(), c.convertCmd(), c.offerCmd(), c.rootKeyCmd(), c.rebuildCmd(), c.statusCmd(), c.statsCmd(), c.ledgerCmd(), c.demoCmd(),
 		c.sedaCmd(), c.exportUnitsCmd(), c.restituteCmd(),
 	)
 	return root

@@ -32,6 +32,7 @@ type fields struct {
 	Scan        *archive.Scan           `json:"scan"`
 	Paper       *archive.PhysicalObject `json:"paper"`
 	Custom      map[string]string       `json:"custom"`
+	Document    string                  `json:"document"` // type, by the procedure of the citizen file
 }
 
 // over gives f with what is set in top instead of its own.
@@ -51,6 +52,7 @@ func (f fields) over(top fields) fields {
 	set(&f.RuleStart, top.RuleStart)
 	set(&f.Access, top.Access)
 	set(&f.AccessStart, top.AccessStart)
+	set(&f.Document, top.Document)
 	if top.Scan != nil {
 		f.Scan = top.Scan
 	}
@@ -177,6 +179,7 @@ var columns = map[string]func(*fields, string) error{
 	"ruleStart":        func(f *fields, v string) error { f.RuleStart = v; return nil },
 	"accessRule":       func(f *fields, v string) error { f.Access = v; return nil },
 	"accessStart":      func(f *fields, v string) error { f.AccessStart = v; return nil },
+	"document":         func(f *fields, v string) error { f.Document = v; return nil },
 	"scan.by":          func(f *fields, v string) error { f.scan().By = v; return nil },
 	"scan.date":        func(f *fields, v string) error { f.scan().Date = v; return nil },
 	"scan.device":      func(f *fields, v string) error { f.scan().Device = v; return nil },

@@ -35,7 +35,7 @@ func (c *cli) proofCmd() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVarP(&file, "output", "o", "", "file to write (must not exist)")
-	return cmd
+	return c.purposeFlags(cmd)
 }
 
 func (c *cli) verifyCmd() *cobra.Command {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -35,7 +36,7 @@ func (c *cli) showCmd() *cobra.Command {
 		},
 	}
 	cmd.Flags().IntVar(&version, "version", 0, "version of the unit (default the last)")
-	return cmd
+	return c.purposeFlags(cmd)
 }
 
 func (c *cli) printUnit(u *archive.Unit) error {
@@ -52,6 +53,14 @@ func (c *cli) printUnit(u *archive.Unit) error {
 		row("title", "%s", u.Title)
 		row("description", "%s", u.Description.Description)
 		row("subject", "%s", u.Subject)
+		if f := u.File; f != nil {
+			row("citizen file", "of procedure %s, version %d when it was opened", f.Procedure, f.Version)
+			row("persons", "%s", strings.Join(f.Persons, " "))
+		}
+		row("document", "%s", u.Document)
+		if u.Person != nil {
+			printPerson(w, u.Person)
+		}
 		row("channel", "%s", u.Channel)
 		row("agreement", "%s", u.Agreement)
 		row("originating agency", "%s", u.Agency)
@@ -73,6 +82,9 @@ func (c *cli) printUnit(u *archive.Unit) error {
 		}
 		for k, v := range u.Custom {
 			row(k, "%s", v)
+		}
+		for _, n := range u.Corrections {
+			row("corrected", "version %d: %s: %s", n.Version, strings.Join(n.Fields, ", "), n.Note)
 		}
 		if s := u.SEDA; s != nil {
 			row("manifest and reply", "%s", s.Messages)
@@ -152,7 +164,7 @@ func (c *cli) listCmd() *cobra.Command {
 	fl.StringVar(&to, "to", "", "archived up to this day included, or before this RFC 3339 time")
 	fl.IntVar(&f.Limit, "limit", 100, "units on the page")
 	fl.StringVar(&f.After, "after", "", "cursor that the page before gave")
-	return cmd
+	return c.purposeFlags(cmd)
 }
 
 // parseDay reads a day, moved by add days, or a time.
@@ -217,7 +229,7 @@ func (c *cli) searchCmd() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&tenant, "tenant", "", "archival agency (default the first in the configuration)")
 	cmd.Flags().IntVar(&limit, "limit", 50, "units at most")
-	return cmd
+	return c.purposeFlags(cmd)
 }
 
 func join(words []string) (s string) {
@@ -260,7 +272,7 @@ good the exit status is 3 and no file is left behind.`,
 		},
 	}
 	cmd.Flags().StringVarP(&file, "output", "o", "", "file to write (must not exist)")
-	return cmd
+	return c.purposeFlags(cmd)
 }
 
 func (c *cli) historyCmd() *cobra.Command {

@@ -13,6 +13,7 @@ import (
 
 func (c *cli) rebuildCmd() *cobra.Command {
 	var from, root string
+	var escrow archive.EscrowSource
 	var acceptLoss bool
 	cmd := &cobra.Command{
 		Use:   "rebuild --from OFFER",
@@ -23,7 +24,8 @@ Every offer holds, beside the objects, a journal of the catalogue: this reads it
 makes the catalogue, the configuration and the keys again in the folder given by
 --dir, which is new or has lost its catalogue.db. What is in place there is left as
 it is. The root key is in no offer: it is read from keys/root below --dir, or from
-the two-slot file that --root-key names.
+the two-slot file that --root-key names, with --pkcs11-... when that is wrapped in a
+token, or from a sealed copy (--escrow, --identity).
 
 OFFER is the folder of an offer or, for a bucket, a YAML file that says how to reach
 it, as under "s3:" in sae.yaml:
@@ -38,15 +40,29 @@ Run "sae audit --repair" afterwards.`,
 		Example: `  sae rebuild --dir /srv/archive --from /mnt/second
   sae rebuild --dir /srv/archive --from bucket.yaml --root-key /media/safe/root`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if from == "" {
-				return usagef("--from names the offer to rebuild from")
-			}
-			return c.rebuild(cmd.Context(), archive.RebuildFrom{Dir: c.dir, Path: from, Root: root, AcceptLoss: acceptLoss, Log: c.log()})
-		},
+	}
+	flags := tokenFlags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if from == "" {
+			return usagef("--from names the offer to rebuild from")
+		}
+		token, err := given(flags)
+		if err != nil {
+			return err
+		}
+		in := archive.RebuildFrom{Dir: c.dir, Path: from, Root: root, PKCS11: token, AcceptLoss: acceptLoss, Log: c.log()}
+		switch {
+		case (escrow.File == "") != (escrow.Identity == ""), escrow.File != "" && root != "":
+			return usagef("give either --root-key, or --escrow and --identity together")
+		case escrow.File != "":
+			in.Escrow = &escrow
+		}
+		return c.rebuild(cmd.Context(), in)
 	}
 	cmd.Flags().StringVar(&from, "from", "", "folder of the offer, or a YAML file that describes a bucket")
 	cmd.Flags().StringVar(&root, "root-key", "", "two-slot file of the root key (default keys/root below --dir)")
+	cmd.Flags().StringVar(&escrow.File, "escrow", "", "sealed copy of the root key (sae root escrow)")
+	cmd.Flags().StringVar(&escrow.Identity, "identity", "", "file of the age identity that opens it")
 	cmd.Flags().BoolVar(&acceptLoss, "accept-loss", false, "go back to what comes before a journal blob that is missing or damaged")
 	return cmd
 }

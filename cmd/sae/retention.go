@@ -49,7 +49,7 @@ func (c *cli) explainCmd() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&at, "at", today(), "day for which it is asked")
-	return cmd
+	return c.purposeFlags(cmd)
 }
 
 func (c *cli) printRetention(r *archive.Retention) error {
@@ -170,7 +170,7 @@ func (c *cli) dueCmd() *cobra.Command {
 	cmd.Flags().StringVar(&tenant, "tenant", "", "archival agency (default the first)")
 	cmd.Flags().StringVar(&at, "at", today(), "day for which it is asked")
 	cmd.Flags().StringVar(&verdict, "verdict", "", "only these: eliminable, to sort, to keep, not due, conflict")
-	return cmd
+	return c.purposeFlags(cmd)
 }
 
 func (c *cli) calendarCmd() *cobra.Command {

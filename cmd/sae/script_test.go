@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"sae/archive/hsm/hsmtest"
 )
 
 func TestMain(m *testing.M) {
@@ -31,6 +33,16 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"status": exitStatus,
 			"idof":   idOf,
+		},
+		Condition: func(cond string) (bool, error) {
+			if cond != "softhsm" {
+				return false, fmt.Errorf("%q is not a condition", cond)
+			}
+			err := hsmtest.Missing()
+			if err != nil && os.Getenv("SAE_REQUIRE_PEERS") != "" {
+				return false, err
+			}
+			return err == nil, nil
 		},
 	})
 }

@@ -42,7 +42,7 @@ func (c *cli) depositSEDA(ctx context.Context, d *depositFlags, paths []string) 
 	}
 	other := d.flags
 	other.Subject = ""
-	if !reflect.ValueOf(other).IsZero() || d.metadata != "" || d.deposit.Agency != "" || d.deposit.Parents != nil {
+	if !reflect.ValueOf(other).IsZero() || d.metadata != "" || d.deposit.Agency != "" || d.deposit.Parents != nil || d.deposit.File != "" || d.deposit.Person != (archive.FederatedID{}) {
 		return true, usagef("a SEDA transfer says itself what it holds: only --tenant, --agreement, --subject, --reply, --receipt and --wait-seal go with it (or --plain)")
 	}
 	return true, c.open(false, func(a *archive.Archive) error {

@@ -37,9 +37,10 @@ type Head struct {
 	Made        time.Time        `json:"made"`
 	Exports     []Export         `json:"exports,omitempty"` // that handed destroyed units out before: copies that others may hold
 	Copies      Copies           `json:"copies"`
-	LedgerKey   string           `json:"ledgerKey"`  // note verifier key
-	Checkpoint  string           `json:"checkpoint"` // signed
-	Ledger      []integrity.Hash `json:"ledger"`     // proof of the entries under the checkpoint
+	Effective   *time.Time       `json:"effectiveFrom,omitempty"` // when no sealed root key from before the destructions may be left
+	LedgerKey   string           `json:"ledgerKey"`               // note verifier key
+	Checkpoint  string           `json:"checkpoint"`              // signed
+	Ledger      []integrity.Hash `json:"ledger"`                  // proof of the entries under the checkpoint
 	Batches     []Batch          `json:"batches"`
 }
 
