@@ -231,11 +231,6 @@ func (a *Archive) decideErasure(ctx context.Context, agent string, q *Request, d
 		switch f.Verdict {
 		case retention.EraseNow:
 			list = append(list, frozen{unit: f.Unit, version: f.Version})
-		case retention.EraseAt:
-			if w.Promised == "" || f.Date < w.Promised {
-				w.Promised = f.Date
-			}
-			fallthrough
 		default:
 			q.Grounds = addMissing(q.Grounds, []string{f.Ground})
 		}
@@ -252,7 +247,9 @@ func (a *Archive) decideErasure(ctx context.Context, agent string, q *Request, d
 	if len(bad.Problems) > 0 {
 		return nil
 	}
-	w.Findings, w.Members, q.Promised = an.Findings, an.Members, w.Promised
+	w.Findings, w.Members = an.Findings, an.Members
+	w.promise()
+	q.Promised = w.Promised
 	return a.freezeErasure(ctx, agent, q, list)
 }
 

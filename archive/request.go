@@ -520,11 +520,28 @@ func (a *Archive) DecideRequest(ctx context.Context, agent, id string, d Decisio
 		if err := a.sweepErasures(ctx, agent, q); err != nil {
 			return err
 		}
-		if q.erases() && d.Outcome != Denied {
+		switch {
+		case !q.erases():
+			return nil
+		case d.Outcome != Denied:
 			return a.decideErasure(ctx, agent, q, &d, w, bad)
 		}
-		return nil
+		analysed, err := a.RequestWords(q, RequestAnalysed) // what is refused now may be due later
+		w.Findings, w.Members = analysed.Findings, analysed.Members
+		w.promise()
+		q.Promised = w.Promised
+		return err
 	})
+}
+
+// promise finds the day from which the first unit can be erased that cannot be now.
+func (w *RequestWords) promise() {
+	w.Promised = ""
+	for _, f := range w.Findings {
+		if f.Verdict == retention.EraseAt && (w.Promised == "" || f.Date < w.Promised) {
+			w.Promised = f.Date
+		}
+	}
 }
 
 // grounds on which a request is refused: of art. 12 any, of others their own.

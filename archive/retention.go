@@ -317,7 +317,8 @@ func (a *Archive) under(t *tx, id string, seen map[string]bool, f func(id string
 	return nil
 }
 
-// candidates calls f for all units of which some appraisal rule has ended by a day, each once.
+// candidates calls f for all units of which some appraisal rule may have ended by a day, or does in its
+// year, each once.
 func (a *Archive) candidates(ctx context.Context, t *tx, tenant string, s *retention.Schedule, at time.Time, f func(id string) error) error {
 	seen := map[string]bool{}
 	for _, r := range s.All() {
@@ -351,6 +352,12 @@ type DueUnit struct {
 	Assess  retention.Assessment `json:"assessment"`
 
 	unit *Unit
+	over bool // some rule is: it is found by the year
+}
+
+// someOver reports whether an appraisal rule of a unit is over on a day.
+func someOver(in *retention.Inheritance, at string) bool {
+	return slices.ContainsFunc(in.Categories[retention.Appraisal].Rules, func(r retention.InheritedRule) bool { return r.End != "" && r.End <= at })
 }
 
 // ChosenBy reports whether a filter chooses the unit, by all but dates and states.
@@ -387,6 +394,7 @@ func (a *Archive) due(ctx context.Context, tenant, at string, r *Reader, f func(
 				return d, err
 			}
 			d = dueUnit(u, in, at)
+			d.over = someOver(in, at)
 			if d.unit, err = r.shown(t, h, u); err == nil {
 				d.Title = d.unit.Title
 			}
@@ -394,8 +402,11 @@ func (a *Archive) due(ctx context.Context, tenant, at string, r *Reader, f func(
 		}
 		return a.candidates(ctx, t, of.ID, s, day, func(id string) error {
 			d, err := one(id)
-			if err != nil {
+			switch {
+			case err != nil:
 				return broken.add(err)
+			case !d.over:
+				return nil
 			}
 			return f(d)
 		})
