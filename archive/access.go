@@ -105,7 +105,7 @@ func (r *Reader) closed(t *tx, h *heirs, u *Unit) (c *Closed, used []string, err
 	if strings.HasPrefix(u.Unit, subjectID) {
 		return r.closedSubject(u)
 	}
-	bars, err := r.restrictedFor(t, h, u, u.Version)
+	bars, err := r.restrictedFor(h, u, u.Version)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -291,7 +291,7 @@ func (r *Reader) Unit(id string, version int) (*Unit, error) {
 		c, _, err := r.closed(t, h, now)
 		if err == nil && c == nil && u.Version < now.Version {
 			var bars []retention.Bar
-			if bars, err = r.restrictedFor(t, h, now, u.Version); len(bars) > 0 {
+			if bars, err = r.restrictedFor(h, now, u.Version); len(bars) > 0 {
 				c = &Closed{Unit: id, Purpose: r.purpose, Bars: bars, From: retention.OpenFrom(bars)}
 			}
 		}

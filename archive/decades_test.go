@@ -25,14 +25,14 @@ func TestAFileThroughTheYears(t *testing.T) {
 			t.Errorf("a file without event is due on %s", due())
 		}
 		year(1)
-		decided := today()
+		first := today()
 		must(a.RecordEvent(ctx, "alice", EventRequest{File: "F-1", Event: "decision"}))
 		if want := now().AddDate(2, 0, 0).Format(time.DateOnly); due() != want {
 			t.Errorf("due %s, want %s", due(), want)
 		}
 		year(1)
 		must(a.RecordEvent(ctx, "alice", EventRequest{File: "F-1", Event: "decision"})) // the last counts
-		must(a.RecordEvent(ctx, "alice", EventRequest{File: "F-1", Event: "decision", Day: decided}))
+		must(a.RecordEvent(ctx, "alice", EventRequest{File: "F-1", Event: "decision", Day: first}))
 		last := now().AddDate(2, 0, 0).Format(time.DateOnly)
 		if due() != last {
 			t.Errorf("due %s, want %s", due(), last)

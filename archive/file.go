@@ -635,7 +635,7 @@ func (a *Archive) file(t *tx, h *heirs, r *Reader, u *Unit, documents bool) (*Fi
 			return nil, err
 		}
 	}
-	if f.Restricted, err = a.restricted(t, h, u); err != nil || r == nil {
+	if f.Restricted, err = h.restricted(u); err != nil || r == nil {
 		return f, err
 	}
 	c, _, err := r.closed(t, h, u)
@@ -725,7 +725,7 @@ func (a *Archive) fileDocument(t *tx, h *heirs, r *Reader, u *Unit, p *Procedure
 		return nil, err
 	}
 	d.FileTerms = termsOf(in)
-	if d.Restricted, err = a.restricted(t, h, u); err != nil || r == nil {
+	if d.Restricted, err = h.restricted(u); err != nil || r == nil {
 		return d, err
 	}
 	c, _, err := r.closed(t, h, u)

@@ -30,42 +30,57 @@ func checkRestriction(text *ActText, bad *Refusal) {
 	}
 }
 
-// restrictions are those in force on a unit, or on one above it. known are acts that were read before.
-func (a *Archive) restrictions(t *tx, u *Unit, known map[string]*Act) (out []*Act, err error) {
-	above := map[string]bool{}
-	for next := []string{u.Unit}; len(next) > 0; next = next[1:] {
-		if above[next[0]] {
+// restrictions are those in force on a unit, or on one above it. What was found of units above others
+// is kept.
+func (h *heirs) restrictions(id string, parents []string) (out []*Act, err error) {
+	if known, ok := h.limits[id]; ok {
+		return known, nil
+	}
+	if h.limits == nil || len(h.limits) >= maxKept {
+		h.limits = map[string][]*Act{}
+	}
+	h.limits[id] = nil // a graph that goes round ends here
+	acts, err := h.a.actsOn(h.t, id, h.acts)
+	if err != nil {
+		return nil, err
+	}
+	for _, act := range acts {
+		if act.Kind == RestrictionAct {
+			out = append(out, act)
+		}
+	}
+	for _, p := range parents {
+		rec, _, err := h.t.unitRecord(p, 0)
+		if errors.Is(err, ErrNotFound) { // destroyed while the unit was being deposited
 			continue
 		}
-		above[next[0]] = true
-		acts, err := a.actsOn(t, next[0], known)
 		if err != nil {
 			return nil, err
 		}
-		for _, act := range acts {
-			if act.Kind == RestrictionAct && (act.Before == 0 || next[0] == u.Unit) {
-				out = append(out, act)
-			}
-		}
-		rec, _, err := t.unitRecord(next[0], 0)
-		if err != nil && !errors.Is(err, ErrNotFound) {
+		above, err := h.restrictions(p, rec.Parents)
+		if err != nil {
 			return nil, err
 		}
-		next = append(next, rec.Parents...)
+		for _, act := range above {
+			if act.Before == 0 { // of the versions of a unit, what stands below it is none
+				out = addMissing(out, []*Act{act})
+			}
+		}
 	}
+	h.limits[id] = out
 	return out, nil
 }
 
 // restricted reports whether the last version of a unit is restricted.
-func (a *Archive) restricted(t *tx, h *heirs, u *Unit) (bool, error) {
-	acts, err := a.restrictions(t, u, h.acts)
+func (h *heirs) restricted(u *Unit) (bool, error) {
+	acts, err := h.restrictions(u.Unit, u.Parents)
 	return slices.ContainsFunc(acts, func(act *Act) bool { return act.Before == 0 }), err
 }
 
 // restrictedFor are the bars that restrictions put before a version of a unit, for what the reader
 // reads it for.
-func (r *Reader) restrictedFor(t *tx, h *heirs, u *Unit, version int) (bars []retention.Bar, err error) {
-	acts, err := r.a.restrictions(t, u, h.acts)
+func (r *Reader) restrictedFor(h *heirs, u *Unit, version int) (bars []retention.Bar, err error) {
+	acts, err := h.restrictions(u.Unit, u.Parents)
 	for _, act := range acts {
 		if act.Before > 0 && version >= act.Before || slices.Contains(act.Purposes, r.stated) {
 			continue
