@@ -73,7 +73,9 @@ var erasureParts = map[string]interrupted{
 			_, err := a.DecideRequest(context.Background(), "dora", request, Decision{Outcome: Granted, LegalBasis: "b"})
 			return err
 		},
-		func(t *testing.T, a *Archive, request string) bool { return must(a.DataRequest(request)).took(RequestDecided) },
+		func(t *testing.T, a *Archive, request string) bool {
+			return must(a.DataRequest(request)).took(RequestDecided)
+		},
 	},
 	"execute": {
 		func(t *testing.T, a *Archive, subject string) string { return decided(t, a, subject, Granted).ID },

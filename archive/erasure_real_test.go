@@ -388,16 +388,11 @@ func bucketFiles(t *testing.T, r *s3test.Running, c s3.Config) map[string][]byte
 // rootIn is the root key of a slot.
 func rootIn(t *testing.T, path string) [32]byte {
 	t.Helper()
-	slot, err := durable.OpenSlot(durable.FS{}, path)
-	if err != nil {
-		t.Fatal(err)
+	held, _ := rootsIn(t, path)
+	if len(held) != 1 || len(held[0].Root) != rootSize {
+		t.Fatal(held)
 	}
-	defer slot.Close()
-	roots, err := loadRoots(slot)
-	if err != nil || len(roots) != 1 {
-		t.Fatal(roots, err)
-	}
-	return roots[0]
+	return [32]byte(held[0].Root)
 }
 
 // attacker has a copy of an archive from before, and every key that opens with the root of after.
