@@ -274,7 +274,7 @@ func beatsACopy(t *testing.T, a *Archive, dir string, bucket func(string) map[st
 	}
 	// Why somebody read is kept until the log's own retention is over (docs/gdpr.md): it is attacked
 	// with the words of who stays.
-	if _, err := a.As("alice", retention.ToRead).For(ForInstruction, stays.v("why")).Unit(stays.units[0]); err != nil {
+	if _, err := a.As("alice", retention.ToRead).For(ForInstruction, stays.v("why")).Unit(stays.units[0], 0); err != nil {
 		t.Fatal(err)
 	}
 	a.Close()

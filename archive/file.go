@@ -407,8 +407,19 @@ func (a *Archive) happened(t *tx, of *Tenant, r EventRequest, what happening) (t
 	if len(bad.Problems) > 0 {
 		return text, bad
 	}
-	err = a.under(t, u.Unit, map[string]bool{}, func(id string) error { return a.startsOf(t, u.Unit, id, day, &text) })
-	slices.Sort(text.Units)
+	ended := map[string]bool{} // units of which rules started with an end of the file
+	for _, act := range acts {
+		for _, id := range act.Units {
+			ended[id] = ended[id] || act.Closes
+		}
+	}
+	err = a.under(t, u.Unit, map[string]bool{}, func(id string) error {
+		if text.Reopens && ended[id] {
+			text.Units = append(text.Units, id)
+		}
+		return a.startsOf(t, u.Unit, id, day, &text)
+	})
+	text.Units = slices.Compact(slices.Sorted(slices.Values(text.Units)))
 	if err == nil && len(text.Units) > MaxActUnits {
 		err = &Refusal{Problems: []string{fmt.Sprintf("%d units of the file have rules of their own that start: more than %d", len(text.Units), MaxActUnits)}}
 	}

@@ -92,6 +92,8 @@ type heirs struct {
 	known map[string]*retention.Inheritance
 	path  map[string]bool // those being computed
 	acts  map[string]*Act // that were read
+	// limits are restrictions of units, as far as they were looked for.
+	limits map[string][]*Act
 	// procedures are those of citizen files that were read, by tenant and code.
 	procedures map[[2]string]*ProcedureVersion
 }

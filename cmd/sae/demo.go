@@ -25,7 +25,7 @@ func (c *cli) demoCmd() *cobra.Command {
 		Use:   "demo",
 		Short: "Show the main job on a citizen file that it makes up: deposit, seal, prove, verify, tamper, repair",
 		Long: `Show the main job, in a few seconds and without network: make up a citizen file of a
-MDPH, deposit it, seal it, prove a document and verify the proof, damage a copy and
+MDPH, deposit it, open a file of a procedure, seal it all, prove a document and verify the proof, damage a copy and
 have it caught and repaired. Every step runs the verb that an archivist would type.
 The archive stays, in ./sae-demo unless --dir says otherwise.`,
 		Args: cobra.NoArgs,
@@ -67,7 +67,7 @@ type demoResult struct {
 }
 
 func (d *demo) run() error {
-	for _, step := range []func() error{d.create, d.deposit, d.seal, d.prove, d.script, d.tamper, d.repair, d.end} {
+	for _, step := range []func() error{d.create, d.deposit, d.file, d.seal, d.prove, d.script, d.tamper, d.repair, d.end} {
 		if err := step(); err != nil {
 			return fmt.Errorf("the demonstration failed: %w", err)
 		}
@@ -164,6 +164,28 @@ func (d *demo) deposit() error {
 	d.say("And paper that stays paper: a place, no bytes")
 	return d.sae(exitDone, "deposit", "--channel", "paper", "--title", "Pièces d'origine du dossier", "--subject", demoSubject,
 		"--parent", d.result.Units[0], "--paper-location", "Magasin 2, travée 14, boîte 1188", "--paper-id", "BX-1188")
+}
+
+// file opens a file of a procedure, for a person whom nothing on a command line names.
+func (d *demo) file() error {
+	d.say("A procedure, as YAML; a person; the file of her case, which says what is missing and when it may go")
+	procedure, person, err := writeDemoCase(filepath.Join(d.dir, "demo-files"))
+	if err != nil {
+		return err
+	}
+	for _, args := range [][]string{
+		{"procedure", "add", procedure},
+		{"subject", "new", "--from", person},
+		{"file", "open", "--procedure", "FSL", "--number", demoFile, "--from", person},
+		{"deposit", "--from", person, "--procedure", "FSL", "--document", "formulaire", filepath.Join(d.folder, demoPDFs[0].file)},
+		{"file", "event", demoFile, "decision", "--reason", "commission du fonds de solidarité"},
+		{"file", "show", demoFile},
+	} {
+		if err := d.sae(exitDone, args...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (d *demo) seal() error {
@@ -336,6 +358,7 @@ func (d *demo) commands() [][]string {
 	return [][]string{
 		{"status"},
 		{"list", "--subject", demoSubject},
+		{"file", "show", demoFile},
 		{"show", d.result.decision},
 		{"history", d.result.decision},
 		{"get", d.result.decision, "-o", "decision.pdf"},

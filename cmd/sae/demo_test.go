@@ -73,12 +73,12 @@ func TestDemoSharesAndFormats(t *testing.T) {
 	if err := json.Unmarshal(out.Bytes(), &stats); err != nil {
 		t.Fatal(err)
 	}
-	for i, want := range []int{3, 1, 1, 1} {
+	for i, want := range []int{4, 1, 1, 1} {
 		if stats.Channels[i].Units != want {
 			t.Errorf("channel %s: %d units, want %d", stats.Channels[i].Channel, stats.Channels[i].Units, want)
 		}
 	}
-	if len(stats.Formats) != 2 || stats.Formats[0].PUID != "fmt/17" || stats.Formats[0].Objects != 3 || stats.Formats[1].PUID != "fmt/11" {
-		t.Errorf("formats %+v: want three PDF 1.3 and two PNG", stats.Formats)
+	if len(stats.Formats) != 2 || stats.Formats[0].PUID != "fmt/17" || stats.Formats[0].Objects != 4 || stats.Formats[1].PUID != "fmt/11" {
+		t.Errorf("formats %+v: want four PDF 1.3 and two PNG", stats.Formats)
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"image"
 	"image/color"
@@ -26,6 +27,37 @@ const (
 	demoSubject = "MDPH-2026-00042"
 	demoFolder  = "Dossier MDPH-2026-00042"
 )
+
+// demoFile is the number of a file of a procedure, of the same person.
+const demoFile = "FSL-2026-7"
+
+const demoProcedure = `id: FSL
+name: Fonds de solidarité pour le logement
+channels: [digital, digitised, paper, both]
+rules: {appraisal: [EXAMPLE-10Y]}
+processing:
+  purpose: Instruire les demandes d'aide au logement, et en conserver la preuve
+  legal-basis: RGPD art. 6(1)(e)
+  data-subjects: [demandeur]
+  data: [identité, ressources, logement]
+number: "FSL-[0-9]{4}-[0-9]+"
+documents:
+  - {id: formulaire, name: Formulaire de demande, expected: true}
+  - {id: identite, name: Justificatif d'identité, expected: true}
+  - {id: notification, name: Notification de décision}
+events:
+  - {id: decision, name: Décision, closes: true}
+`
+
+const demoPerson = `{"familyName": "FICTIVE", "givenNames": "Camille", "birthDate": "1980-02-29", "birthPlace": "Exempleville",
+ "identifiers": ["https://fournisseur.example#7d1c-0042"]}
+`
+
+// writeDemoCase writes a procedure, and who the person is.
+func writeDemoCase(dir string) (procedure, person string, err error) {
+	procedure, person = filepath.Join(dir, "fsl.yaml"), filepath.Join(dir, "person.json")
+	return procedure, person, errors.Join(os.WriteFile(procedure, []byte(demoProcedure), 0o600), os.WriteFile(person, []byte(demoPerson), 0o600))
+}
 
 // demoPDF is a document born digital.
 type demoPDF struct {

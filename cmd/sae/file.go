@@ -22,7 +22,7 @@ one case. It is named by its number or its unit. Documents go into it by sae dep
 What happens to it (a decision, a death, its closing) starts the rules that wait for it. See
 docs/files.md.`,
 	}
-	cmd.AddCommand(c.fileOpenCmd(), c.fileShowCmd(), c.fileListCmd(), c.fileEventCmd(), c.fileCloseCmd(), c.fileReopenCmd(), c.fileTakeBackCmd())
+	cmd.AddCommand(c.fileOpenCmd(), c.purposeFlags(c.fileShowCmd()), c.purposeFlags(c.fileListCmd()), c.fileEventCmd(), c.fileCloseCmd(), c.fileReopenCmd(), c.fileTakeBackCmd())
 	return cmd
 }
 

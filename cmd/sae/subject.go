@@ -28,7 +28,7 @@ come from a file instead, or from standard input: --from FILE.json, --from -
    "birthPlace": "...", "identifiers": ["ISSUER#SUB"]}
 See docs/files.md.`,
 	}
-	cmd.AddCommand(c.subjectNewCmd(), c.subjectFindCmd(), c.subjectShowCmd(), c.subjectListCmd(), c.subjectLinkCmd(), c.subjectUnlinkCmd(),
+	cmd.AddCommand(c.subjectNewCmd(), c.purposeFlags(c.subjectFindCmd()), c.purposeFlags(c.subjectShowCmd()), c.purposeFlags(c.subjectListCmd()), c.subjectLinkCmd(), c.subjectUnlinkCmd(),
 		c.subjectMergeCmd(), c.subjectSplitCmd(), c.subjectRectifyCmd())
 	return cmd
 }
@@ -166,11 +166,15 @@ func (c *cli) subjectNewCmd() *cobra.Command {
 
 // toldSubject says what was done to a subject; as JSON, the subject as who did it may see it.
 func (c *cli) toldSubject(a *archive.Archive, s *archive.Subject, format string, args ...any) error {
+	if !c.json {
+		c.printf(format, args...)
+		return nil
+	}
 	shown, err := c.reader(a).Subject(s.ID)
 	if err != nil {
 		return err
 	}
-	return c.told(shown, format, args...)
+	return c.printJSON(shown)
 }
 
 func (c *cli) subjectFindCmd() *cobra.Command {
@@ -258,13 +262,18 @@ func (c *cli) subjectShowCmd() *cobra.Command {
 }
 
 func (c *cli) printSubject(a *archive.Archive, s *archive.Subject) error {
-	var files []*archive.File
-	for _, f := range s.Files {
-		file, err := c.reader(a).File(s.Tenant, f.Unit)
+	open := map[string]*archive.File{} // to the reader
+	for f := (archive.FileFilter{Tenant: s.Tenant, Person: s.ID}); ; {
+		page, err := c.reader(a).Files(f)
 		if err != nil {
 			return err
 		}
-		files = append(files, file)
+		for _, file := range page.Files {
+			open[file.Unit] = file
+		}
+		if f.After = page.Next; f.After == "" {
+			break
+		}
 	}
 	return c.table(func(w io.Writer) {
 		fmt.Fprintf(w, "subject\t%s (version %d, ledger entry %d)\n", s.ID, s.Version, s.Entry)
@@ -275,12 +284,12 @@ func (c *cli) printSubject(a *archive.Archive, s *archive.Subject) error {
 		for _, m := range s.Merged {
 			fmt.Fprintf(w, "merged\t%s\n", m)
 		}
-		for i, f := range files {
-			of := ""
-			if s.Files[i].Subject != s.ID {
-				of = ", of " + s.Files[i].Subject
+		for _, f := range s.Files {
+			said := "(not open to you)"
+			if file := open[f.Unit]; file != nil {
+				said = fmt.Sprintf("%s  %s, %s", file.Number, file.Procedure, file.State)
 			}
-			fmt.Fprintf(w, "file\t%s  %s  %s, %s%s\n", f.Unit, orText(f.Number, "(not open to you)"), f.Procedure, f.State, of)
+			fmt.Fprintf(w, "file\t%s  %s%s\n", f.Unit, said, onlyIf(f.Subject != s.ID, ", of "+f.Subject))
 		}
 	})
 }
