@@ -508,9 +508,6 @@ func (x *execution) end(ctx context.Context) error {
 	if err := x.records(ctx); err != nil {
 		return fmt.Errorf("destroying the records of transfers: %w", err)
 	}
-	if err := x.a.purgeSearch(); err != nil {
-		return err
-	}
 	c, err := x.a.compact(ctx, false)
 	if err != nil { // the keys are gone: what is left of the bytes is for a later compaction
 		x.a.log.Warn("deleting copies", "error", err)

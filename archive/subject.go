@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"sae/archive/search"
 	"sae/integrity"
 )
 
@@ -79,7 +80,7 @@ func (p *Person) names() (out []string) {
 
 // nameKey is a name without what people write in one way or another.
 func nameKey(name string) string {
-	return strings.Join(strings.FieldsFunc(strings.ToUpper(foldAccents(name)), func(r rune) bool {
+	return strings.Join(strings.FieldsFunc(strings.ToUpper(search.FoldAccents(name)), func(r rune) bool {
 		return r == ' ' || r == '-' || r == '\'' || r == '’' || r == '\t' || r == '\n'
 	}), " ")
 }
