@@ -227,6 +227,18 @@ func TestRectified(t *testing.T) {
 		t.Error("the subject is not found by its name")
 	}
 	mustSeal(t, a)
+
+	// The proof of an object describes its unit as it was when the object came.
+	object := docs.Units[0].Objects[0].ID
+	var closed *NotOpenError
+	if err := reader.Proof(ctx, object, io.Discard); !errors.As(err, &closed) || !strings.Contains(err.Error(), "GDPR art. 18") {
+		t.Errorf("the proof of an object tells of the version before: %v", err)
+	}
+	for _, err := range []error{reader.Proof(ctx, unit, io.Discard), reader.For(ForLegalClaims, "").Proof(ctx, object, io.Discard)} {
+		if err != nil {
+			t.Error(err)
+		}
+	}
 	mustAudit(t, a)
 }
 
