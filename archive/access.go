@@ -275,6 +275,17 @@ func (r *Reader) may(unit string) error {
 	return err
 }
 
+// mayVersion is may of a version of a unit.
+func (r *Reader) mayVersion(unit string, version int) error {
+	return r.a.cat.view(func(t *tx) error {
+		c, err := r.closedVersion(t, unit, version)
+		if err == nil && c != nil {
+			err = &NotOpenError{Units: []*Closed{c}}
+		}
+		return err
+	})
+}
+
 // Unit gives a version of a unit, 0 the last; of one that is not open, as it is now, what tells
 // nothing about anybody.
 func (r *Reader) Unit(id string, version int) (*Unit, error) {
@@ -283,18 +294,7 @@ func (r *Reader) Unit(id string, version int) (*Unit, error) {
 		return nil, err
 	}
 	err = r.a.cat.view(func(t *tx) error {
-		now, err := r.a.unit(t, id, 0)
-		if err != nil {
-			return err
-		}
-		h := r.a.heirs(t, "", nil)
-		c, _, err := r.closed(t, h, now)
-		if err == nil && c == nil && u.Version < now.Version {
-			var bars []retention.Bar
-			if bars, err = r.restrictedFor(h, now, u.Version); len(bars) > 0 {
-				c = &Closed{Unit: id, Purpose: r.purpose, Bars: bars, From: retention.OpenFrom(bars)}
-			}
-		}
+		c, err := r.closedVersion(t, id, u.Version)
 		if err == nil && c != nil {
 			u = u.withheld(c)
 		}
@@ -311,6 +311,25 @@ func (r *Reader) Unit(id string, version int) (*Unit, error) {
 		return nil, err
 	}
 	return u, nil
+}
+
+// closedVersion says why a version of a unit is not open: as the unit is now, and by what restricts
+// the versions before one.
+func (r *Reader) closedVersion(t *tx, id string, version int) (*Closed, error) {
+	now, err := r.a.unit(t, id, 0)
+	if err != nil {
+		return nil, err
+	}
+	h := r.a.heirs(t, "", nil)
+	c, _, err := r.closed(t, h, now)
+	if err != nil || c != nil || version >= now.Version {
+		return c, err
+	}
+	bars, err := r.restrictedFor(h, now, version)
+	if err != nil || len(bars) == 0 {
+		return nil, err
+	}
+	return &Closed{Unit: id, Purpose: r.purpose, Bars: bars, From: retention.OpenFrom(bars)}, nil
 }
 
 // shown is a unit as the reader may see it; nil is the archive itself.
@@ -490,14 +509,16 @@ func (r *Reader) Get(ctx context.Context, id string, w io.Writer) (*Object, []Fa
 	return r.a.Get(ctx, id, w)
 }
 
-// Proof is Archive.Proof of what is open to the reader: a bundle holds documents. What was
-// destroyed is nobody's secret.
+// Proof is Archive.Proof of what is open to the reader: a bundle holds documents. That of an object
+// describes its unit as it was when the object came. What was destroyed is nobody's secret.
 func (r *Reader) Proof(ctx context.Context, id string, w io.Writer) error {
-	unit := id
-	if o, err := r.a.Object(id); err == nil {
-		unit = o.Unit
+	unit, err := id, error(nil)
+	if o, failed := r.a.Object(id); failed == nil {
+		unit, err = o.Unit, r.mayVersion(o.Unit, o.record.Version)
+	} else {
+		err = r.may(unit)
 	}
-	err := r.logRefused(VerbProof, r.may(unit))
+	err = r.logRefused(VerbProof, err)
 	if err == nil {
 		err = r.logRead("", VerbProof, []string{unit})
 	}

@@ -54,7 +54,7 @@ const (
 	VerbProof   Verb = "proof"
 	VerbExplain Verb = "explain" // what retention applies
 	VerbDue     Verb = "due"
-	VerbRequest Verb = "request" // the units of a request to eliminate or to transfer
+	VerbRequest Verb = "request" // the units of a request to eliminate or to transfer, or of a data subject
 	VerbPaper   Verb = "paper"
 	VerbFormats Verb = "formats"
 	VerbLog     Verb = "log"     // this log

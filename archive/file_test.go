@@ -468,5 +468,8 @@ func TestTransfersIntoFiles(t *testing.T) {
 	if err := below(file); err == nil || !strings.Contains(err.Error(), "is closed") {
 		t.Errorf("below a closed file: %v", err)
 	}
+	outside := deposit(t, a, NewUnit{Parent: -1, Title: "a folder outside"}).Units[0].ID
+	err := a.cat.view(func(t *tx) error { return a.openAbove(t, outside, file) })
+	refusedFor(t, err, "is closed")
 	mustBeSound(t, a)
 }

@@ -116,6 +116,30 @@ func TestRequestsAreRefusedPlainly(t *testing.T) {
 	mustAudit(t, a)
 }
 
+// TestRequestsAreReadInTheLog: what somebody asked is read in the log of accesses, also when it names no
+// subject.
+func TestRequestsAreReadInTheLog(t *testing.T) {
+	ctx := context.Background()
+	a, _ := citizens(t)
+	defer func() { a.Close() }()
+	unit := deposit(t, a, digital("a letter", "x")).Units[0].ID
+	q := must(a.OpenRequest(ctx, "alice", NewRequest{Article: 15, Units: []string{unit}, Words: RequestWords{Who: planted}}))
+	if s := must(a.As("dave", retention.ToRead).Request(q.ID)); s.Who != planted {
+		t.Errorf("%+v", s)
+	}
+	if s := must(a.As("eve", retention.ToRead).Request(q.ID)); s.Who != "" {
+		t.Errorf("%+v", s)
+	}
+	var read []string
+	err := a.As("dora", retention.ToRead).AccessLog(ctx, "", AccessFilter{Unit: unit}, func(x Access) error {
+		read = append(read, x.Name+" "+string(x.Verb))
+		return nil
+	})
+	if err != nil || !slices.Equal(read, []string{"dave request"}) {
+		t.Errorf("%q %v", read, err)
+	}
+}
+
 // TestErasureInPart: what a law keeps stays, with the subject and what was said; what is to go later is
 // promised.
 func TestErasureInPart(t *testing.T) {
@@ -227,6 +251,18 @@ func TestRectified(t *testing.T) {
 		t.Error("the subject is not found by its name")
 	}
 	mustSeal(t, a)
+
+	// The proof of an object describes its unit as it was when the object came.
+	object := docs.Units[0].Objects[0].ID
+	var closed *NotOpenError
+	if err := reader.Proof(ctx, object, io.Discard); !errors.As(err, &closed) || !strings.Contains(err.Error(), "GDPR art. 18") {
+		t.Errorf("the proof of an object tells of the version before: %v", err)
+	}
+	for _, err := range []error{reader.Proof(ctx, unit, io.Discard), reader.For(ForLegalClaims, "").Proof(ctx, object, io.Discard)} {
+		if err != nil {
+			t.Error(err)
+		}
+	}
 	mustAudit(t, a)
 }
 

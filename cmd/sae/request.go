@@ -152,7 +152,7 @@ func (c *cli) requestListCmd() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			return c.open(true, func(a *archive.Archive) error {
-				requests, err := a.DataRequests(tenant)
+				requests, err := c.reader(a).Requests(tenant)
 				if err != nil {
 					return err
 				}
@@ -224,7 +224,7 @@ func (c *cli) printRequest(s *archive.ShownRequest) error {
 		line("state", requestState(s.Request))
 		line("grounds", strings.Join(s.Grounds, ", "))
 		line("erasure", s.Erasure)
-		line("erased later", s.Request.Promised)
+		line("erased later", s.Promised)
 		if s.Purged != 0 {
 			line("words", fmt.Sprintf("destroyed by ledger entry %d", s.Purged))
 		}
