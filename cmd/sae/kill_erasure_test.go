@@ -45,7 +45,7 @@ func TestKillErasure(t *testing.T) {
 	}
 	k.run(0, nil, "--as", "alice", "rules", "import", "--starting")
 	k.run(0, nil, "--as", "alice", "procedure", "add", procedure)
-	const units = 600 // more than one transaction takes
+	const units = 600
 	subjects := map[string]string{}
 	for _, who := range []string{"goes", "stays"} {
 		for i := range units {
