@@ -208,7 +208,7 @@ func TestDamagedSearch(t *testing.T) {
 	size := len(readFile(t, path))
 	for what, damage := range map[string]func(b []byte) []byte{
 		"flipped at the start": func(b []byte) []byte { b[0] ^= 1; return b },
-		"ahead":                func(b []byte) []byte { b[len(b[:13])] ^= 1; return b },
+		"ahead":                func(b []byte) []byte { b[13] ^= 1; return b },
 		"flipped in its head":  func(b []byte) []byte { b[2700] ^= 1; return b },
 		"flipped in a block":   func(b []byte) []byte { b[size-10] ^= 1; return b },
 		"cut":                  func(b []byte) []byte { return b[:size/2] },

@@ -226,7 +226,7 @@ func (s *searchIndex) open(t *tx, group uint64, g *search.Group) ([]byte, error)
 	}
 	block, err := vault.Open(key, blockAD(group, g.Units), g.Block)
 	if err != nil {
-		s.a.log.Info("making a block of the search index anew", "group", group)
+		s.a.log.Debug("making a block of the search index anew", "group", group)
 	}
 	return block, nil
 }
