@@ -26,30 +26,30 @@ import (
 // Archive is an open archive. Its methods may be called at the same time.
 type Archive struct {
 	// Set at opening, never changed.
-	dir          string
-	config       *Config
-	policies     map[string]*policy
-	fs           durable.FS
-	log          *slog.Logger
-	readOnly     bool
-	session      string // first part of the names of blobs written now
-	lock         *durable.Lock
-	cat          *catalogue
-	vault        *vault.Vault
-	indexKey     [32]byte
-	ledgerKey    string
-	signer       note.Signer // nil when read-only
-	verifier     note.Verifier
-	offers       []*offer
-	stageItems   int // see stage.go
-	packFrom     int // see pack.go
-	searchGroups int // to a file of the search index; tests have fewer
-	schedules    atomic.Pointer[map[string]*retention.Schedule]
-	tokenFault   func(step string) error
-	pause        time.Duration // after a failure to write to a bucket: see ailment
-	slot         *durable.Slot // nil when read-only
-	slotHealed   bool          // a place of the slot was found damaged at opening, and written again
-	authorities  []authority
+	dir         string
+	config      *Config
+	policies    map[string]*policy
+	fs          durable.FS
+	log         *slog.Logger
+	readOnly    bool
+	session     string // first part of the names of blobs written now
+	lock        *durable.Lock
+	cat         *catalogue
+	vault       *vault.Vault
+	indexKey    [32]byte
+	ledgerKey   string
+	signer      note.Signer // nil when read-only
+	verifier    note.Verifier
+	offers      []*offer
+	stageItems  int // see stage.go
+	packFrom    int // see pack.go
+	fileGroups  int // to a file of the search index; tests have fewer
+	schedules   atomic.Pointer[map[string]*retention.Schedule]
+	tokenFault  func(step string) error
+	pause       time.Duration // after a failure to write to a bucket: see ailment
+	slot        *durable.Slot // nil when read-only
+	slotHealed  bool          // a place of the slot was found damaged at opening, and written again
+	authorities []authority
 
 	blobs   atomic.Uint64 // blobs named in this session
 	sealing sync.Mutex    // one seal at a time
@@ -113,7 +113,7 @@ func Open(dir string, o Options) (*Archive, error) {
 		return nil, err
 	}
 	o.ReadOnly = o.ReadOnly || o.NoKeys
-	a := &Archive{dir: dir, config: config, policies: config.policies(), fs: o.FS, log: o.Log, readOnly: o.ReadOnly, session: newID("s"), stageItems: stageItems, packFrom: packFrom, searchGroups: search.Groups, tokenFault: o.TokenFault, pause: ailingFor,
+	a := &Archive{dir: dir, config: config, policies: config.policies(), fs: o.FS, log: o.Log, readOnly: o.ReadOnly, session: newID("s"), stageItems: stageItems, packFrom: packFrom, fileGroups: search.Groups, tokenFault: o.TokenFault, pause: ailingFor,
 		queue: make(chan pending, maxGroup), stopped: make(chan struct{}), ended: make(chan struct{})}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
@@ -165,9 +165,6 @@ func (a *Archive) open(o Options) error {
 		return nil
 	}
 	if err := a.sweepSessions(); err != nil {
-		return err
-	}
-	if err := a.forgetOldJournals(context.Background()); err != nil {
 		return err
 	}
 	if err := a.keepFiles(); err != nil {

@@ -19,7 +19,7 @@ import (
 
 // smallFiles lets an archive have files of one group in its search index.
 func smallFiles(a *Archive) *Archive {
-	a.searchGroups = 1
+	a.fileGroups = 1
 	return a
 }
 

@@ -100,7 +100,7 @@ func (a *Archive) searchIndex(an *search.Analyser, terms []string) (hits []hit, 
 }
 
 // fileKeys is how many data keys a file is of.
-func (a *Archive) fileKeys() uint64 { return uint64(a.searchGroups) << 8 }
+func (a *Archive) fileKeys() uint64 { return uint64(a.fileGroups) << 8 }
 
 // mark is the beginning of markFile.
 func (s *searchIndex) mark() []byte { return append([]byte(markForm), be64(s.end)...) }
@@ -161,9 +161,9 @@ func (s *searchIndex) file(number uint64, terms []string) (hits []hit, mac [32]b
 		return nil, mac, err
 	}
 	var made atomic.Bool
-	found := make([][]hit, s.a.searchGroups)
-	err = atOnce(s.a.searchGroups, func(i int) error {
-		group, g := number*uint64(s.a.searchGroups)+uint64(i), &f.Groups[i]
+	found := make([][]hit, s.a.fileGroups)
+	err = atOnce(s.a.fileGroups, func(i int) error {
+		group, g := number*uint64(s.a.fileGroups)+uint64(i), &f.Groups[i]
 		fresh, changed := units[group]
 		var block []byte
 		err := s.a.cat.view(func(t *tx) (err error) {
@@ -268,7 +268,7 @@ func (s *searchIndex) follow(number, from uint64) (map[uint64][]string, error) {
 	if err := s.look(from); err != nil {
 		return nil, err
 	}
-	groups, out := uint64(s.a.searchGroups), map[uint64][]string{}
+	groups, out := uint64(s.a.fileGroups), map[uint64][]string{}
 	for group := number * groups; group < (number+1)*groups; group++ {
 		if last, ok := s.changed[group]; ok && last >= from {
 			out[group] = nil
@@ -298,7 +298,7 @@ func (s *searchIndex) look(from uint64) error {
 		if r.First != nil {
 			return
 		}
-		number := group / uint64(s.a.searchGroups)
+		number := group / uint64(s.a.fileGroups)
 		span, ok := s.spans[number]
 		if !ok {
 			span = [2]uint64{leaf, leaf}
