@@ -167,6 +167,9 @@ func (a *Archive) open(o Options) error {
 	if err := a.sweepSessions(); err != nil {
 		return err
 	}
+	if err := a.forgetOldJournals(context.Background()); err != nil {
+		return err
+	}
 	if err := a.keepFiles(); err != nil {
 		return err
 	}

@@ -221,12 +221,12 @@ func TestSubjectsInPages(t *testing.T) {
 // model is what subjects should be: by number, whom each was merged into (-1 for nobody), and by
 // identifier and file, whose it is (-1 for nobody's).
 type model struct {
-	ids          []string
-	into         []int
-	identities   []int
-	files        []int
-	fileUnits    []string
-	names, birth []string
+	ids        []string
+	into       []int
+	identities []int
+	files      []int
+	fileUnits  []string
+	birth      []string
 }
 
 func (m *model) whole(i int) int {
