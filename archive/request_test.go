@@ -365,6 +365,27 @@ func TestPersonalData(t *testing.T) {
 	mustAudit(t, a)
 }
 
+// TestLettersTellOfNobodyElse: a letter names no unit that concerns others, or that is restricted, as the
+// package gives none.
+func TestLettersTellOfNobodyElse(t *testing.T) {
+	ctx := context.Background()
+	a, _ := citizens(t)
+	defer func() { a.Close() }()
+	s, file, docs := openOwn(t, a, "F-1", PersonData{FamilyName: "Martin"})
+	other, _, _ := openOwn(t, a, "F-2", PersonData{FamilyName: "Durand"})
+	both := must(a.OpenFile(ctx, "alice", NewFile{Procedure: "OWN", Number: "F-3", Persons: []string{s.ID, other.ID}})).Units[0].ID
+	q := must(a.OpenRequest(ctx, "alice", NewRequest{Article: 15, Subject: s.ID}))
+	r := a.As("dora", retention.ToRead)
+	letter := must(r.LetterContext(ctx, q.ID))
+	if letter.Titles[file] == "" || letter.Titles[docs.Units[0].ID] == "" || letter.Titles[both] != "" {
+		t.Errorf("%+v", letter.Titles)
+	}
+	must(a.Act(ctx, "dora", "", RestrictionAct, ActText{Units: []string{docs.Units[0].ID}, Reason: "r", Purposes: []Purpose{ForLegalClaims}}))
+	if letter = must(r.LetterContext(ctx, q.ID)); letter.Titles[file] == "" || letter.Titles[docs.Units[0].ID] != "" {
+		t.Errorf("%+v", letter.Titles)
+	}
+}
+
 // TestRequestClock: a month, clamped to its last day; two more when it is extended within the first.
 func TestRequestClock(t *testing.T) {
 	for _, tt := range []struct {
