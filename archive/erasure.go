@@ -468,9 +468,6 @@ func (a *Archive) finishErasure(ctx context.Context, agent, id string, out *Eras
 		if err := a.forget(ctx, agent, e, gone); err != nil {
 			return fmt.Errorf("erasing the record of the subject: %w", err)
 		}
-		if err := a.purgeSearch(); err != nil {
-			return err
-		}
 	}
 	if !q.took(RequestExecuted) {
 		if err := a.takeRequestStep(ctx, agent, q, RequestExecuted, RequestWords{}); err != nil {

@@ -88,7 +88,12 @@ func (r *Rectified) done(u *Unit) bool {
 
 // restrictBefore restricts the versions of a unit before one.
 func (a *Archive) restrictBefore(ctx context.Context, agent string, of *Tenant, q *Request, unit string, version int) error {
-	_, err := a.decide(ctx, agent, of, RestrictionAct, ActText{Units: []string{unit}, Reason: "rectified (GDPR art. 16)", Purposes: []Purpose{ForLegalClaims, ForDataSubject, ForAudit}, Before: version, Request: q.ID})
+	var acts []*Act
+	err := a.cat.view(func(t *tx) (err error) { acts, err = a.actsOn(t, unit, nil); return err })
+	if err != nil || slices.ContainsFunc(acts, func(act *Act) bool { return act.Kind == RestrictionAct && act.Before >= version && act.Request == q.ID }) {
+		return err // by a run before
+	}
+	_, err = a.decide(ctx, agent, of, RestrictionAct, ActText{Units: []string{unit}, Reason: "rectified (GDPR art. 16)", Purposes: []Purpose{ForLegalClaims, ForDataSubject, ForAudit}, Before: version, Request: q.ID})
 	return err
 }
 

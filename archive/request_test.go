@@ -223,6 +223,12 @@ func TestRectified(t *testing.T) {
 	if _, err := a.ExecuteRectification(ctx, "dave", q.ID, r); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := a.ExecuteRectification(ctx, "dave", q.ID, r); err != nil { // again, as after an interruption
+		t.Fatal(err)
+	}
+	if acts := must(a.Acts("", RestrictionAct)); len(acts) != 1 || must(a.Unit(unit)).Version != 2 {
+		t.Errorf("%+v", acts)
+	}
 	if _, err := a.ExecuteSubjectRectification(ctx, "dave", q.ID, PersonData{FamilyName: "Martin"}, "misspelt"); err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"sae/archive/search"
 	"sae/integrity"
 )
 
@@ -62,6 +63,11 @@ func (a *Archive) pseudonym(tenant string, id FederatedID) string {
 	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(keyedHash(a.indexKey, "identity", tenant, id.Issuer, id.Sub)))
 }
 
+// has reports whether an identifier is linked to a person; nobody has any.
+func (p *Person) has(pseudonym string) bool {
+	return p != nil && slices.ContainsFunc(p.Identities, func(i Identity) bool { return i.Pseudonym == pseudonym })
+}
+
 // names are those by which a subject is found.
 func (p *Person) names() (out []string) {
 	for _, n := range []string{p.FamilyName, p.BirthName} {
@@ -74,7 +80,7 @@ func (p *Person) names() (out []string) {
 
 // nameKey is a name without what people write in one way or another.
 func nameKey(name string) string {
-	return strings.Join(strings.FieldsFunc(strings.ToUpper(foldAccents(name)), func(r rune) bool {
+	return strings.Join(strings.FieldsFunc(strings.ToUpper(search.FoldAccents(name)), func(r rune) bool {
 		return r == ' ' || r == '-' || r == '\'' || r == '’' || r == '\t' || r == '\n'
 	}), " ")
 }
@@ -174,7 +180,7 @@ func (a *Archive) addIdentities(t *tx, tenant string, p *Person, ids []Federated
 			continue
 		}
 		pseudonym := a.pseudonym(tenant, id)
-		if slices.ContainsFunc(p.Identities, func(i Identity) bool { return i.Pseudonym == pseudonym }) {
+		if p.has(pseudonym) {
 			bad.addf("this identifier of %s is linked already", id.Issuer)
 			continue
 		}
@@ -196,8 +202,12 @@ func (a *Archive) addIdentities(t *tx, tenant string, p *Person, ids []Federated
 // subjectOf is the subject to which the pseudonym of an identifier is linked.
 func (a *Archive) subjectOf(t *tx, tenant, pseudonym string) (found string, err error) {
 	err = a.namedBy(t, idxIdentity, tenant, pseudonym, 0, ^uint64(0), func(id string, _ int, _ uint64) (bool, error) {
+		u, err := a.unit(t, id, 0)
+		if err == nil && !u.Person.has(pseudonym) {
+			err = damaged("subject", id, errors.New("it is found by an identifier that it does not have"))
+		}
 		found = id
-		return false, nil
+		return false, err
 	})
 	if err == nil && found == "" {
 		err = fmt.Errorf("no subject has this identifier: record one with sae subject new, or link it with sae subject link: %w", ErrNotFound)
@@ -232,6 +242,13 @@ func (a *Archive) subject(t *tx, id string) (*Subject, error) {
 			s.Merged = append(s.Merged, m)
 		}
 		err := t.indexed(a.indexPrefix(idxPerson, u.Tenant, m), 0, ^uint64(0), func(unit string, _ int, _ uint64) (bool, error) {
+			f, err := a.unit(t, unit, 0)
+			if err == nil && (f.File == nil || !slices.Contains(f.File.Persons, m)) {
+				err = damaged("unit", unit, fmt.Errorf("it is found by subject %s, which it does not name", m))
+			}
+			if err != nil {
+				return false, err
+			}
 			if !slices.ContainsFunc(s.Files, func(f SubjectFile) bool { return f.Unit == unit }) {
 				s.Files = append(s.Files, SubjectFile{unit, m})
 			}
@@ -249,8 +266,12 @@ func (a *Archive) members(t *tx, tenant, id string) (out []string, err error) {
 	out = []string{id}
 	for i := 0; i < len(out) && err == nil; i++ {
 		err = t.indexed(a.indexPrefix(idxMerged, tenant, out[i]), 0, ^uint64(0), func(merged string, _ int, _ uint64) (bool, error) {
+			u, err := a.unit(t, merged, 0)
+			if err == nil && (u.Person == nil || u.Person.MergedInto != out[i]) {
+				err = damaged("subject", merged, fmt.Errorf("it is found by subject %s, into which it was not merged", out[i]))
+			}
 			out = addMissing(out, []string{merged})
-			return true, nil
+			return err == nil, err
 		})
 	}
 	return out, err

@@ -16,7 +16,7 @@ import (
 var imports = map[string][]string{
 	"cmd/sae":                 {"archive", "archive/bagit", "archive/bordereau", "archive/escrow", "archive/hsm", "archive/letter", "archive/procedure", "archive/risk", "integrity", "integrity/bundle", "integrity/certificate", "retention", "seda"},
 	"cmd/sae-verify":          {"integrity/bundle", "integrity/certificate"},
-	"archive":                 {"archive/blobs", "archive/converter", "archive/durable", "archive/escrow", "archive/hsm", "archive/letter", "archive/procedure", "archive/risk", "archive/s3", "archive/stream", "archive/vault", "integrity", "integrity/bundle", "integrity/certificate", "integrity/ers", "integrity/tsp", "retention", "seda"},
+	"archive":                 {"archive/blobs", "archive/converter", "archive/durable", "archive/escrow", "archive/hsm", "archive/letter", "archive/procedure", "archive/risk", "archive/s3", "archive/search", "archive/stream", "archive/vault", "integrity", "integrity/bundle", "integrity/certificate", "integrity/ers", "integrity/tsp", "retention", "seda"},
 	"archive/blobs":           {"archive/durable"},
 	"archive/blobs/blobstest": {"archive/blobs"},
 	"archive/s3":              {"archive/blobs"},
@@ -32,6 +32,7 @@ var imports = map[string][]string{
 	"archive/escrow":          {},
 	"archive/hsm":             {},
 	"archive/hsm/hsmtest":     {"archive/hsm"},
+	"archive/search":          {},
 	"archive/stream":          {},
 	"archive/vault":           {},
 	"integrity":               {},
