@@ -255,6 +255,7 @@ func (a *Archive) decideErasure(ctx context.Context, agent string, q *Request, d
 
 // decideOtherwise applies what the officer decides otherwise than the analysis.
 func (a *Archive) decideOtherwise(q *Request, d *Decision, an *Analysis, bad *Refusal) error {
+	twice := map[int64]bool{}
 	for _, o := range []struct {
 		all     []OtherDecision
 		erase   bool
@@ -265,12 +266,18 @@ func (a *Archive) decideOtherwise(q *Request, d *Decision, an *Analysis, bad *Re
 				bad.addf("ground %q: want one of %s", other.Ground, strings.Join(o.grounds, ", "))
 			}
 			for _, n := range other.Numbers {
+				if len(bad.Problems) >= maxNamed {
+					return nil
+				}
 				if n < 1 || n > int64(len(an.Findings)) {
 					bad.addf("number %d: the analysis has 1 to %d", n, len(an.Findings))
 					continue
 				}
-				f := &an.Findings[n-1]
+				f, again := &an.Findings[n-1], twice[n]
+				twice[n] = true
 				switch {
+				case again: // else what a hold keeps would be let go, once it is kept by the officer
+					bad.addf("number %d is named twice: it is refused, or erased, on one ground", n)
 				case !o.erase:
 					f.Verdict, f.Ground, f.Why = retention.DontErase, other.Ground, whyOfficer
 				case f.Why == retention.ErasureHeld:

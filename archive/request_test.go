@@ -79,6 +79,8 @@ func TestRequestsAreRefusedPlainly(t *testing.T) {
 	refusedFor(t, err, "nothing of it can be erased now")
 	_, err = a.DecideRequest(ctx, "dora", q.ID, Decision{Outcome: Granted, LegalBasis: "b", Erase: []OtherDecision{{[]int64{1, 2, 3}, "17(1)(d)"}}})
 	refusedFor(t, err, "number 1 is on hold")
+	_, err = a.DecideRequest(ctx, "dora", q.ID, Decision{Outcome: Granted, LegalBasis: "b", Refuse: []OtherDecision{{[]int64{1, 2, 3}, "17(3)(e)"}}, Erase: []OtherDecision{{[]int64{1, 2, 3}, "17(1)(d)"}}})
+	refusedFor(t, err, "number 1 is named twice")
 	must(a.EndAct(ctx, "alice", hold.ID, "settled"))
 
 	// Its retention has no start: it is not known until when it runs.
@@ -92,6 +94,12 @@ func TestRequestsAreRefusedPlainly(t *testing.T) {
 	}
 	_, err = a.DecideRequest(ctx, "dora", q.ID, Decision{Outcome: Granted, LegalBasis: "b", Refuse: []OtherDecision{{[]int64{9}, "17(3)(e)"}}})
 	refusedFor(t, err, "number 9: the analysis has 1 to 3")
+	many := make([]int64, 1000)
+	_, err = a.DecideRequest(ctx, "dora", q.ID, Decision{Outcome: Partly, LegalBasis: "b", Refuse: []OtherDecision{{many, "17(3)(e)"}}})
+	refusedFor(t, err, "number 0: the analysis has 1 to 3")
+	if n := strings.Count(err.Error(), "number 0"); n > maxNamed {
+		t.Errorf("%d problems are named", n)
+	}
 	_, err = a.DecideRequest(ctx, "dora", q.ID, Decision{Outcome: Partly, LegalBasis: "b"})
 	refusedFor(t, err, "all units are erased: it is granted")
 	q = must(a.DecideRequest(ctx, "dora", q.ID, Decision{Outcome: Granted, LegalBasis: "b"}))
