@@ -156,7 +156,8 @@ func (a *Archive) finding(t *tx, h *heirs, id string, members []string, today st
 	return f, err
 }
 
-// others reports whether a unit stands in a citizen file that concerns others than some subjects.
+// others reports whether a unit stands in a citizen file that concerns others than some subjects; than
+// the one person who asks, when nobody says which subject that is.
 func (a *Archive) others(t *tx, u *Unit, members []string) (bool, error) {
 	seen := map[string]bool{}
 	for next := []string{u.Unit}; len(next) > 0; next = next[1:] {
@@ -171,11 +172,15 @@ func (a *Archive) others(t *tx, u *Unit, members []string) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		if v.File != nil && len(members) > 0 {
+		if v.File != nil {
+			others := 0
 			for _, p := range v.File.Persons {
 				if _, _, err := t.unitRecord(p, 0); err == nil && !slices.Contains(members, p) {
-					return true, nil
+					others++
 				}
+			}
+			if others > 1 || others == 1 && len(members) > 0 {
+				return true, nil
 			}
 		}
 		next = append(next, v.Parents...)

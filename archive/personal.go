@@ -101,9 +101,12 @@ func (r *Reader) ExecuteAccess(ctx context.Context, request string, w Files, ind
 	if err != nil {
 		return nil, fmt.Errorf("gathering what request %s is about: %w", request, err)
 	}
-	told := make([]string, len(units))
-	for i, u := range units {
-		told[i] = u.Unit
+	var told []string
+	if p.Subject != nil {
+		told = append(told, p.Subject.ID)
+	}
+	for _, u := range units {
+		told = append(told, u.Unit)
 	}
 	if err := r.logRead(q.Tenant, VerbPackage, told); err != nil {
 		return nil, err

@@ -400,6 +400,38 @@ func TestLettersTellOfNobodyElse(t *testing.T) {
 	}
 }
 
+// TestPackagesOfWhoIsNotThere: the package of a person without files is logged as read, and a request
+// that names no subject gives nothing of a file that concerns two.
+func TestPackagesOfWhoIsNotThere(t *testing.T) {
+	ctx := context.Background()
+	a, _ := citizens(t)
+	defer func() { a.Close() }()
+	one, _, _ := openOwn(t, a, "F-1", PersonData{FamilyName: "Martin"})
+	two := must(a.NewSubject(ctx, "alice", "", PersonData{FamilyName: "Durand"}, nil))
+	both := must(a.OpenFile(ctx, "alice", NewFile{Procedure: "OWN", Number: "F-2", Persons: []string{one.ID, two.ID}})).Units[0].ID
+	alone := must(a.NewSubject(ctx, "alice", "", PersonData{FamilyName: "Petit"}, nil))
+	give := func(n NewRequest) (*PersonalData, error) {
+		q := must(a.OpenRequest(ctx, "alice", n))
+		must(a.IdentifyRequest(ctx, "alice", q.ID, "at the desk", false))
+		must(a.DecideRequest(ctx, "dora", q.ID, Decision{Outcome: Granted, LegalBasis: "RGPD art. 15"}))
+		return a.As("dave", retention.ToRead).ExecuteAccess(ctx, q.ID, memoryFiles{}, func(*PersonalData, io.Writer) error { return nil })
+	}
+	if _, err := give(NewRequest{Article: 15, Units: []string{both}}); err == nil {
+		t.Error("what concerns two persons is given to whoever asks")
+	}
+	must(give(NewRequest{Article: 15, Subject: alone.ID}))
+	read := 0
+	err := a.As("dora", retention.ToRead).AccessLog(ctx, "", AccessFilter{Unit: alone.ID}, func(x Access) error {
+		if x.Verb == VerbPackage {
+			read++
+		}
+		return nil
+	})
+	if err != nil || read != 1 {
+		t.Errorf("%d packages are logged, %v", read, err)
+	}
+}
+
 // TestRequestClock: a month, clamped to its last day; two more when it is extended within the first.
 func TestRequestClock(t *testing.T) {
 	for _, tt := range []struct {
