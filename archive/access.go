@@ -466,11 +466,12 @@ func (r *Reader) Act(id string) (*Act, error) {
 	return act, err
 }
 
-// hush withholds of an act what names persons.
+// hush withholds of an act what names persons, or tells of them.
 func (r *Reader) hush(act *Act) error {
 	of, err := r.a.config.tenant(act.Tenant)
 	if err == nil && of.mayIfNamed(r.agent, readingRoles...) != nil {
 		act.Person, act.Owner, act.Reason, act.Withheld = "", "", "", true
+		act.Event, act.Day, act.Starts, act.Triggers = "", "", nil, nil // what happened, and when, may tell a birth or a death
 	}
 	return err
 }

@@ -156,7 +156,8 @@ func (a *Archive) finding(t *tx, h *heirs, id string, members []string, today st
 	return f, err
 }
 
-// others reports whether a unit stands in a citizen file that concerns others than some subjects.
+// others reports whether a unit stands in a citizen file that concerns others than some subjects; than
+// the one person who asks, when nobody says which subject that is.
 func (a *Archive) others(t *tx, u *Unit, members []string) (bool, error) {
 	seen := map[string]bool{}
 	for next := []string{u.Unit}; len(next) > 0; next = next[1:] {
@@ -171,11 +172,15 @@ func (a *Archive) others(t *tx, u *Unit, members []string) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		if v.File != nil && len(members) > 0 {
+		if v.File != nil {
+			others := 0
 			for _, p := range v.File.Persons {
 				if _, _, err := t.unitRecord(p, 0); err == nil && !slices.Contains(members, p) {
-					return true, nil
+					others++
 				}
+			}
+			if others > 1 || others == 1 && len(members) > 0 {
+				return true, nil
 			}
 		}
 		next = append(next, v.Parents...)
@@ -255,6 +260,7 @@ func (a *Archive) decideErasure(ctx context.Context, agent string, q *Request, d
 
 // decideOtherwise applies what the officer decides otherwise than the analysis.
 func (a *Archive) decideOtherwise(q *Request, d *Decision, an *Analysis, bad *Refusal) error {
+	twice := map[int64]bool{}
 	for _, o := range []struct {
 		all     []OtherDecision
 		erase   bool
@@ -265,12 +271,18 @@ func (a *Archive) decideOtherwise(q *Request, d *Decision, an *Analysis, bad *Re
 				bad.addf("ground %q: want one of %s", other.Ground, strings.Join(o.grounds, ", "))
 			}
 			for _, n := range other.Numbers {
+				if len(bad.Problems) >= maxNamed {
+					return nil
+				}
 				if n < 1 || n > int64(len(an.Findings)) {
 					bad.addf("number %d: the analysis has 1 to %d", n, len(an.Findings))
 					continue
 				}
-				f := &an.Findings[n-1]
+				f, again := &an.Findings[n-1], twice[n]
+				twice[n] = true
 				switch {
+				case again: // else what a hold keeps would be let go, once it is kept by the officer
+					bad.addf("number %d is named twice: it is refused, or erased, on one ground", n)
 				case !o.erase:
 					f.Verdict, f.Ground, f.Why = retention.DontErase, other.Ground, whyOfficer
 				case f.Why == retention.ErasureHeld:

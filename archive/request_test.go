@@ -79,6 +79,8 @@ func TestRequestsAreRefusedPlainly(t *testing.T) {
 	refusedFor(t, err, "nothing of it can be erased now")
 	_, err = a.DecideRequest(ctx, "dora", q.ID, Decision{Outcome: Granted, LegalBasis: "b", Erase: []OtherDecision{{[]int64{1, 2, 3}, "17(1)(d)"}}})
 	refusedFor(t, err, "number 1 is on hold")
+	_, err = a.DecideRequest(ctx, "dora", q.ID, Decision{Outcome: Granted, LegalBasis: "b", Refuse: []OtherDecision{{[]int64{1, 2, 3}, "17(3)(e)"}}, Erase: []OtherDecision{{[]int64{1, 2, 3}, "17(1)(d)"}}})
+	refusedFor(t, err, "number 1 is named twice")
 	must(a.EndAct(ctx, "alice", hold.ID, "settled"))
 
 	// Its retention has no start: it is not known until when it runs.
@@ -92,6 +94,12 @@ func TestRequestsAreRefusedPlainly(t *testing.T) {
 	}
 	_, err = a.DecideRequest(ctx, "dora", q.ID, Decision{Outcome: Granted, LegalBasis: "b", Refuse: []OtherDecision{{[]int64{9}, "17(3)(e)"}}})
 	refusedFor(t, err, "number 9: the analysis has 1 to 3")
+	many := make([]int64, 1000)
+	_, err = a.DecideRequest(ctx, "dora", q.ID, Decision{Outcome: Partly, LegalBasis: "b", Refuse: []OtherDecision{{many, "17(3)(e)"}}})
+	refusedFor(t, err, "number 0: the analysis has 1 to 3")
+	if n := strings.Count(err.Error(), "number 0"); n > maxNamed {
+		t.Errorf("%d problems are named", n)
+	}
 	_, err = a.DecideRequest(ctx, "dora", q.ID, Decision{Outcome: Partly, LegalBasis: "b"})
 	refusedFor(t, err, "all units are erased: it is granted")
 	q = must(a.DecideRequest(ctx, "dora", q.ID, Decision{Outcome: Granted, LegalBasis: "b"}))
@@ -369,6 +377,59 @@ func TestPersonalData(t *testing.T) {
 		t.Errorf("%+v", q)
 	}
 	mustAudit(t, a)
+}
+
+// TestLettersTellOfNobodyElse: a letter names no unit that concerns others, or that is restricted, as the
+// package gives none.
+func TestLettersTellOfNobodyElse(t *testing.T) {
+	ctx := context.Background()
+	a, _ := citizens(t)
+	defer func() { a.Close() }()
+	s, file, docs := openOwn(t, a, "F-1", PersonData{FamilyName: "Martin"})
+	other, _, _ := openOwn(t, a, "F-2", PersonData{FamilyName: "Durand"})
+	both := must(a.OpenFile(ctx, "alice", NewFile{Procedure: "OWN", Number: "F-3", Persons: []string{s.ID, other.ID}})).Units[0].ID
+	q := must(a.OpenRequest(ctx, "alice", NewRequest{Article: 15, Subject: s.ID}))
+	r := a.As("dora", retention.ToRead)
+	letter := must(r.LetterContext(ctx, q.ID))
+	if letter.Titles[file] == "" || letter.Titles[docs.Units[0].ID] == "" || letter.Titles[both] != "" {
+		t.Errorf("%+v", letter.Titles)
+	}
+	must(a.Act(ctx, "dora", "", RestrictionAct, ActText{Units: []string{docs.Units[0].ID}, Reason: "r", Purposes: []Purpose{ForLegalClaims}}))
+	if letter = must(r.LetterContext(ctx, q.ID)); letter.Titles[file] == "" || letter.Titles[docs.Units[0].ID] != "" {
+		t.Errorf("%+v", letter.Titles)
+	}
+}
+
+// TestPackagesOfWhoIsNotThere: the package of a person without files is logged as read, and a request
+// that names no subject gives nothing of a file that concerns two.
+func TestPackagesOfWhoIsNotThere(t *testing.T) {
+	ctx := context.Background()
+	a, _ := citizens(t)
+	defer func() { a.Close() }()
+	one, _, _ := openOwn(t, a, "F-1", PersonData{FamilyName: "Martin"})
+	two := must(a.NewSubject(ctx, "alice", "", PersonData{FamilyName: "Durand"}, nil))
+	both := must(a.OpenFile(ctx, "alice", NewFile{Procedure: "OWN", Number: "F-2", Persons: []string{one.ID, two.ID}})).Units[0].ID
+	alone := must(a.NewSubject(ctx, "alice", "", PersonData{FamilyName: "Petit"}, nil))
+	give := func(n NewRequest) (*PersonalData, error) {
+		q := must(a.OpenRequest(ctx, "alice", n))
+		must(a.IdentifyRequest(ctx, "alice", q.ID, "at the desk", false))
+		must(a.DecideRequest(ctx, "dora", q.ID, Decision{Outcome: Granted, LegalBasis: "RGPD art. 15"}))
+		return a.As("dave", retention.ToRead).ExecuteAccess(ctx, q.ID, memoryFiles{}, func(*PersonalData, io.Writer) error { return nil })
+	}
+	if _, err := give(NewRequest{Article: 15, Units: []string{both}}); err == nil {
+		t.Error("what concerns two persons is given to whoever asks")
+	}
+	must(give(NewRequest{Article: 15, Subject: alone.ID}))
+	read := 0
+	err := a.As("dora", retention.ToRead).AccessLog(ctx, "", AccessFilter{Unit: alone.ID}, func(x Access) error {
+		if x.Verb == VerbPackage {
+			read++
+		}
+		return nil
+	})
+	if err != nil || read != 1 {
+		t.Errorf("%d packages are logged, %v", read, err)
+	}
 }
 
 // TestRequestClock: a month, clamped to its last day; two more when it is extended within the first.

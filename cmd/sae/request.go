@@ -368,8 +368,12 @@ and nothing that is kept for ever in the public interest, is let go.`,
 	return cmd
 }
 
+// maxNumbers bounds the units that a decision names by number.
+const maxNumbers = 100_000
+
 // otherDecisions reads NUMBERS:GROUND.
 func otherDecisions(all []string) (out []archive.OtherDecision, err error) {
+	named := int64(0)
 	for _, s := range all {
 		numbers, ground, ok := strings.Cut(s, ":")
 		if !ok {
@@ -383,9 +387,13 @@ func otherDecisions(all []string) (out []archive.OtherDecision, err error) {
 			if err == nil && ranged {
 				last, err = strconv.ParseInt(to, 10, 64)
 			}
-			if err != nil || first < 1 || last < first || last-first > 1_000_000 {
+			if err != nil || first < 1 || last < first {
 				return nil, usagef("%q: want numbers such as 3,7-12", numbers)
 			}
+			if last-first >= maxNumbers || named+last-first >= maxNumbers {
+				return nil, usagef("more than %d numbers", maxNumbers)
+			}
+			named += last - first + 1
 			for n := first; n <= last; n++ {
 				d.Numbers = append(d.Numbers, n)
 			}
