@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+
+	"sae/integrity"
 )
 
 // TenantOf gives the tenant of a unit, the record of a data subject or an object, also of one that was
@@ -41,3 +43,15 @@ func (t *tx) tenantOf(id string) (string, error) {
 	}
 	return stone.Tenant, nil
 }
+
+// Item gives what an operation touched, by its ledger entry and its number there.
+func (a *Archive) Item(entry, number int64) (it integrity.Item, err error) {
+	err = a.cat.view(func(t *tx) error {
+		it, err = t.item(entry, number)
+		return err
+	})
+	return it, err
+}
+
+// Pseudonym is that of who acts, as in ledger entries.
+func (a *Archive) Pseudonym(agent string) string { return agentID(a.indexKey, agent) }
