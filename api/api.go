@@ -25,6 +25,7 @@ type Config struct {
 	Version string
 	Serving serving.Config // filled in: see serving.Config.With
 	Sealer  *Sealer        // for who waits for the seal; nobody waits when it is nil
+	Metrics *Metrics       // nil: nothing is counted
 	Log     *slog.Logger   // of requests and of what fails; names nobody
 }
 
@@ -34,6 +35,7 @@ type service struct {
 	config    serving.Config
 	log       *slog.Logger
 	sealer    *Sealer
+	metrics   *Metrics
 	providers []*provider
 	limiter   *limiter
 	mux       *http.ServeMux
@@ -42,7 +44,7 @@ type service struct {
 
 // New gives the handler of the service.
 func New(a *archive.Archive, c Config) (http.Handler, error) {
-	s := &service{a: a, config: c.Serving, log: c.Log, sealer: c.Sealer, limiter: newLimiter(c.Serving.Limits), mux: http.NewServeMux()}
+	s := &service{a: a, config: c.Serving, log: c.Log, sealer: c.Sealer, metrics: c.Metrics, limiter: newLimiter(c.Serving.Limits), mux: http.NewServeMux()}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

@@ -27,6 +27,7 @@ type request struct {
 	by        string
 	code      string // of the problem that was told
 	status    int
+	received  int64 // bytes of the bodies
 	sent      int64
 }
 
@@ -58,11 +59,12 @@ func (s *service) around(next http.Handler) http.Handler {
 		}
 		r = r.WithContext(context.WithValue(r.Context(), requestKey{}, of))
 		out := &answer{ResponseWriter: w, of: of, control: http.NewResponseController(w), idle: s.config.Limits.Idle}
-		r.Body = &incoming{ReadCloser: http.MaxBytesReader(w, r.Body, s.config.Limits.Upload), control: out.control, idle: s.config.Limits.Idle}
+		r.Body = &incoming{of: of, ReadCloser: http.MaxBytesReader(w, r.Body, s.config.Limits.Upload), control: out.control, idle: s.config.Limits.Idle}
 		setHeaders(w.Header(), of.id)
 		defer func() {
 			s.recovered(out, r, recover())
-			s.log.Info("request", "request", of.id, "operation", of.operation, "method", r.Method, "by", of.by, "status", of.status, "code", of.code, "bytes", of.sent, "took", time.Since(began).Round(time.Microsecond))
+			s.metrics.count(of, time.Since(began))
+			s.log.Info("request", "request", of.id, "operation", of.operation, "method", r.Method, "by", of.by, "status", of.status, "code", of.code, "received", of.received, "sent", of.sent, "took", time.Since(began).Round(time.Microsecond))
 		}()
 		leave, err := s.limiter.enter()
 		if err != nil {
@@ -129,6 +131,7 @@ func (w *answer) Write(p []byte) (n int, err error) {
 
 // incoming drops a client that sends nothing for too long.
 type incoming struct {
+	of *request
 	io.ReadCloser
 	control *http.ResponseController
 	idle    time.Duration
@@ -137,6 +140,7 @@ type incoming struct {
 func (b *incoming) Read(p []byte) (n int, err error) {
 	b.control.SetReadDeadline(time.Now().Add(b.idle))
 	n, err = b.ReadCloser.Read(p)
+	b.of.received += int64(n)
 	var large *http.MaxBytesError
 	if err != nil && err != io.EOF && !errors.As(err, &large) {
 		err = errors.Join(errIncomplete, err)
