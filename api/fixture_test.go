@@ -21,24 +21,22 @@ type fixture struct {
 	n                                       int
 }
 
-const apa = `procedure: apa
+const apa = `id: apa
 name: Allocation personnalisée d'autonomie
-rules:
-  appraisal: [APA]
+channels: [digital]
+rules: {appraisal: [APA]}
+processing: {purpose: p, legal-basis: b, data-subjects: [s], data: [d]}
 documents:
-  - id: demande
-    name: Demande
+  - {id: demande, name: Demande}
 events:
-  - id: decision
-    name: Décision
-    repeats: true
+  - {id: decision, name: Décision, repeats: true}
 `
 
 func newFixture(t testing.TB, s *served) *fixture {
 	t.Helper()
 	ctx := context.Background()
 	f := &fixture{s: s, number: "APA-1"}
-	plan, err := s.a.PlanRules(ctx, "cd99", []retention.Rule{{ID: "APA", Category: retention.Appraisal, Name: "APA", Duration: retention.Duration{Count: 5, Unit: retention.Years}, FinalAction: retention.Destroy, Trigger: "file-closed", LegalBasis: "test"}}, false)
+	plan, err := s.a.PlanRules(ctx, "cd99", []retention.Rule{{ID: "APA", Category: retention.Appraisal, Name: "APA", Duration: retention.Duration{Count: 5, Unit: retention.Years}, FinalAction: retention.Destroy, Trigger: "file-closed", Basis: "CASF L232-1"}}, false)
 	if err == nil {
 		_, err = s.a.ChangeRules(ctx, "archivist", plan)
 	}
