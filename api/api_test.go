@@ -106,7 +106,7 @@ func serve(t testing.TB, edit func(*serving.Config)) *served {
 	ctx, stop := context.WithCancel(context.Background())
 	sealing := make(chan struct{})
 	go func() { defer close(sealing); sealer.Run(ctx) }()
-	h, err := New(a, Config{Version: "test", Serving: config, Sealer: sealer, Log: log})
+	h, err := New(a, Config{Version: "test", Serving: config, Sealer: sealer, Spool: filepath.Join(dir, "spool"), Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}

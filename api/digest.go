@@ -74,6 +74,12 @@ func digestHeader(sum []byte) string {
 	return "sha-256=:" + base64.StdEncoding.EncodeToString(sum) + ":"
 }
 
+// digestOf is that of bytes.
+func digestOf(b []byte) string {
+	sum := sha256.Sum256(b)
+	return digestHeader(sum[:])
+}
+
 // digestOfHex is that of a SHA-256 in hex.
 func digestOfHex(s string) string {
 	b, err := hex.DecodeString(s)

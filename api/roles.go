@@ -12,6 +12,8 @@ var roles = map[string][]archive.Role{
 	"createDeposit": {archive.Depositor, archive.Archivist},
 	"showDeposit":   {archive.Depositor, archive.Archivist, archive.OriginatingAgency, archive.Auditor},
 
+	"depositTransfer": {archive.Depositor, archive.Archivist},
+
 	"listUnits":     reading,
 	"showUnit":      reading,
 	"unitHistory":   reading,

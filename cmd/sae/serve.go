@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"path/filepath"
 	"sync"
 
 	"github.com/spf13/cobra"
@@ -56,7 +57,7 @@ func (c *cli) serve(ctx context.Context, dev bool) (err error) {
 		return err
 	}
 	sealer, metrics := api.NewSealer(a, "sae serve", config.SealEvery, log), api.NewMetrics()
-	handler, err := api.New(a, api.Config{Version: version, Serving: config, Sealer: sealer, Metrics: metrics, Log: log})
+	handler, err := api.New(a, api.Config{Version: version, Serving: config, Sealer: sealer, Spool: filepath.Join(c.dir, "spool"), Metrics: metrics, Log: log})
 	if err != nil {
 		return err
 	}
