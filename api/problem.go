@@ -10,6 +10,7 @@ import (
 	"golang.org/x/text/language"
 
 	"sae/archive"
+	"sae/seda"
 )
 
 // Problem is what is told when something is not done (RFC 9457). A client decides by its code, which
@@ -62,13 +63,11 @@ type kind struct {
 // words are a title and what it means.
 type words struct{ title, detail string }
 
-// SEDA reply codes, of the list that the standard annexes to its replies: 000 all is well, 1xx the
-// message, 2xx its content, 3xx who and by which agreement, 4xx the system.
+// The reply codes of an ArchiveTransferReply: those of the archive's own replies, and one for what is
+// not the request's fault.
 const (
-	replyMessage = "101"
-	replyContent = "200"
-	replyParty   = "300"
-	replySystem  = "400"
+	replyKO    = seda.OutcomeKO
+	replyFatal = "FATAL"
 )
 
 func is(target error) func(error) bool { return func(err error) bool { return errors.Is(err, target) } }
@@ -84,19 +83,19 @@ var kinds = []struct {
 	is func(error) bool
 	kind
 }{
-	{as[*archive.DamagedError], kind{"damaged", 500, replySystem,
+	{as[*archive.DamagedError], kind{"damaged", 500, replyFatal,
 		words{"Archive endommagée", "Un contrôle d'intégrité a échoué ; l'exploitant du service doit consulter son journal."},
 		words{"The archive is damaged", "A check of integrity failed; who runs the service must look at its log."}}},
-	{as[*archive.RollbackError], kind{"damaged", 500, replySystem,
+	{as[*archive.RollbackError], kind{"damaged", 500, replyFatal,
 		words{"Archive endommagée", "Un contrôle d'intégrité a échoué ; l'exploitant du service doit consulter son journal."},
 		words{"The archive is damaged", "A check of integrity failed; who runs the service must look at its log."}}},
-	{as[*archive.DestroyedError], kind{"destroyed", 410, replyContent,
+	{as[*archive.DestroyedError], kind{"destroyed", 410, replyKO,
 		words{"Éliminé", "Cette archive a été détruite ; son certificat de destruction subsiste."},
 		words{"Destroyed", "This was destroyed; the certificate of its destruction stays."}}},
-	{as[*archive.NotOpenError], kind{"not-open", 403, replyParty,
+	{as[*archive.NotOpenError], kind{"not-open", 403, replyKO,
 		words{"Non communicable", "Une règle d'accès s'oppose à la lecture par ce demandeur ou pour cette finalité."},
 		words{"Not open", "A rule stands against reading by who asks, or for this purpose."}}},
-	{is(archive.ErrNotFound), kind{"not-found", 404, replyContent,
+	{is(archive.ErrNotFound), kind{"not-found", 404, replyKO,
 		words{"Introuvable", "Rien ne porte cet identifiant dans l'archive du demandeur."},
 		words{"Not found", "Nothing has this identifier in the archive of who asks."}}},
 	{is(archive.ErrUnderWay), kind{"under-way", 409, "",
@@ -110,19 +109,19 @@ var kinds = []struct {
 		words{"Not sealed yet", "It waits for its time-stamp; try again later."}}},
 	{is(archive.ErrBadKey), kind{"unauthenticated", 401, "", anonymousFR, anonymousEN}},
 	{is(errAnonymous), kind{"unauthenticated", 401, "", anonymousFR, anonymousEN}},
-	{is(errDenied), kind{"denied", 403, replyParty,
+	{is(errDenied), kind{"denied", 403, replyKO,
 		words{"Interdit", "Les rôles du demandeur ne permettent pas cette opération."},
 		words{"Denied", "The roles of who asks do not allow this operation."}}},
-	{is(archive.ErrRefused), kind{"refused", 422, replyContent,
+	{is(archive.ErrRefused), kind{"refused", 422, replyKO,
 		words{"Refusé", "La demande n'est pas acceptable ; tous les motifs sont listés."},
 		words{"Refused", "The request is not acceptable; all that is wrong is listed."}}},
-	{is(archive.ErrLocked), kind{"locked", 503, replySystem,
+	{is(archive.ErrLocked), kind{"locked", 503, replyFatal,
 		words{"Indisponible", "Un autre processus tient l'archive ; réessayez."},
 		words{"Unavailable", "Another process holds the archive; try again."}}},
-	{is(archive.ErrReadOnly), kind{"read-only", 503, replySystem,
+	{is(archive.ErrReadOnly), kind{"read-only", 503, replyFatal,
 		words{"Lecture seule", "Le service n'accepte que des lectures."},
 		words{"Read only", "The service is for reading only."}}},
-	{is(archive.ErrNoAuthority), kind{"no-authority", 503, replySystem,
+	{is(archive.ErrNoAuthority), kind{"no-authority", 503, replyFatal,
 		words{"Pas d'horodatage", "Aucune autorité d'horodatage n'a répondu ; ce qui attend attend encore."},
 		words{"No time-stamp", "No time-stamping authority answered; what waited waits on."}}},
 	{is(errTooMany), kind{"too-many-requests", 429, "",
@@ -131,19 +130,19 @@ var kinds = []struct {
 	{is(errBusy), kind{"busy", 503, "",
 		words{"Service occupé", "Le service est à sa limite ; réessayez après le délai indiqué."},
 		words{"Busy", "The service is at its limit; try again after the time given."}}},
-	{is(errDigest), kind{"digest-mismatch", 400, replyContent,
+	{is(errDigest), kind{"digest-mismatch", 400, replyKO,
 		words{"Empreinte différente", "Ce qui a été reçu n'a pas l'empreinte annoncée."},
 		words{"Digest mismatch", "What was received does not have the digest that was declared."}}},
-	{as[*http.MaxBytesError], kind{"too-large", 413, replyMessage, largeFR, largeEN}},
-	{is(errIncomplete), kind{"incomplete", 400, replyMessage,
+	{as[*http.MaxBytesError], kind{"too-large", 413, replyKO, largeFR, largeEN}},
+	{is(errIncomplete), kind{"incomplete", 400, replyKO,
 		words{"Incomplet", "La requête s'est arrêtée avant sa fin ; rien n'a été conservé."},
 		words{"Incomplete", "The request ended before it was whole; nothing was kept."}}},
-	{is(errMediaType), kind{"media-type", 415, replyMessage, mediaFR, mediaEN}},
+	{is(errMediaType), kind{"media-type", 415, replyKO, mediaFR, mediaEN}},
 	{is(errNoMethod), kind{"method", 405, "",
 		words{"Méthode non admise", "La ressource n'admet pas cette méthode."},
 		words{"Method not allowed", "The resource does not have this method."}}},
 	{is(errMalformed), malformed},
-	{is(context.Canceled), kind{"incomplete", 400, replyMessage,
+	{is(context.Canceled), kind{"incomplete", 400, replyKO,
 		words{"Incomplet", "La requête a été abandonnée ; rien n'a été conservé."},
 		words{"Incomplete", "The request was given up; nothing was kept."}}},
 }
@@ -156,10 +155,10 @@ var (
 	mediaFR     = words{"Type de média non admis", "L'opération n'accepte pas ce type de média."}
 	mediaEN     = words{"Unsupported media type", "The operation does not take this media type."}
 
-	malformed = kind{"malformed", 400, replyMessage,
+	malformed = kind{"malformed", 400, replyKO,
 		words{"Illisible", "La requête n'est pas de la forme que décrit l'interface."},
 		words{"Malformed", "The request is not of the form that the interface describes."}}
-	internal = kind{"internal", 500, replySystem,
+	internal = kind{"internal", 500, replyFatal,
 		words{"Erreur interne", "L'exploitant du service trouvera la cause dans son journal, sous l'identifiant de la requête."},
 		words{"Internal error", "Who runs the service finds the cause in its log, by the identifier of the request."}}
 )
@@ -169,11 +168,11 @@ var framework = map[int]kind{
 	400: malformed,
 	406: {"not-acceptable", 406, "",
 		words{"Non acceptable", "Le service répond en JSON."}, words{"Not acceptable", "The service answers in JSON."}},
-	408: {"incomplete", 408, replyMessage,
+	408: {"incomplete", 408, replyKO,
 		words{"Délai dépassé", "La requête n'est pas arrivée à temps."}, words{"Timeout", "The request did not come in time."}},
-	413: {"too-large", 413, replyMessage, largeFR, largeEN},
-	415: {"media-type", 415, replyMessage, mediaFR, mediaEN},
-	422: {"invalid", 422, replyMessage,
+	413: {"too-large", 413, replyKO, largeFR, largeEN},
+	415: {"media-type", 415, replyKO, mediaFR, mediaEN},
+	422: {"invalid", 422, replyKO,
 		words{"Invalide", "Des champs de la requête ne sont pas valables ; tous sont listés."},
 		words{"Invalid", "Fields of the request are not valid; all of them are listed."}},
 }

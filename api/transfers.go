@@ -122,8 +122,8 @@ func refusedFor(findings *seda.Findings) error {
 	return r
 }
 
-// replied is the answer that the transfer of a ledger entry had: the reply is the last object of the
-// operation.
+// replied is the answer that the transfer of a ledger entry had: the reply is the last object among what
+// the operation archived.
 func (s *service) replied(ctx context.Context, entry int64) (*transferOutput, error) {
 	b, err := s.a.Entry(entry)
 	if err != nil {
@@ -134,8 +134,8 @@ func (s *service) replied(ctx context.Context, entry int64) (*transferOutput, er
 		return nil, err
 	}
 	var it integrity.Item
-	if e.Items != nil {
-		if it, err = s.a.Item(entry, e.Items.Count-1); err != nil {
+	for n := int64(1); e.Items != nil && n <= e.Items.Count && it.Object == ""; n++ {
+		if it, err = s.a.Item(entry, e.Items.Count-n); err != nil {
 			return nil, err
 		}
 	}
