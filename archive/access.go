@@ -510,6 +510,22 @@ func (r *Reader) Get(ctx context.Context, id string, w io.Writer) (*Object, []Fa
 	return r.a.Get(ctx, id, w)
 }
 
+// OpenObject is Archive.OpenObject of what is open to the reader.
+func (r *Reader) OpenObject(ctx context.Context, id string) (*Object, *Reading, error) {
+	o, err := r.a.Object(id)
+	if err == nil {
+		err = r.logRefused(VerbGet, r.may(o.Unit))
+	}
+	if err == nil {
+		err = r.logRead("", VerbGet, []string{o.Unit})
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	reading, err := r.a.openObject(ctx, o)
+	return o, reading, err
+}
+
 // Proof is Archive.Proof of what is open to the reader: a bundle holds documents. That of an object
 // describes its unit as it was when the object came. What was destroyed is nobody's secret.
 func (r *Reader) Proof(ctx context.Context, id string, w io.Writer) error {

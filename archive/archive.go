@@ -55,6 +55,7 @@ type Archive struct {
 	sealing sync.Mutex    // one seal at a time
 	acting  sync.Mutex    // one change of schedules, acts and eliminations at a time
 	closed  atomic.Bool
+	running sync.Map // keys of writes that are under way: see once.go
 
 	spooling sync.Mutex // one use of the spool of accesses at a time in this process; after acting
 	spool    spoolState // guarded by spooling

@@ -94,6 +94,9 @@ func (a *Archive) commit(ctx context.Context, op *operation) (position, integrit
 	if a.readOnly {
 		return position{}, integrity.Receipt{}, ErrReadOnly
 	}
+	if o := onceOf(ctx); o != nil {
+		o.remember(op)
+	}
 	p := pending{op, make(chan committed, 1)}
 	select {
 	case a.queue <- p:

@@ -24,6 +24,7 @@ import (
 	"sae/archive/escrow"
 	"sae/archive/hsm"
 	"sae/archive/s3"
+	"sae/archive/serving"
 	"sae/retention"
 	"sae/seda"
 )
@@ -48,6 +49,8 @@ type Config struct {
 	Converters []converter.Config `yaml:"converters,omitempty"`
 	// Escrow is for sealed copies of the root key.
 	Escrow *EscrowConfig `yaml:"escrow,omitempty"`
+	// Serve is how the archive is served over HTTP.
+	Serve *serving.Config `yaml:"serve,omitempty"`
 }
 
 // Tenant is an archival agency: its units, agreements and rules are its own.
@@ -227,6 +230,9 @@ func LoadConfig(dir string) (*Config, error) {
 	if c.Slots.PKCS11 != nil {
 		c.Slots.PKCS11.PIN = within(dir, c.Slots.PKCS11.PIN)
 	}
+	if c.Serve != nil {
+		c.Serve.Within(dir)
+	}
 	if c.Escrow != nil {
 		c.Escrow.Folder = within(dir, c.Escrow.Folder)
 	}
@@ -340,8 +346,26 @@ func (c *Config) check(bad *configProblems) {
 		}
 	}
 	c.Escrow.check(bad)
+	c.checkServe(bad)
 	if c.Seal.MaxLeaves < 2 {
 		bad.addf("$.seal.max-leaves", "want at least 2")
+	}
+}
+
+func (c *Config) checkServe(bad *configProblems) {
+	if c.Serve == nil {
+		return
+	}
+	var roles, tenants []string
+	for _, r := range Roles {
+		roles = append(roles, string(r))
+	}
+	for _, t := range c.Tenants {
+		tenants = append(tenants, t.ID)
+	}
+	problems := c.Serve.Problems(roles, tenants)
+	for _, key := range slices.Sorted(maps.Keys(problems)) {
+		bad.addf("$.serve."+key, "%s", problems[key])
 	}
 }
 

@@ -125,6 +125,11 @@ func (a *Archive) Deposit(ctx context.Context, agent string, d Deposit) (*Deposi
 		a.giveUp(in)
 		return nil, err
 	}
+	if o := onceOf(ctx); o != nil {
+		for i := range in.stored {
+			o.Add(in.stored[i].digest[:])
+		}
+	}
 	out.Operation = in.op
 	out.Receipt, err = a.commitIntake(ctx, agent, in)
 	if err != nil {

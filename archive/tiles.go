@@ -93,3 +93,32 @@ func (t *tx) entryBundle(tile tlog.Tile) ([]byte, error) {
 	}
 	return out, nil
 }
+
+// Tile gives what stands at a path of the layout of C2SP tlog-tiles, "tile/..." or "tile/entries/...",
+// as far as the ledger has it.
+func (a *Archive) Tile(path string) (data []byte, err error) {
+	name, entries := strings.CutPrefix(path, "tile/entries/")
+	if entries {
+		path = "tile/0/" + name
+	}
+	tile, err := tlog.ParseTilePath(strings.Replace(path, "tile/", fmt.Sprintf("tile/%d/", tileHeight), 1))
+	if err != nil || tile.L < 0 {
+		return nil, fmt.Errorf("tile %q: %w", path, ErrNotFound)
+	}
+	err = a.cat.view(func(t *tx) error {
+		cp, err := a.checkpointIn(t)
+		if err != nil {
+			return err
+		}
+		if have := cp.Size >> (tileHeight * tile.L); tile.L > 7 || tile.N > have || tile.N*tileWidth+int64(tile.W) > have {
+			return fmt.Errorf("tile %q: %w", path, ErrNotFound)
+		}
+		if entries {
+			data, err = t.entryBundle(tile)
+		} else {
+			data, err = tlog.ReadTileData(tile, hashReader{t})
+		}
+		return err
+	})
+	return data, err
+}

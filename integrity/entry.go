@@ -70,6 +70,9 @@ const (
 	// The steps of destroying paper have the kinds "paper-" and the step, as those of an elimination.
 	PaperDestroyed Kind = "paper-destroyed" // the paper of units was destroyed, their copies stay
 
+	APIKeyCreated Kind = "apikey-created" // a program may ask things of the service
+	APIKeyRevoked Kind = "apikey-revoked" // and may not any more
+
 	RootReplaced Kind = "root-replaced" // another root key was drawn, and nothing destroyed with the old one
 	RootEscrowed Kind = "root-escrowed" // a sealed copy of the root key was made
 )
@@ -322,6 +325,16 @@ type AccessLogPurgedDetail struct {
 	Before string `json:"before"`
 	Chunks int64  `json:"chunks"`
 	Count  int64  `json:"count"`
+}
+
+// APIKeyDetail is the detail of APIKeyCreated and APIKeyRevoked entries: the key's identifier, its
+// roles and operations, as codes, until when it is good, and a salted commitment of its name.
+type APIKeyDetail struct {
+	Key        string    `json:"key"`
+	Roles      []string  `json:"roles"`
+	Operations []string  `json:"operations,omitempty"`
+	Expires    time.Time `json:"expires"`
+	Name       Hash      `json:"name"`
 }
 
 // RootReplacedDetail is the detail of a RootReplaced entry: where the new root key is kept, "file"

@@ -128,9 +128,21 @@ func OpenPackage(path string, findings *Findings) (*Package, error) {
 	default: // opening a pipe would wait for who writes to it
 		err = &packageError{"neither a file nor a folder: " + info.Mode().Type().String()}
 	}
+	return b.finish(filepath.Base(path), err)
+}
+
+// ReadPackage is OpenPackage of a package that is one file, wherever it lies. Closing it closes nothing.
+func ReadPackage(name string, r io.ReaderAt, size int64, findings *Findings) (*Package, error) {
+	b := &packager{p: &Package{byName: map[string]int{}}, findings: findings}
+	return b.finish(name, b.content(name, io.NewSectionReader(r, 0, size)))
+}
+
+// finish finds the manifest of a package whose files are known; err is what came of that.
+func (b *packager) finish(name string, err error) (*Package, error) {
+	findings := b.findings
 	var bad *packageError
 	if errors.As(err, &bad) {
-		findings.Add(Finding{Code: PackageUnreadable, Severity: Error, File: filepath.Base(path), Found: bad.why})
+		findings.Add(Finding{Code: PackageUnreadable, Severity: Error, File: name, Found: bad.why})
 		err = nil
 	}
 	if err == nil && !findings.Refused() {
@@ -186,7 +198,7 @@ func (b *packager) has(name string) bool {
 	return ok
 }
 
-// file opens a package that is one file, by what it begins with.
+// file opens a package that is one file.
 func (b *packager) file(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
@@ -197,6 +209,11 @@ func (b *packager) file(path string) error {
 	if err != nil {
 		return err
 	}
+	return b.content(filepath.Base(path), io.NewSectionReader(f, 0, info.Size()))
+}
+
+// content reads a package that is one file, by what it begins with.
+func (b *packager) content(name string, f *io.SectionReader) error {
 	head := make([]byte, 512)
 	n, err := io.ReadFull(f, head)
 	if err != nil && err != io.ErrUnexpectedEOF && err != io.EOF {
@@ -205,15 +222,15 @@ func (b *packager) file(path string) error {
 	head = head[:n]
 	switch {
 	case bytes.HasPrefix(head, []byte("PK\x03\x04")) || bytes.HasPrefix(head, []byte("PK\x05\x06")):
-		return b.zip(f, info.Size())
+		return b.zip(f)
 	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
-		return b.tarGz(f, info.Size())
+		return b.tarGz(f)
 	case len(head) > 262 && string(head[257:262]) == "ustar":
 		return b.tar(f)
 	}
-	b.add(filepath.Base(path), info.Size())
-	b.p.Manifest = filepath.Base(path)
-	b.p.open = func(int) (io.ReadCloser, error) { return os.Open(path) }
+	b.add(name, f.Size())
+	b.p.Manifest = name
+	b.p.open = func(int) (io.ReadCloser, error) { return io.NopCloser(io.NewSectionReader(f, 0, f.Size())), nil }
 	return nil
 }
 
@@ -244,7 +261,8 @@ func (b *packager) folder(root string) error {
 	return err
 }
 
-func (b *packager) zip(f *os.File, size int64) error {
+func (b *packager) zip(f *io.SectionReader) error {
+	size := f.Size()
 	z, err := zip.NewReader(f, size)
 	if err != nil && !errors.Is(err, zip.ErrInsecurePath) {
 		return &packageError{err.Error()}
@@ -339,7 +357,7 @@ func (b *packager) entries(t *tar.Reader, limit int64, each func()) error {
 	}
 }
 
-func (b *packager) tar(f *os.File) error {
+func (b *packager) tar(f *io.SectionReader) error {
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
@@ -357,14 +375,14 @@ func (b *packager) tar(f *os.File) error {
 
 // tarGz reads a compressed tar, which has no random access: once for the names, then
 // again as often as a file is asked for that lies before the last.
-func (b *packager) tarGz(f *os.File, size int64) error {
+func (b *packager) tarGz(f *io.SectionReader) error {
 	t, err := rewind(f)
 	if err != nil {
 		return err
 	}
 	var order []int // position in the tar of each file
 	n := 0
-	limit := int64(bombBase) + bombRatio*size
+	limit := int64(bombBase) + bombRatio*f.Size()
 	counted := tar.NewReader(&bounded{r: t, left: limit + limit/8 + 1<<20})
 	err = b.entries(counted, limit, func() { order = append(order, n); n++ })
 	b.p.Sequential = true
@@ -410,7 +428,7 @@ func (b *bounded) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func rewind(f *os.File) (io.Reader, error) {
+func rewind(f *io.SectionReader) (io.Reader, error) {
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return nil, err
 	}

@@ -1,0 +1,310 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"sae/archive"
+	"sae/integrity"
+)
+
+// DepositMetadata is the first part of a deposit: its units, and which parts are their content.
+type DepositMetadata struct {
+	Agreement string   `json:"archivalAgreement,omitempty" doc:"the tenant's first when absent"`
+	Agency    string   `json:"originatingAgency,omitempty"`
+	Parents   []string `json:"parents,omitempty" maxItems:"100" doc:"existing units below which those without parent come"`
+	File      string   `json:"file,omitempty" doc:"citizen file into which the units go: its number, or its unit"`
+	Person    *Person  `json:"person,omitempty" doc:"instead of file: whose open citizen file it is"`
+	Procedure string   `json:"procedure,omitempty" doc:"with person: of which procedure the file is"`
+	Units     []Unit   `json:"units" minItems:"1" maxItems:"10000"`
+}
+
+// Person is somebody, as an issuer names her.
+type Person struct {
+	Issuer string `json:"issuer" minLength:"1"`
+	Sub    string `json:"sub" minLength:"1"`
+}
+
+// Unit is one unit of a deposit.
+type Unit struct {
+	Parent      *int                    `json:"parent,omitempty" minimum:"0" doc:"index among units of the one that it stands below, which comes before"`
+	Title       string                  `json:"title" minLength:"1"`
+	Description string                  `json:"description,omitempty"`
+	StartDate   string                  `json:"startDate,omitempty"`
+	EndDate     string                  `json:"endDate,omitempty"`
+	Subject     string                  `json:"subject,omitempty" doc:"identifier of the citizen file"`
+	Channel     archive.Channel         `json:"channel,omitempty" enum:"digital,digitised,paper,both" doc:"how it came; digital when absent and there is content"`
+	Rule        string                  `json:"rule,omitempty" doc:"appraisal rule"`
+	RuleStart   string                  `json:"ruleStart,omitempty"`
+	Access      string                  `json:"accessRule,omitempty"`
+	AccessStart string                  `json:"accessStart,omitempty"`
+	Document    string                  `json:"document,omitempty" doc:"type, by the procedure of the citizen file"`
+	Custom      map[string]string       `json:"custom,omitempty"`
+	Scan        *archive.Scan           `json:"scan,omitempty"`
+	Paper       *archive.PhysicalObject `json:"paper,omitempty"`
+	Content     *UnitContent            `json:"content,omitempty" doc:"absent for a folder, and for paper"`
+}
+
+// UnitContent names the part that is the content of a unit.
+type UnitContent struct {
+	Part     string `json:"part" minLength:"1" doc:"name of the part; parts come in the order of the units"`
+	Filename string `json:"filename" minLength:"1"`
+	Size     *int64 `json:"size,omitempty" minimum:"0" doc:"held against what is received"`
+	SHA256   string `json:"sha256,omitempty" pattern:"^[0-9a-fA-F]{64}$" doc:"held against what is received"`
+}
+
+// Deposited is what a deposit made.
+type Deposited struct {
+	Operation string                  `json:"operation"`
+	Entry     int64                   `json:"ledgerEntry"`
+	Units     []archive.DepositedUnit `json:"units" doc:"in the order of the request; those that were destroyed since are left out"`
+	Archived  time.Time               `json:"archived"`
+	Sealed    *time.Time              `json:"sealed,omitempty" doc:"time of the time-stamp over it; absent while it waits"`
+	Receipt   string                  `json:"receipt" doc:"C2SP tlog-proof of the ledger entry, under the last checkpoint"`
+}
+
+const (
+	maxMetadata = 16 << 20
+	maxWait     = 60 // seconds
+)
+
+type depositInput struct {
+	Keyed
+	ContentType   string `header:"Content-Type" required:"true"`
+	ContentDigest string `header:"Content-Digest" doc:"of the whole body (RFC 9530); held against what is received"`
+	Prefer        string `header:"Prefer" doc:"wait=SECONDS waits for the seal, at most 60 seconds (RFC 7240)"`
+	body          io.Reader
+}
+
+// Resolve takes the body before anything reads it.
+func (in *depositInput) Resolve(ctx huma.Context) []error {
+	in.body = ctx.BodyReader()
+	return nil
+}
+
+type depositOutput struct {
+	Status   int
+	Location string `header:"Location"`
+	Replayed string `header:"Idempotency-Replayed" doc:"true when it is the answer to an earlier request of the key"`
+	Applied  string `header:"Preference-Applied"`
+	Body     Deposited
+}
+
+func (s *service) addDeposits() {
+	registry := s.api.OpenAPI().Components.Schemas
+	meta := registry.Schema(typeOf[DepositMetadata](), true, "DepositMetadata")
+	add(s, huma.Operation{OperationID: "createDeposit", Method: http.MethodPost, Path: "/v1/deposits", DefaultStatus: http.StatusCreated,
+		Summary: "Deposit units and files as one operation",
+		Description: "Multipart: a part \"metadata\" (JSON, DepositMetadata), then each content as a part, in the order of the units. Parts are read once, as they come, and enciphered on the way. " +
+			"A part may carry Content-Digest or Repr-Digest (sha-256, sha-512). The answer means that everything is durable and in the ledger.",
+	}, s.createDeposit)
+	// It is told of afterwards: the framework reads bodies that it knows of whole.
+	s.api.OpenAPI().Paths["/v1/deposits"].Post.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"multipart/form-data": {
+		Schema:   &huma.Schema{Type: "object", Properties: map[string]*huma.Schema{"metadata": meta}, Required: []string{"metadata"}, AdditionalProperties: &huma.Schema{Type: "string", Format: "binary"}},
+		Encoding: map[string]*huma.Encoding{"metadata": {ContentType: "application/json"}}}}}
+	add(s, huma.Operation{OperationID: "showDeposit", Method: http.MethodGet, Path: "/v1/deposits/{entry}", Summary: "What became of a deposit"}, s.showDeposit)
+}
+
+func (s *service) createDeposit(ctx context.Context, who *Identity, in *depositInput) (*depositOutput, error) {
+	p, err := openParts(in.ContentType, in.ContentDigest, in.body)
+	if err != nil {
+		return nil, err
+	}
+	b, err := p.metadata("metadata", maxMetadata)
+	if err != nil {
+		return nil, err
+	}
+	m, err := s.parseMetadata(b)
+	if err != nil {
+		return nil, err
+	}
+	o, err := s.a.Once(who.Name, who.Tenant, in.Key)
+	if err != nil {
+		return nil, err
+	}
+	defer o.End()
+	o.Add([]byte("createDeposit"))
+	o.Add(mustJSON(m)) // the same, however it was written
+	d := m.deposit(who.Tenant, p)
+	out := &depositOutput{Status: http.StatusCreated}
+	if o.Before() {
+		if err := p.each(o.Add); err != nil {
+			return nil, err
+		}
+		entry, _, err := o.Done()
+		if err != nil {
+			return nil, err
+		}
+		out.Replayed = repeated
+		if out.Body, err = s.deposited(who, entry); err != nil {
+			return nil, err
+		}
+	} else {
+		if len(p.want) == 0 { // what is behind the metadata is read before anything is kept
+			if err := p.ended(0); err != nil {
+				return nil, err
+			}
+		}
+		done, err := s.a.Deposit(o.Context(ctx), who.Name, d)
+		if err != nil {
+			return nil, err
+		}
+		e, err := integrity.ParseEntry(done.Receipt.Entry)
+		if err != nil {
+			return nil, err
+		}
+		out.Body = Deposited{Operation: done.Operation, Entry: done.Receipt.Index, Units: done.Units, Archived: e.Time, Receipt: string(done.Receipt.Marshal())}
+	}
+	out.Location = "/v1/deposits/" + strconv.FormatInt(out.Body.Entry, 10)
+	return out, s.waitForSeal(ctx, in.Prefer, out)
+}
+
+// parseMetadata reads the metadata, and says all that is wrong with its form.
+func (s *service) parseMetadata(b []byte) (*DepositMetadata, error) {
+	var v any
+	if err := json.Unmarshal(b, &v); err != nil {
+		return nil, fmt.Errorf("metadata is not JSON: %w", errMalformed)
+	}
+	registry := s.api.OpenAPI().Components.Schemas
+	res := &huma.ValidateResult{}
+	huma.Validate(registry, registry.Schema(typeOf[DepositMetadata](), true, "DepositMetadata"), huma.NewPathBuffer([]byte("metadata"), len("metadata")), huma.ModeWriteToServer, v, res)
+	if len(res.Errors) > 0 {
+		var faults []Fault
+		for _, e := range res.Errors {
+			f := Fault{Message: e.Error()}
+			if d, ok := e.(huma.ErrorDetailer); ok {
+				f = Fault{d.ErrorDetail().Message, d.ErrorDetail().Location}
+			}
+			faults = append(faults, f)
+		}
+		return nil, invalid(faults...)
+	}
+	m := &DepositMetadata{}
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(m); err != nil {
+		return nil, fmt.Errorf("metadata: %w: %w", errMalformed, err)
+	}
+	return m, nil
+}
+
+// deposit is what the archive is asked for; the contents are the parts to come.
+func (m *DepositMetadata) deposit(tenant string, p *parts) archive.Deposit {
+	d := archive.Deposit{Tenant: tenant, Agreement: m.Agreement, Agency: m.Agency, Parents: m.Parents, File: m.File, Procedure: m.Procedure}
+	if m.Person != nil {
+		d.Person = archive.FederatedID{Issuer: m.Person.Issuer, Sub: m.Person.Sub}
+	}
+	for i, u := range m.Units {
+		n := archive.NewUnit{Parent: -1, Where: fmt.Sprintf("metadata.units[%d]", i), Title: u.Title, Description: u.Description, StartDate: u.StartDate, EndDate: u.EndDate,
+			Subject: u.Subject, Channel: u.Channel, Scan: u.Scan, Paper: u.Paper, Rule: u.Rule, RuleStart: u.RuleStart, Access: u.Access, AccessStart: u.AccessStart,
+			Custom: u.Custom, Document: u.Document}
+		if u.Parent != nil {
+			n.Parent = *u.Parent
+		}
+		if c := u.Content; c != nil {
+			n.Content = &archive.Content{Filename: c.Filename, Size: -1, SHA256: c.SHA256}
+			if c.Size != nil {
+				n.Content.Size = *c.Size
+			}
+			if n.Channel == "" {
+				n.Channel = archive.Digital
+			}
+			p.add(c.Part, n.Content)
+		}
+		d.Units = append(d.Units, n)
+	}
+	return d
+}
+
+// deposited is what a deposit made, as it is now.
+func (s *service) deposited(who *Identity, entry int64) (d Deposited, err error) {
+	b, err := s.a.Entry(entry)
+	if err != nil {
+		return d, err
+	}
+	e, err := integrity.ParseEntry(b)
+	if err == nil && (e.Kind != integrity.Deposit || e.Tenant != who.Tenant) {
+		err = fmt.Errorf("deposit %d: %w", entry, archive.ErrNotFound)
+	}
+	if err != nil {
+		return d, err
+	}
+	d = Deposited{Operation: e.Operation, Entry: entry, Archived: e.Time, Units: []archive.DepositedUnit{}}
+	own := e.Agent == s.a.Pseudonym(who.Name)
+	err = s.a.UnitsOf(entry, func(u archive.DepositedUnit) error {
+		if !own {
+			u.Title = ""
+			for i := range u.Objects {
+				u.Objects[i].SHA256 = ""
+			}
+		}
+		d.Units = append(d.Units, u)
+		return nil
+	})
+	if err != nil {
+		return d, err
+	}
+	if len(d.Units) > 0 {
+		u, err := s.a.UnitVersion(d.Units[0].ID, 1)
+		if err != nil {
+			return d, err
+		}
+		d.Sealed = u.Sealed
+	}
+	r, err := s.a.ProveEntry(entry)
+	d.Receipt = string(r.Marshal())
+	return d, err
+}
+
+// waitForSeal waits as long as a request prefers, until what it deposited is sealed.
+func (s *service) waitForSeal(ctx context.Context, prefer string, out *depositOutput) error {
+	value, asked := preferred(prefer, "wait")
+	seconds, err := strconv.Atoi(value)
+	if !asked || err != nil || seconds < 1 || s.sealer == nil || len(out.Body.Units) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(min(seconds, maxWait))*time.Second)
+	defer cancel()
+	out.Applied = "wait=" + strconv.Itoa(min(seconds, maxWait))
+	return s.sealer.wait(ctx, func() (bool, error) {
+		u, err := s.a.UnitVersion(out.Body.Units[0].ID, 1)
+		if err != nil {
+			return false, err
+		}
+		out.Body.Sealed = u.Sealed
+		return u.Sealed != nil, nil
+	})
+}
+
+type depositPath struct {
+	Entry int64 `path:"entry" minimum:"0" doc:"ledger entry"`
+}
+
+type showDepositOutput struct {
+	Body Deposited
+}
+
+// showDeposit tells who deposited what it deposited; others are told the identifiers alone.
+func (s *service) showDeposit(_ context.Context, who *Identity, in *depositPath) (*showDepositOutput, error) {
+	d, err := s.deposited(who, in.Entry)
+	if err != nil {
+		return nil, err
+	}
+	return &showDepositOutput{d}, nil
+}
+
+func mustJSON(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // what is sent here always encodes
+	}
+	return b
+}

@@ -1,0 +1,178 @@
+package api
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"sae/archive"
+	"sae/integrity"
+)
+
+func (s *service) addFiles() {
+	add(s, huma.Operation{OperationID: "listFiles", Method: http.MethodGet, Path: "/v1/files", Summary: "List citizen files, in the order in which they were opened"}, s.listFiles)
+	add(s, huma.Operation{OperationID: "showFile", Method: http.MethodGet, Path: "/v1/files/{file}", Summary: "A citizen file with its documents, events and rules"}, s.showFile)
+	add(s, huma.Operation{OperationID: "openFile", Method: http.MethodPost, Path: "/v1/files", DefaultStatus: http.StatusCreated, Summary: "Open a citizen file"}, s.openFile)
+	add(s, huma.Operation{OperationID: "recordEvent", Method: http.MethodPost, Path: "/v1/files/{file}/events", DefaultStatus: http.StatusCreated, Summary: "Record that an event of its procedure happened to a file"}, s.recordEvent)
+	add(s, huma.Operation{OperationID: "closeFile", Method: http.MethodPost, Path: "/v1/files/{file}/close", DefaultStatus: http.StatusCreated, Summary: "Close a file: rules that wait for its end start"}, s.closeFile)
+	add(s, huma.Operation{OperationID: "reopenFile", Method: http.MethodPost, Path: "/v1/files/{file}/reopen", DefaultStatus: http.StatusCreated, Summary: "Open a closed file again"}, s.reopenFile)
+}
+
+type listFilesInput struct {
+	Reads
+	Paged
+	Procedure string `query:"procedure" maxLength:"64"`
+	State     string `query:"state" enum:"open,closed"`
+	Person    string `query:"subject" pattern:"^h[a-z2-7]{26}$" doc:"data subject whom they concern"`
+}
+
+type filesOutput struct {
+	Body archive.FilePage
+}
+
+func (s *service) listFiles(_ context.Context, who *Identity, in *listFilesInput) (*filesOutput, error) {
+	p, err := s.reader(who, in.Reads).Files(archive.FileFilter{Tenant: who.Tenant, Procedure: in.Procedure, State: in.State, Person: in.Person, After: in.After, Limit: in.Limit})
+	if err != nil {
+		return nil, err
+	}
+	return &filesOutput{p}, nil
+}
+
+// FilePath names a citizen file.
+type FilePath struct {
+	File string `path:"file" minLength:"1" maxLength:"200" doc:"its unit, or its number"`
+}
+
+type showFileInput struct {
+	Reads
+	FilePath
+}
+
+type fileOutput struct {
+	Body *archive.File
+}
+
+func (s *service) showFile(_ context.Context, who *Identity, in *showFileInput) (*fileOutput, error) {
+	f, err := s.reader(who, in.Reads).File(who.Tenant, in.File)
+	if err != nil {
+		return nil, err
+	}
+	return &fileOutput{f}, nil
+}
+
+// NewFile says how to open a citizen file.
+type NewFile struct {
+	Procedure string            `json:"procedure" minLength:"1" maxLength:"64"`
+	Number    string            `json:"number" minLength:"1" maxLength:"200"`
+	Title     string            `json:"title,omitempty" maxLength:"10000" doc:"of the procedure and the number when absent"`
+	Opened    string            `json:"opened,omitempty" format:"date" doc:"today when absent"`
+	Persons   []string          `json:"persons,omitempty" maxItems:"100" doc:"data subjects whom it concerns"`
+	Fields    map[string]string `json:"fields,omitempty"`
+	Rule      string            `json:"rule,omitempty"`
+	Access    string            `json:"accessRule,omitempty"`
+}
+
+type openFileInput struct {
+	Keyed
+	Body NewFile
+}
+
+type openedOutput struct {
+	Replayed string `header:"Idempotency-Replayed"`
+	Location string `header:"Location"`
+	Body     Deposited
+}
+
+func (s *service) openFile(ctx context.Context, who *Identity, in *openFileInput) (*openedOutput, error) {
+	b := in.Body
+	d, replayed, err := once(ctx, s, who, in.Key, "openFile", b, func(ctx context.Context) (Deposited, error) {
+		done, err := s.a.OpenFile(ctx, who.Name, archive.NewFile{Tenant: who.Tenant, Procedure: b.Procedure, Number: b.Number, Title: b.Title, Opened: b.Opened, Persons: b.Persons, Fields: b.Fields, Rule: b.Rule, Access: b.Access})
+		if err != nil {
+			return Deposited{}, err
+		}
+		return s.deposited(who, done.Receipt.Index)
+	}, func(entry int64) (Deposited, error) { return s.deposited(who, entry) })
+	if err != nil {
+		return nil, err
+	}
+	out := &openedOutput{Replayed: replayed, Body: d}
+	if len(d.Units) > 0 {
+		out.Location = "/v1/files/" + d.Units[0].ID
+	}
+	return out, nil
+}
+
+// Happening is what happened to a file.
+type Happening struct {
+	Day    string `json:"day,omitempty" format:"date" doc:"today when absent"`
+	Reason string `json:"reason,omitempty" maxLength:"1000"`
+}
+
+// FileEvent is an event of its procedure that happened to a file.
+type FileEvent struct {
+	Event string `json:"event" minLength:"1" maxLength:"64" doc:"code, by the procedure"`
+	Happening
+}
+
+type eventInput struct {
+	Keyed
+	FilePath
+	Body FileEvent
+}
+
+type happeningInput struct {
+	Keyed
+	FilePath
+	Body Happening
+}
+
+type actOutput struct {
+	Replayed string `header:"Idempotency-Replayed"`
+	Body     *archive.Act
+}
+
+func (s *service) recordEvent(ctx context.Context, who *Identity, in *eventInput) (*actOutput, error) {
+	return s.happen(ctx, who, in.Key, "recordEvent", archive.EventRequest{Tenant: who.Tenant, File: in.File, Event: in.Body.Event, Day: in.Body.Day, Reason: in.Body.Reason}, s.a.RecordEvent)
+}
+
+func (s *service) closeFile(ctx context.Context, who *Identity, in *happeningInput) (*actOutput, error) {
+	return s.happen(ctx, who, in.Key, "closeFile", archive.EventRequest{Tenant: who.Tenant, File: in.File, Day: in.Body.Day, Reason: in.Body.Reason}, s.a.CloseFile)
+}
+
+func (s *service) reopenFile(ctx context.Context, who *Identity, in *happeningInput) (*actOutput, error) {
+	return s.happen(ctx, who, in.Key, "reopenFile", archive.EventRequest{Tenant: who.Tenant, File: in.File, Day: in.Body.Day, Reason: in.Body.Reason}, s.a.ReopenFile)
+}
+
+// happen has something happen to a file, once.
+func (s *service) happen(ctx context.Context, who *Identity, key, operation string, r archive.EventRequest, do func(context.Context, string, archive.EventRequest) (*archive.Act, error)) (*actOutput, error) {
+	act, replayed, err := once(ctx, s, who, key, operation, r,
+		func(ctx context.Context) (*archive.Act, error) { return do(ctx, who.Name, r) },
+		s.actOf)
+	if err != nil {
+		return nil, err
+	}
+	return &actOutput{replayed, act}, nil
+}
+
+// actOf is the act that a ledger entry records.
+func (s *service) actOf(entry int64) (*archive.Act, error) {
+	var detail integrity.ActDetail
+	if err := s.detail(entry, &detail); err != nil {
+		return nil, err
+	}
+	return s.a.ActOf(detail.Act)
+}
+
+// detail reads the detail of a ledger entry.
+func (s *service) detail(entry int64, into any) error {
+	b, err := s.a.Entry(entry)
+	if err != nil {
+		return err
+	}
+	e, err := integrity.ParseEntry(b)
+	if err != nil {
+		return err
+	}
+	return e.ReadDetail(e.Kind, into)
+}

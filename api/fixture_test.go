@@ -1,0 +1,101 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"sae/archive"
+	"sae/retention"
+)
+
+// fixture is an archive of cd99 with something of each kind.
+type fixture struct {
+	s                                       *served
+	unit, object, file, number, subject, id string
+	entry                                   int64
+	n                                       int
+}
+
+const apa = `id: apa
+name: Allocation personnalisée d'autonomie
+channels: [digital]
+rules: {appraisal: [APA]}
+processing: {purpose: p, legal-basis: b, data-subjects: [s], data: [d]}
+documents:
+  - {id: demande, name: Demande}
+events:
+  - {id: decision, name: Décision, repeats: true}
+`
+
+func newFixture(t testing.TB, s *served) *fixture {
+	t.Helper()
+	ctx := context.Background()
+	f := &fixture{s: s, number: "APA-1"}
+	plan, err := s.a.PlanRules(ctx, "cd99", []retention.Rule{{ID: "APA", Category: retention.Appraisal, Name: "APA", Duration: retention.Duration{Count: 5, Unit: retention.Years}, FinalAction: retention.Destroy, Trigger: "file-closed", Basis: "CASF L232-1"}}, false)
+	if err == nil {
+		_, err = s.a.ChangeRules(ctx, "archivist", plan)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.a.AddProcedure(ctx, "archivist", "cd99", []byte(apa)); err != nil {
+		t.Fatal(err)
+	}
+	d := s.deposited(s.key("cd99", archive.Depositor), "fixture", "contenu")
+	f.unit, f.object, f.entry = d.Units[0].ID, d.Units[0].Objects[0].ID, d.Entry
+	subject, err := s.a.NewSubject(ctx, "archivist", "cd99", archive.PersonData{FamilyName: "Martin"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.subject = subject.ID
+	opened, err := s.a.OpenFile(ctx, "archivist", archive.NewFile{Tenant: "cd99", Procedure: "apa", Number: f.number, Persons: []string{f.subject}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.file = opened.Units[0].ID
+	return f
+}
+
+func inAnHour() string { return time.Now().Add(time.Hour).UTC().Format(time.RFC3339) }
+
+// ask asks for an operation as the table says.
+func (f *fixture) ask(w walk, key string) *reply {
+	f.s.t.Helper()
+	f.n++
+	once := fmt.Sprintf("walk-%d", f.n)
+	id := "kaaaaaaaaaaaaaaaaaaaaaaaaaa"
+	if strings.Contains(w.path, "KEY") && key == f.s.keys["cd99/administrator"] {
+		k, _, err := f.s.a.CreateAPIKey(context.Background(), "administrator", archive.NewAPIKey{Tenant: "cd99", Name: once, Roles: []archive.Role{archive.Auditor}, Expires: time.Now().Add(time.Hour)})
+		if err != nil {
+			f.s.t.Fatal(err)
+		}
+		id = k.ID
+	}
+	fill := strings.NewReplacer("UNIT", f.unit, "OBJECT", f.object, "FILE", f.file, "SUBJECT", f.subject, "ENTRY", fmt.Sprint(f.entry), "NUMBER", "APA-"+once, "EXPIRES", inAnHour(), "KEY", id)
+	var body io.Reader
+	headers := []string{"Idempotency-Key", once}
+	switch w.body {
+	case "":
+	case "multipart":
+		ct, b := form(part{"metadata", oneFile, nil}, part{"f", once, nil})
+		body, headers = b, append(headers, "Content-Type", ct)
+	case "zip":
+		body, headers = strings.NewReader("not a package"), append(headers, "Content-Type", "application/zip")
+	default:
+		body, headers = strings.NewReader(fill.Replace(w.body)), append(headers, "Content-Type", "application/json")
+	}
+	return f.s.ask(key, w.method, fill.Replace(w.path), body, headers...)
+}
+
+func decode[T any](t testing.TB, b []byte) (v T) {
+	t.Helper()
+	if err := json.Unmarshal(b, &v); err != nil {
+		t.Fatalf("%v: %s", err, b)
+	}
+	return v
+}

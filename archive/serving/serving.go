@@ -1,0 +1,164 @@
+// Package serving says how an archive is served over HTTP: the "serve:" of its configuration.
+package serving
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// Config is how an archive is served. It holds no secret: keys are named by the path of their file.
+type Config struct {
+	Listen string `yaml:"listen,omitempty"` // address and port of the service; 127.0.0.1:8443 when absent
+	// Admin is where health and metrics are told, without authentication: an address that only those
+	// who run the machine reach. Nothing listens when it is absent.
+	Admin string `yaml:"admin-listen,omitempty"`
+	// Cert and Key are PEM files; when they change they are read again.
+	Cert string `yaml:"tls-cert,omitempty"`
+	Key  string `yaml:"tls-key,omitempty"`
+	// Plain serves without TLS: behind a proxy on the same machine that ends it.
+	Plain bool `yaml:"plain,omitempty"`
+	// ClientCA is a PEM file of the authorities whose certificates Clients may show.
+	ClientCA string   `yaml:"client-ca,omitempty"`
+	Clients  []Client `yaml:"clients,omitempty"`
+	Issuers  []Issuer `yaml:"oidc,omitempty"`
+	// SealEvery is how often what was archived is sealed; one minute when absent.
+	SealEvery time.Duration `yaml:"seal-every,omitempty"`
+	// PublicLedger lets everybody read checkpoint and tiles of the ledger, which name nobody.
+	PublicLedger bool   `yaml:"public-ledger,omitempty"`
+	Limits       Limits `yaml:"limits,omitempty"`
+}
+
+// Client is who shows a certificate.
+type Client struct {
+	Subject string   `yaml:"subject"`          // of the certificate, as RFC 2253 writes it: CN=gru,O=CD99
+	Name    string   `yaml:"name"`             // who acts: as roles of tenants and the ledger name it
+	Tenant  string   `yaml:"tenant,omitempty"` // the first when absent
+	Roles   []string `yaml:"roles"`
+}
+
+// Issuer is an OpenID Connect provider whose tokens are accepted.
+type Issuer struct {
+	Issuer   string        `yaml:"issuer"`               // its URL
+	Audience string        `yaml:"audience"`             // that tokens must be for
+	Name     string        `yaml:"name-claim,omitempty"` // claim with the name of who acts; sub when absent
+	Claim    string        `yaml:"roles-claim"`          // claim with words for roles, one or a list
+	Roles    []Granted     `yaml:"roles"`                // what the words mean
+	Tenant   string        `yaml:"tenant,omitempty"`     // the first when absent
+	Skew     time.Duration `yaml:"clock-skew,omitempty"` // by which clocks may differ; one minute when absent
+	CA       string        `yaml:"ca,omitempty"`         // PEM file of authorities for its certificate; those of the system when absent
+}
+
+// Granted are the roles that a word in a token gives.
+type Granted struct {
+	Word  string   `yaml:"word"`
+	Roles []string `yaml:"roles"`
+}
+
+// Limits bound what clients may use.
+type Limits struct {
+	Upload     int64         `yaml:"upload,omitempty"`                // bytes of one deposit; 64 GiB when absent
+	Concurrent int           `yaml:"concurrent,omitempty"`            // requests at a time; 256 when absent
+	PerClient  int           `yaml:"concurrent-per-client,omitempty"` // of them, of one client; 96 when absent
+	Rate       int           `yaml:"per-second,omitempty"`            // requests of one client a second, on average; 1000 when absent
+	Idle       time.Duration `yaml:"idle,omitempty"`                  // after which a client that neither sends nor takes anything is dropped; 30s when absent
+}
+
+// With gives the configuration with what is absent filled in.
+func (c *Config) With() Config {
+	var out Config
+	if c != nil {
+		out = *c
+	}
+	or(&out.Listen, "127.0.0.1:8443")
+	or(&out.SealEvery, time.Minute)
+	or(&out.Limits.Upload, 64<<30)
+	or(&out.Limits.Concurrent, 256)
+	or(&out.Limits.PerClient, 96)
+	or(&out.Limits.Rate, 1000)
+	or(&out.Limits.Idle, 30*time.Second)
+	out.Issuers = slices.Clone(out.Issuers)
+	for i := range out.Issuers {
+		or(&out.Issuers[i].Name, "sub")
+		or(&out.Issuers[i].Skew, time.Minute)
+	}
+	return out
+}
+
+func or[T comparable](v *T, otherwise T) {
+	var zero T
+	if *v == zero {
+		*v = otherwise
+	}
+}
+
+// Within makes relative paths begin at a folder.
+func (c *Config) Within(dir string) {
+	paths := []*string{&c.Cert, &c.Key, &c.ClientCA}
+	for i := range c.Issuers {
+		paths = append(paths, &c.Issuers[i].CA)
+	}
+	for _, p := range paths {
+		if *p != "" && !filepath.IsAbs(*p) {
+			*p = filepath.Join(dir, *p)
+		}
+	}
+}
+
+// Problems says what is wrong, by key; known are the roles and tenants that there are.
+func (c *Config) Problems(roles, tenants []string) map[string]string {
+	bad := map[string]string{}
+	for key, addr := range map[string]string{"listen": c.Listen, "admin-listen": c.Admin} {
+		if _, _, err := net.SplitHostPort(addr); addr != "" && err != nil {
+			bad[key] = "want an address and a port, such as 0.0.0.0:8443"
+		}
+	}
+	if (c.Cert == "") != (c.Key == "") {
+		bad["tls-cert"] = "tls-cert and tls-key go together"
+	}
+	if c.Plain && (c.Cert != "" || c.ClientCA != "") {
+		bad["plain"] = "without TLS there is no certificate"
+	}
+	if len(c.Clients) > 0 && c.ClientCA == "" {
+		bad["client-ca"] = "missing: the authorities whose certificates clients may show"
+	}
+	if c.SealEvery < 0 || c.SealEvery > 0 && c.SealEvery < time.Second {
+		bad["seal-every"] = "want at least 1s"
+	}
+	if l := c.Limits; l.Upload < 0 || l.Concurrent < 0 || l.PerClient < 0 || l.Rate < 0 || l.Idle < 0 {
+		bad["limits"] = "limits are not negative"
+	}
+	unknown := func(key, tenant string, given []string) {
+		if tenant != "" && !slices.Contains(tenants, tenant) {
+			bad[key] = fmt.Sprintf("tenant %q is not known; known: %v", tenant, tenants)
+		}
+		for _, r := range given {
+			if !slices.Contains(roles, r) {
+				bad[key] = fmt.Sprintf("%q is not a role: want some of %v", r, roles)
+			}
+		}
+	}
+	for i, x := range c.Clients {
+		key := fmt.Sprintf("clients[%d]", i)
+		if x.Subject == "" || x.Name == "" || len(x.Roles) == 0 {
+			bad[key] = "want subject, name and roles"
+		}
+		unknown(key, x.Tenant, x.Roles)
+	}
+	for i, x := range c.Issuers {
+		key := fmt.Sprintf("oidc[%d]", i)
+		if u, err := url.Parse(x.Issuer); err != nil || u.Scheme != "https" && u.Hostname() != "127.0.0.1" && u.Hostname() != "localhost" {
+			bad[key] = "issuer: want an https URL"
+		}
+		if x.Audience == "" || x.Claim == "" || len(x.Roles) == 0 {
+			bad[key] = "want audience, roles-claim and roles"
+		}
+		for _, g := range x.Roles {
+			unknown(key, x.Tenant, g.Roles)
+		}
+	}
+	return bad
+}

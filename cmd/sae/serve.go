@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"sync"
+
+	"github.com/spf13/cobra"
+
+	"sae/api"
+	"sae/archive"
+)
+
+func (c *cli) serveCmd() *cobra.Command {
+	var dev bool
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Serve the archive over HTTP, as sae.yaml says under serve",
+		Long: `Serve the archive over HTTP until the program is told to end (SIGTERM, interrupt); what was
+begun is then finished. The page /docs tells of the interface, /openapi.json tells programs. What is
+archived is sealed as time goes by. While it is served, no other process opens the archive.
+
+With --dev, on a loopback address and without TLS, an archive is made in the folder when there is
+none, and a key is printed with which everything may be asked for a day: for evaluation.`,
+		Example: "  sae serve --dir /srv/archive\n  sae serve --dev --dir /tmp/try",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return c.serve(cmd.Context(), dev) },
+	}
+	cmd.Flags().BoolVar(&dev, "dev", false, "evaluation: loopback, no TLS, an archive and a key are made")
+	return cmd
+}
+
+// serve wires the service, and takes it down in reverse.
+func (c *cli) serve(ctx context.Context, dev bool) (err error) {
+	if dev {
+		if err := c.makeIfMissing(); err != nil {
+			return err
+		}
+	}
+	log := slog.New(slog.NewJSONHandler(c.errOut, nil))
+	a, err := c.openWaiting(archive.Options{Command: "sae serve", Log: log})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, a.Close()) }()
+	config := a.Config().Serve.With()
+	if dev {
+		config.Plain, config.Cert, config.Key = true, "", ""
+		if err := c.devKey(ctx, a); err != nil {
+			return err
+		}
+	}
+	transport, err := transportOf(&config, dev)
+	if err != nil {
+		return err
+	}
+	sealer, metrics := api.NewSealer(a, "sae serve", config.SealEvery, log), api.NewMetrics()
+	handler, err := api.New(a, api.Config{Version: version, Serving: config, Sealer: sealer, Spool: filepath.Join(c.dir, "spool"), Metrics: metrics, Log: log})
+	if err != nil {
+		return err
+	}
+	servers := []*server{{"service", config.Listen, newServer(handler, &config, log)}}
+	servers[0].TLSConfig = transport
+	if config.Admin != "" {
+		servers = append(servers, &server{"admin", config.Admin, newServer(api.Admin(a, metrics, log), &config, log)})
+	}
+	running, stop := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer stop()
+	wg.Go(func() { sealer.Run(running) })
+	return c.runServers(running, servers)
+}
