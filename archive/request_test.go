@@ -294,7 +294,12 @@ func TestRestriction(t *testing.T) {
 	must(a.DecideRequest(ctx, "dora", q.ID, Decision{Outcome: Granted, LegalBasis: "RGPD art. 18(1)(a)"}))
 	_, err := a.ExecuteRestriction(ctx, "dave", q.ID, []Purpose{ForInstruction}, "r")
 	refusedFor(t, err, `purpose "instruction": a restriction leaves open some of`)
+	of := must(a.config.tenant(""))
+	before := must(a.decide(ctx, "dave", of, RestrictionAct, ActText{Units: []string{file}, Reason: "contested", Purposes: []Purpose{ForLegalClaims, ForDataSubject}, Request: q.ID})) // and killed
 	act := must(a.ExecuteRestriction(ctx, "dave", q.ID, []Purpose{ForLegalClaims, ForDataSubject}, "contested"))
+	if act.ID != before.ID {
+		t.Error("a run that goes on restricts again")
+	}
 	for _, agent := range []string{"dave", "dora", "alice"} {
 		r := a.As(agent, retention.ToRead)
 		var closed *NotOpenError
