@@ -61,6 +61,7 @@ const (
 	VerbFile    Verb = "file"    // a citizen file
 	VerbSubject Verb = "subject" // the record of a data subject
 	VerbPackage Verb = "package" // what a data subject receives
+	VerbAct     Verb = "act"     // a hold, a derogation...: why, and of whom
 	VerbLetter  Verb = "letter"  // the answer to one
 )
 

@@ -98,11 +98,20 @@ func (a *Archive) analyse(ctx context.Context, q *Request) (an *Analysis, err er
 	return an, err
 }
 
+// subjectOfRequest is the person whom a request is of: who was merged since is whom she was merged into.
+func (a *Archive) subjectOfRequest(t *tx, q *Request) (*Subject, error) {
+	id, err := a.whole(t, q.Subject)
+	if err != nil {
+		return nil, err
+	}
+	return a.subject(t, id)
+}
+
 // unitsOfRequest are the units that a request is about, each before those below it, and the subjects.
 func (a *Archive) unitsOfRequest(ctx context.Context, t *tx, q *Request) (units, members []string, err error) {
 	var tops []string
 	if q.Subject != "" {
-		s, err := a.subject(t, q.Subject)
+		s, err := a.subjectOfRequest(t, q)
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return nil, nil, err
 		}
@@ -523,17 +532,16 @@ func (a *Archive) erasedFrom(e *Elimination, subjects []string) (time.Time, erro
 }
 
 // forgettable are the subjects of a request, and those merged into it, when no file of theirs is left.
-// One that was merged into another since goes with that.
 func (a *Archive) forgettable(q *Request) (out []string, err error) {
 	if q.Subject == "" {
 		return nil, nil
 	}
 	err = a.cat.view(func(t *tx) error {
-		s, err := a.subject(t, q.Subject)
+		s, err := a.subjectOfRequest(t, q)
 		if errors.Is(err, ErrNotFound) { // by a run before
 			return nil
 		}
-		if err == nil && len(s.Files) == 0 && s.MergedInto == "" {
+		if err == nil && len(s.Files) == 0 {
 			out = append([]string{s.ID}, s.Merged...)
 		}
 		return err
@@ -648,6 +656,20 @@ func (a *Archive) purgeRequests(ctx context.Context, agent, tenant string, ids [
 	})
 }
 
+// promises reports whether units that a request is about are still to be erased on a day that it names.
+func (a *Archive) promises(ctx context.Context, q *Request) bool {
+	if q.Promised == "" || q.took(RequestWithdrawn) {
+		return false
+	}
+	left := false
+	err := a.cat.view(func(t *tx) error {
+		units, _, err := a.unitsOfRequest(ctx, t, q)
+		left = len(units) > 0
+		return err
+	})
+	return left || err != nil
+}
+
 // PurgeRequest destroys what an ended request said, on behalf of agent, the data-protection officer:
 // its record stays, as codes. The archive holds nothing of the person any more but what stands in the
 // files.
@@ -672,6 +694,8 @@ func (a *Archive) PurgeRequest(ctx context.Context, agent, id string) (*Request,
 		return nil, &Refusal{Problems: []string{fmt.Sprintf("request %s is not ended: its words are needed", id)}}
 	case q.Purged != 0:
 		return nil, &Refusal{Problems: []string{fmt.Sprintf("the words of request %s were destroyed by ledger entry %d", id, q.Purged)}}
+	case a.promises(ctx, q):
+		return nil, &Refusal{Problems: []string{fmt.Sprintf("request %s promises that units are erased from %s on: with its words that would be forgotten; erase them first", id, q.Promised)}}
 	}
 	if err := a.purgeRequests(ctx, agent, q.Tenant, []string{id}); err != nil {
 		return nil, err

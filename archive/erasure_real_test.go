@@ -257,7 +257,11 @@ func TestErasureBeatsACopyInBucket(t *testing.T) {
 	a, dir := citizensOf(t)
 	a.Close()
 	r, bucket := bucketOffer(t, dir)
-	beatsACopy(t, reopened(t, dir), dir, func(to string) map[string][]byte { return bucketFiles(t, r, bucket) })
+	a = reopened(t, dir)
+	if _, err := a.SyncOffer(context.Background(), "alice", "cloud", SyncOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	beatsACopy(t, a, dir, func(to string) map[string][]byte { return bucketFiles(t, r, bucket) })
 }
 
 func beatsACopy(t *testing.T, a *Archive, dir string, bucket func(string) map[string][]byte) {

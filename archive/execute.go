@@ -354,15 +354,19 @@ func (x *execution) choose(t *tx, ids []string) (all []*doomed, kept []Kept, err
 	return all, kept, nil
 }
 
-// ruleThatWas is a rule as a tombstone keeps it: days that a birth or a death gives are a
-// person's, and only their year stays.
+// ruleThatWas is a rule as a tombstone keeps it.
 func (a *Archive) ruleThatWas(tenant string, r retention.InheritedRule) TombstoneRule {
-	known, _ := a.schedule(tenant).Last(r.Rule)
-	start, end := r.Start, r.End
+	return TombstoneRule{r.Rule, a.veiled(tenant, r.Rule, r.Start), a.veiled(tenant, r.Rule, r.End)}
+}
+
+// veiled is a day of a rule for who is not to know of a person: one that a birth or a death gives is
+// that person's, and only its year is told.
+func (a *Archive) veiled(tenant, rule, day string) string {
+	known, _ := a.schedule(tenant).Last(rule)
 	if event := known.Event(); event == "birthday" || event == "death" {
-		start, end = start[:min(len(start), 4)], end[:min(len(end), 4)]
+		return day[:min(len(day), 4)]
 	}
-	return TombstoneRule{r.Rule, start, end}
+	return day
 }
 
 // against says what stands against destroying a unit; "" when nothing does. goes are units that

@@ -235,6 +235,13 @@ func (d *PersonalDocument) fileName(name string) string {
 		}
 		return r
 	}, name))
+	const most = 180 // bytes: what stands before it has its place, too
+	if ext := path.Ext(name); len(name) > most {
+		if len(ext) > 20 {
+			ext = ""
+		}
+		name = strings.ToValidUTF8(name[:most-len(ext)], "") + ext
+	}
 	if len(d.Objects) > 0 { // another of the same unit
 		name = fmt.Sprintf("%d-%s", len(d.Objects)+1, name)
 	}

@@ -199,7 +199,11 @@ func TestErasureInPart(t *testing.T) {
 	if w := must(a.RequestWords(q, RequestOpened)); w.Who != planted {
 		t.Errorf("%+v", w)
 	}
-	if q = must(a.PurgeRequest(ctx, "dora", q.ID)); q.Purged == 0 {
+	_, err = a.PurgeRequest(ctx, "dora", q.ID)
+	refusedFor(t, err, "promises that units are erased from")
+	other := must(a.OpenRequest(ctx, "alice", NewRequest{Article: 15, Subject: s.ID, Words: RequestWords{Who: planted}}))
+	must(a.WithdrawRequest(ctx, "alice", other.ID, "by phone"))
+	if q = must(a.PurgeRequest(ctx, "dora", other.ID)); q.Purged == 0 {
 		t.Errorf("%+v", q)
 	}
 	if w := must(a.RequestWords(q, RequestOpened)); w.Who != "" {
@@ -434,6 +438,60 @@ func TestPackagesOfWhoIsNotThere(t *testing.T) {
 	})
 	if err != nil || read != 1 {
 		t.Errorf("%d packages are logged, %v", read, err)
+	}
+}
+
+// TestRequestFollowsAMerge: a request of somebody who was merged since is of the whole person.
+func TestRequestFollowsAMerge(t *testing.T) {
+	ctx := context.Background()
+	a, _ := citizens(t)
+	defer func() { a.Close() }()
+	s, _, _ := openOwn(t, a, "F-1", PersonData{FamilyName: "Martin"})
+	other, _, _ := openOwn(t, a, "F-2", PersonData{FamilyName: "Martin"})
+	for _, f := range []string{"F-1", "F-2"} {
+		must(a.RecordEvent(ctx, "alice", EventRequest{File: f, Event: "decision", Day: "2015-03-01"}))
+	}
+	q := must(a.OpenRequest(ctx, "alice", NewRequest{Article: 17, Subject: s.ID}))
+	must(a.IdentifyRequest(ctx, "alice", q.ID, "at the desk", false))
+	must(a.MergeSubjects(ctx, "alice", s.ID, other.ID, "the same"))
+	_, an, err := a.AnalyseRequest(ctx, "alice", q.ID)
+	if err != nil || len(an.Findings) != 6 || !slices.Equal(an.Members, []string{other.ID, s.ID}) {
+		t.Fatalf("%+v %v", an, err)
+	}
+	must(a.DecideRequest(ctx, "dora", q.ID, Decision{Outcome: Granted, LegalBasis: "b"}))
+	must(a.AnswerRequest(ctx, "dora", q.ID, "", ""))
+	out, err := a.ExecuteErasure(ctx, "dave", q.ID, nil)
+	if err != nil || out.Destroyed != 6 || len(out.Subjects) != 2 || !out.Words {
+		t.Errorf("%+v %v", out, err)
+	}
+	mustAudit(t, a)
+}
+
+// TestBirthsAreVeiled: who may not read a file learns of a rule that counts from a birth the year alone.
+func TestBirthsAreVeiled(t *testing.T) {
+	ctx := context.Background()
+	a, _ := citizens(t)
+	defer func() { a.Close() }()
+	s := must(a.NewSubject(ctx, "alice", "", PersonData{FamilyName: "Martin", BirthDate: "2015-07-09"}, nil))
+	f := must(a.OpenFile(ctx, "alice", NewFile{Procedure: "MDPH", Number: "F-1", Persons: []string{s.ID}, Rule: "MDPH-ENFANT", Fields: map[string]string{"depot": "2026-01-05", "nature": "première"}}))
+	unit := f.Units[0].ID
+	says := func(agent string) string {
+		r := a.As(agent, retention.ToRead)
+		u, err := r.Unit(unit, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rules, err := r.Retention(unit, "2026-01-05")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(mustJSON(u)) + string(mustJSON(rules))
+	}
+	if text := says("alice"); !strings.Contains(text, "2033-07-09") {
+		t.Error("who may read does not learn when the rule starts")
+	}
+	if text := says("nobody"); strings.Contains(text, "-07-09") || !strings.Contains(text, "2033") {
+		t.Errorf("the day of birth follows from what is told: %s", text)
 	}
 }
 

@@ -111,6 +111,8 @@ const maxIdentities = 100
 var (
 	subjectRoles = []Role{Depositor, Archivist, OriginatingAgency, DataProtection}
 	mergingRoles = []Role{Archivist, DataProtection}
+	// rectifyingRoles may correct names and birth: what a depositor recorded stands.
+	rectifyingRoles = []Role{Archivist, OriginatingAgency, DataProtection}
 )
 
 // NewSubject records a data subject, on behalf of agent.
@@ -543,7 +545,7 @@ func moveFile(file, from, to string) change {
 // RectifySubject corrects names and birth of a subject, on behalf of agent; request is that of the
 // data subject, when there is one. Fields that are empty stay as they are.
 func (a *Archive) RectifySubject(ctx context.Context, agent, id, request string, data PersonData, reason string) (*Subject, error) {
-	return a.onSubject(ctx, agent, id, subjectRoles, reason, func(s *Subject) (*Subject, error) {
+	return a.onSubject(ctx, agent, id, rectifyingRoles, reason, func(s *Subject) (*Subject, error) {
 		return a.rectifySubject(ctx, agent, s, request, data, reason)
 	})
 }
@@ -648,7 +650,10 @@ func (r *Reader) Subject(id string) (*Subject, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s, r.tell(s.Tenant, s)
+	if err := r.tell(s.Tenant, s); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // FindSubject is Archive.FindSubject, as Reader.Subject.
@@ -657,7 +662,10 @@ func (r *Reader) FindSubject(tenant string, id FederatedID) (*Subject, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s, r.tell(s.Tenant, s)
+	if err := r.tell(s.Tenant, s); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // Subjects is Archive.Subjects: only for those who have a role that reads, since that somebody of the
