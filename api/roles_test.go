@@ -65,6 +65,11 @@ func TestWhoMay(t *testing.T) {
 			t.Errorf("%s is in the table of roles, and no operation", id)
 		}
 	}
+	for id := range walks {
+		if !known[id] {
+			t.Errorf("%s is in the table of this test, and no operation", id)
+		}
+	}
 	f := newFixture(t, s)
 	for id := range known {
 		w, ok := walks[id]
