@@ -15,10 +15,10 @@ import (
 
 // fixture is an archive of cd99 with something of each kind.
 type fixture struct {
-	s                                       *served
-	unit, object, file, number, subject, id string
-	entry                                   int64
-	n                                       int
+	s                                   *served
+	unit, object, file, number, subject string
+	entry                               int64
+	n                                   int
 }
 
 const apa = `id: apa
