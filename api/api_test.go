@@ -67,6 +67,17 @@ const twoTenants = `tenants:
 // serve makes an archive with two tenants, and serves it.
 func serve(t testing.TB, edit func(*serving.Config)) *served {
 	t.Helper()
+	return serveAnd(t, edit, true)
+}
+
+// serveDamaged serves an archive that is not sound in the end.
+func serveDamaged(t testing.TB) *served {
+	t.Helper()
+	return serveAnd(t, nil, false)
+}
+
+func serveAnd(t testing.TB, edit func(*serving.Config), sound bool) *served {
+	t.Helper()
 	dir := filepath.Join(t.TempDir(), "a")
 	if _, err := archive.Create(dir, archive.New{Tenant: "cd99"}); err != nil {
 		t.Fatal(err)
@@ -88,8 +99,8 @@ func serve(t testing.TB, edit func(*serving.Config)) *served {
 	}
 	t.Cleanup(func() {
 		report, err := a.Audit(context.Background(), "test", archive.AuditOptions{Sample: 1})
-		if err != nil || !report.Sound() {
-			t.Errorf("the archive is not sound after the test: %v %+v", err, report)
+		if err != nil || sound != report.Sound() {
+			t.Errorf("after the test the archive is sound: %v, %v %+v", !sound, err, report)
 		}
 		if err := a.Close(); err != nil {
 			t.Error(err)
@@ -271,7 +282,8 @@ func TestDepositAndRead(t *testing.T) {
 }
 
 func TestPreferWaitGivesTheSealAndTheProof(t *testing.T) {
-	s := serve(t, nil)
+	// A client that waits is not one that rests: the wait is longer than clients may rest.
+	s := serve(t, func(c *serving.Config) { c.Limits.Idle = 500 * time.Millisecond })
 	r := s.deposit(s.key("cd99", archive.Depositor), "k1", "x", "Prefer", "respond-async, wait=50")
 	var d Deposited
 	if err := json.Unmarshal(r.body, &d); err != nil || d.Sealed == nil || r.Header.Get("Preference-Applied") != "wait=50" {

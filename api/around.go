@@ -62,10 +62,10 @@ func (s *service) around(next http.Handler) http.Handler {
 		r.Body = &incoming{of: of, ReadCloser: http.MaxBytesReader(w, r.Body, s.config.Limits.Upload), control: out.control, idle: s.config.Limits.Idle}
 		setHeaders(w.Header(), of.id)
 		defer func() {
-			s.recovered(out, r, recover())
 			s.metrics.count(of, time.Since(began))
 			s.log.Info("request", "request", of.id, "operation", of.operation, "method", r.Method, "by", of.by, "status", of.status, "code", of.code, "received", of.received, "sent", of.sent, "took", time.Since(began).Round(time.Microsecond))
 		}()
+		defer func() { s.recovered(out, r, recover()) }()
 		leave, err := s.limiter.enter()
 		if err != nil {
 			s.write(humago.NewContext(&huma.Operation{}, r, out), err)
@@ -116,6 +116,7 @@ func (w *answer) WriteHeader(status int) {
 	if w.of.status == 0 && status >= 200 {
 		w.of.status = status
 	}
+	w.control.SetWriteDeadline(time.Now().Add(w.idle)) // an answer without a body is written later
 	w.ResponseWriter.WriteHeader(status)
 }
 
@@ -141,6 +142,9 @@ func (b *incoming) Read(p []byte) (n int, err error) {
 	b.control.SetReadDeadline(time.Now().Add(b.idle))
 	n, err = b.ReadCloser.Read(p)
 	b.of.received += int64(n)
+	if err != nil { // what is done with the body may take longer
+		b.control.SetReadDeadline(time.Time{})
+	}
 	var large *http.MaxBytesError
 	if err != nil && err != io.EOF && !errors.As(err, &large) {
 		err = errors.Join(errIncomplete, err)

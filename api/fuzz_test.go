@@ -163,7 +163,7 @@ func (m *maker) ask(s *served, method, path string, op described) int {
 		case "path":
 			path = strings.NewReplacer("{"+p.Name+"}", url.PathEscape(text), "{"+p.Name+"...}", strings.ReplaceAll(url.PathEscape(text), "%2F", "/")).Replace(path)
 		case "query":
-			if m.IntN(3) == 0 {
+			if m.IntN(3) == 0 && p.Name != "wait" {
 				query.Set(p.Name, text)
 			}
 		case "header":

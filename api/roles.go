@@ -40,6 +40,8 @@ var roles = map[string][]archive.Role{
 	"showReceipt":      everyone,
 	"proveConsistency": everyone,
 
+	"listEvents": everyone,
+
 	"showStatus":   {archive.Administrator, archive.Archivist, archive.Auditor},
 	"createAPIKey": {archive.Administrator},
 	"listAPIKeys":  {archive.Administrator},

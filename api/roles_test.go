@@ -47,6 +47,7 @@ var walks = map[string]walk{
 	"showEntry":        {"GET", "/v1/ledger/entries/1", "", 0, "DAOCPUM"},
 	"showReceipt":      {"GET", "/v1/ledger/entries/1/receipt", "", 0, "DAOCPUM"},
 	"proveConsistency": {"GET", "/v1/ledger/consistency?from=1&to=2", "", 0, "DAOCPUM"},
+	"listEvents":       {"GET", "/v1/events", "", 0, "DAOCPUM"},
 	"showStatus":       {"GET", "/v1/status", "", 0, "AUM"},
 	"createAPIKey":     {"POST", "/v1/apikeys", `{"name":"x","roles":["depositor"],"expires":"EXPIRES"}`, 0, "M"},
 	"listAPIKeys":      {"GET", "/v1/apikeys", "", 0, "M"},
@@ -63,6 +64,11 @@ func TestWhoMay(t *testing.T) {
 	for id := range roles {
 		if !known[id] {
 			t.Errorf("%s is in the table of roles, and no operation", id)
+		}
+	}
+	for id := range walks {
+		if !known[id] {
+			t.Errorf("%s is in the table of this test, and no operation", id)
 		}
 	}
 	f := newFixture(t, s)

@@ -66,7 +66,7 @@ func binary(mediaType, description string) map[string]*huma.Response {
 type listUnitsInput struct {
 	Reads
 	Paged
-	Subject   string          `query:"subject" maxLength:"1000"`
+	Subject   string          `header:"X-Subject" maxLength:"1000" doc:"identifier of the citizen file: in a header, as it tells of a person"`
 	Agreement string          `query:"archivalAgreement" maxLength:"64"`
 	Agency    string          `query:"originatingAgency" maxLength:"200"`
 	Channel   archive.Channel `query:"channel" enum:"digital,digitised,paper,both"`

@@ -1,0 +1,137 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"sae/archive"
+	"sae/archive/serving"
+)
+
+const benchClients = 64
+
+// benchDeposits has clients deposit 10 KB each, at the same time.
+func benchDeposits(b *testing.B, one func(n int64) error) {
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	b.ResetTimer()
+	began := time.Now()
+	for range benchClients {
+		wg.Go(func() {
+			for n := next.Add(1); n <= int64(b.N); n = next.Add(1) {
+				if err := one(n); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	b.ReportMetric(float64(b.N)/time.Since(began).Seconds(), "deposits/s")
+}
+
+func benchServed(b *testing.B) (*served, *http.Client) {
+	s := serve(b, func(c *serving.Config) { c.Limits.Rate = 1 << 30 })
+	t := s.c.Transport.(*http.Transport).Clone()
+	t.MaxIdleConnsPerHost, t.ForceAttemptHTTP2 = benchClients, false
+	t.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{}
+	return s, &http.Client{Transport: t}
+}
+
+func BenchmarkDeposit10KBInProcess(b *testing.B) {
+	s, _ := benchServed(b)
+	content := make([]byte, 10<<10)
+	rand.Read(content)
+	benchDeposits(b, func(int64) error {
+		_, err := s.a.Deposit(context.Background(), "depositor", archive.Deposit{Tenant: "cd99", Units: []archive.NewUnit{{Parent: -1, Title: "Demande", Channel: archive.Digital,
+			Content: &archive.Content{Filename: "f.bin", Size: int64(len(content)), Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil }}}}})
+		return err
+	})
+}
+
+func BenchmarkDeposit10KBOverTLS(b *testing.B) {
+	s, c := benchServed(b)
+	key := s.key("cd99", archive.Depositor)
+	content := make([]byte, 10<<10)
+	rand.Read(content)
+	ct, body := form(part{"metadata", oneFile, nil}, part{"f", string(content), nil})
+	benchDeposits(b, func(n int64) error {
+		r, err := http.NewRequest("POST", s.ts.URL+"/v1/deposits", bytes.NewReader(body.Bytes()))
+		if err != nil {
+			return err
+		}
+		r.Header = http.Header{"Authorization": {"Bearer " + key}, "Content-Type": {ct}, "Idempotency-Key": {fmt.Sprint(n)}}
+		resp, err := c.Do(r)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		if io.Copy(io.Discard, resp.Body); resp.StatusCode != 201 {
+			return fmt.Errorf("%s", resp.Status)
+		}
+		return nil
+	})
+}
+
+const largeUpload = 256 << 20
+
+// random gives bytes that are different each megabyte.
+type random struct{ left int64 }
+
+var noise = func() []byte { b := make([]byte, 1<<20); rand.Read(b); return b }()
+
+func (r *random) Read(p []byte) (int, error) {
+	if r.left == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p[:min(int64(len(p)), r.left)], noise[r.left%(1<<19):])
+	r.left -= int64(n)
+	return n, nil
+}
+
+func BenchmarkLargeInProcess(b *testing.B) {
+	s, _ := benchServed(b)
+	b.SetBytes(largeUpload)
+	for b.Loop() {
+		_, err := s.a.Deposit(context.Background(), "depositor", archive.Deposit{Tenant: "cd99", Units: []archive.NewUnit{{Parent: -1, Title: "Film", Channel: archive.Digital,
+			Content: &archive.Content{Filename: "f.bin", Size: -1, Open: func() (io.ReadCloser, error) { return io.NopCloser(&random{largeUpload}), nil }}}}})
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkLargeOverTLS(b *testing.B) {
+	s, c := benchServed(b)
+	key := s.key("cd99", archive.Depositor)
+	ct, body := form(part{"metadata", oneFile, nil}, part{"f", "", nil})
+	end := bytes.LastIndex(body.Bytes(), []byte("\r\n--"))
+	n := 0
+	b.SetBytes(largeUpload)
+	for b.Loop() {
+		n++
+		whole := io.MultiReader(bytes.NewReader(body.Bytes()[:end]), &random{largeUpload}, bytes.NewReader(body.Bytes()[end:]))
+		r, err := http.NewRequest("POST", s.ts.URL+"/v1/deposits", whole)
+		if err != nil {
+			b.Fatal(err)
+		}
+		r.Header = http.Header{"Authorization": {"Bearer " + key}, "Content-Type": {ct}, "Idempotency-Key": {fmt.Sprint(n)}}
+		resp, err := c.Do(r)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if io.Copy(io.Discard, resp.Body); resp.StatusCode != 201 {
+			b.Fatal(resp.Status)
+		}
+		resp.Body.Close()
+	}
+}

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestDocExamples runs the examples of docs/api.md, one behind the other, against sae serve --dev.
+func TestDocExamples(t *testing.T) {
+	for _, tool := range []string{"bash", "curl", "jq"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			if os.Getenv("SAE_REQUIRE_PEERS") != "" {
+				t.Fatal(err)
+			}
+			t.Skip(err)
+		}
+	}
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "api.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := buildProgram(t)
+	if out, err := exec.Command("go", "build", "-o", filepath.Join(filepath.Dir(program), "sae-verify"), "../sae-verify").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	dir := filepath.Join(t.TempDir(), "archive")
+	if out, err := exec.Command(program, "init", "--dir", dir, "--accept-unknown", "agreements,agencies,rules").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	writeServe(t, dir, "serve: {listen: \"127.0.0.1:0\"}\n")
+	s := startServe(t, program, dir, "--dev")
+	script := "set -euo pipefail\n"
+	for _, block := range strings.Split(string(text), "\n```sh\n")[1:] {
+		block, _, _ = strings.Cut(block, "\n```")
+		script += block + "\n"
+	}
+	script = strings.NewReplacer("http://127.0.0.1:8443", s.url, "KEY=sae_...", "KEY="+s.key).Replace(script)
+	cmd := exec.Command("bash", "-c", script)
+	cmd.Dir = t.TempDir()
+	cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(program)+":"+os.Getenv("PATH"), "ROOTS="+filepath.Join(dir, "keys", "tsa-ca.pem"))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s\n%s", err, out, &s.errors)
+	}
+}
