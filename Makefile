@@ -6,7 +6,7 @@ GO ?= go
 STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # What the tests hold our output against: openssl, BouncyCastle, unzip, shellcheck, poppler,
 # libxml2, SoftHSM, and the Library of Congress's BagIt reader.
-PEERS = openssl libbcpkix-java default-jdk-headless unzip shellcheck poppler-utils libxml2-utils python3-pip softhsm2
+PEERS = openssl libbcpkix-java default-jdk-headless unzip shellcheck poppler-utils libxml2-utils python3-pip softhsm2 curl jq
 # Two S3 servers, built from source.
 MINIO = github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
 VERSITYGW = github.com/versity/versitygw/cmd/versitygw@v1.8.0
@@ -31,7 +31,7 @@ check:
 # Missing peers are installed where apt-get and the right to use it are there;
 # elsewhere their tests say what they miss and are skipped.
 peers:
-	@missing=; for c in openssl javac unzip shellcheck pdftotext xmllint pip3 softhsm2-util; do command -v $$c >/dev/null || missing=1; done; \
+	@missing=; for c in openssl javac unzip shellcheck pdftotext xmllint pip3 softhsm2-util curl jq; do command -v $$c >/dev/null || missing=1; done; \
 	test -e /usr/share/java/bcpkix.jar || missing=1; \
 	if [ -n "$$missing" ] && command -v apt-get >/dev/null; then \
 		sudo=; [ "$$(id -u)" = 0 ] || sudo="sudo -n"; \

@@ -147,7 +147,20 @@ func (r *Reader) closed(t *tx, h *heirs, u *Unit) (c *Closed, used []string, err
 		r.used = addMissing(r.used, used)
 		return nil, used, nil
 	}
-	return &Closed{Unit: u.Unit, Purpose: r.purpose, Bars: bars, From: retention.OpenFrom(bars)}, nil, nil
+	return r.a.closedBy(u, r.purpose, bars), nil, nil
+}
+
+// closedBy says that a unit is closed by some rules, of which it tells what tells of nobody.
+func (a *Archive) closedBy(u *Unit, purpose retention.Purpose, bars []retention.Bar) *Closed {
+	c := &Closed{Unit: u.Unit, Purpose: purpose, Bars: slices.Clone(bars), From: retention.OpenFrom(bars)}
+	for i, b := range bars {
+		start, end := a.veiled(u.Tenant, b.Rule, b.Start), a.veiled(u.Tenant, b.Rule, b.End)
+		if b.End != "" && end != b.End && b.End == c.From {
+			c.From = end
+		}
+		c.Bars[i].Start, c.Bars[i].End = start, end
+	}
+	return c
 }
 
 // hasRole reports whether a role lets the reader read while an AccessRule runs. None does what is
@@ -275,6 +288,17 @@ func (r *Reader) may(unit string) error {
 	return err
 }
 
+// mayVersion is may of a version of a unit.
+func (r *Reader) mayVersion(unit string, version int) error {
+	return r.a.cat.view(func(t *tx) error {
+		c, err := r.closedVersion(t, unit, version)
+		if err == nil && c != nil {
+			err = &NotOpenError{Units: []*Closed{c}}
+		}
+		return err
+	})
+}
+
 // Unit gives a version of a unit, 0 the last; of one that is not open, as it is now, what tells
 // nothing about anybody.
 func (r *Reader) Unit(id string, version int) (*Unit, error) {
@@ -283,20 +307,9 @@ func (r *Reader) Unit(id string, version int) (*Unit, error) {
 		return nil, err
 	}
 	err = r.a.cat.view(func(t *tx) error {
-		now, err := r.a.unit(t, id, 0)
-		if err != nil {
-			return err
-		}
-		h := r.a.heirs(t, "", nil)
-		c, _, err := r.closed(t, h, now)
-		if err == nil && c == nil && u.Version < now.Version {
-			var bars []retention.Bar
-			if bars, err = r.restrictedFor(h, now, u.Version); len(bars) > 0 {
-				c = &Closed{Unit: id, Purpose: r.purpose, Bars: bars, From: retention.OpenFrom(bars)}
-			}
-		}
+		c, err := r.closedVersion(t, id, u.Version)
 		if err == nil && c != nil {
-			u = u.withheld(c)
+			u = r.a.withheld(u, c)
 		}
 		return err
 	})
@@ -313,6 +326,25 @@ func (r *Reader) Unit(id string, version int) (*Unit, error) {
 	return u, nil
 }
 
+// closedVersion says why a version of a unit is not open: as the unit is now, and by what restricts
+// the versions before one.
+func (r *Reader) closedVersion(t *tx, id string, version int) (*Closed, error) {
+	now, err := r.a.unit(t, id, 0)
+	if err != nil {
+		return nil, err
+	}
+	h := r.a.heirs(t, "", nil)
+	c, _, err := r.closed(t, h, now)
+	if err != nil || c != nil || version >= now.Version {
+		return c, err
+	}
+	bars, err := r.restrictedFor(h, now, version)
+	if err != nil || len(bars) == 0 {
+		return nil, err
+	}
+	return &Closed{Unit: id, Purpose: r.purpose, Bars: bars, From: retention.OpenFrom(bars)}, nil
+}
+
 // shown is a unit as the reader may see it; nil is the archive itself.
 func (r *Reader) shown(t *tx, h *heirs, u *Unit) (*Unit, error) {
 	if r == nil {
@@ -322,12 +354,19 @@ func (r *Reader) shown(t *tx, h *heirs, u *Unit) (*Unit, error) {
 	if err != nil || c == nil {
 		return u, err
 	}
-	return u.withheld(c), nil
+	return r.a.withheld(u, c), nil
 }
 
 // withheld is what of a unit tells nothing about anybody.
-func (u *Unit) withheld(c *Closed) *Unit {
-	d := &u.Description
+func (a *Archive) withheld(u *Unit, c *Closed) *Unit {
+	d := u.Description
+	for _, rule := range []**AppliedRule{&d.Rule, &d.AccessRule} {
+		if *rule != nil {
+			veiled := **rule
+			veiled.StartDate = a.veiled(u.Tenant, veiled.Rule, veiled.StartDate)
+			*rule = &veiled
+		}
+	}
 	out := &Unit{Operation: u.Operation, Archived: u.Archived, Entry: u.Entry, Revised: u.Revised, Sealed: u.Sealed, Children: u.Children, Closed: c, record: u.record}
 	out.Description = Description{Form: d.Form, Unit: d.Unit, Version: d.Version, Level: d.Level, Tenant: d.Tenant, Agreement: d.Agreement, Agency: d.Agency, Channel: d.Channel,
 		Rule: d.Rule, AccessRule: d.AccessRule, Parents: d.Parents, Received: d.Received}
@@ -382,13 +421,30 @@ func (r *Reader) Retention(id, at string) (*Retention, error) {
 	if !errors.As(err, &closed) {
 		return nil, err
 	}
-	out.Title, out.Categories = "", maps.Clone(out.Categories)
-	hold := *out.Categories[retention.Hold]
-	hold.Rules = slices.Clone(hold.Rules)
-	for i := range hold.Rules {
-		hold.Rules[i].HoldOwner, hold.Rules[i].HoldReason = "", ""
+	u, err := r.a.Unit(id)
+	if err != nil {
+		return nil, err
 	}
-	out.Categories[retention.Hold] = &hold
+	out.Title, out.Categories = "", maps.Clone(out.Categories)
+	for c, in := range out.Categories {
+		veiled := *in
+		veiled.Rules = slices.Clone(in.Rules)
+		for i := range veiled.Rules {
+			rule := &veiled.Rules[i]
+			rule.HoldOwner, rule.HoldReason = "", ""
+			start, end := r.a.veiled(u.Tenant, rule.Rule, rule.Start), r.a.veiled(u.Tenant, rule.Rule, rule.End)
+			if end != rule.End && rule.End == out.Assessment.Due {
+				out.Assessment.Due = end
+			}
+			rule.Start, rule.End = start, end
+		}
+		out.Categories[c] = &veiled
+	}
+	out.Assessment.Reasons = slices.Clone(out.Assessment.Reasons)
+	for i := range out.Assessment.Reasons {
+		reason := &out.Assessment.Reasons[i]
+		reason.Date = r.a.veiled(u.Tenant, reason.Rule, reason.Date)
+	}
 	return out, nil
 }
 
@@ -430,12 +486,22 @@ func (r *Reader) EachPaper(ctx context.Context, tenant string, f func(PaperUnit)
 // Acts is Archive.Acts; for whom, of whom and why, for those who have a role that reads.
 func (r *Reader) Acts(tenant string, kind ActKind) ([]*Act, error) {
 	acts, err := r.a.Acts(tenant, kind)
+	var told []string
 	for _, act := range acts {
 		if err == nil {
 			err = r.hush(act)
 		}
+		if !act.Withheld {
+			told = addMissing(told, act.Units)
+		}
 	}
-	return acts, err
+	if err == nil {
+		err = r.logRead("", VerbAct, told)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return acts, nil
 }
 
 // Act is Archive.ActOf; for whom, of whom and why, for those who have a role that reads.
@@ -444,14 +510,21 @@ func (r *Reader) Act(id string) (*Act, error) {
 	if err == nil {
 		err = r.hush(act)
 	}
-	return act, err
+	if err == nil && !act.Withheld {
+		err = r.logRead(act.Tenant, VerbAct, act.Units)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return act, nil
 }
 
-// hush withholds of an act what names persons.
+// hush withholds of an act what names persons, or tells of them.
 func (r *Reader) hush(act *Act) error {
 	of, err := r.a.config.tenant(act.Tenant)
 	if err == nil && of.mayIfNamed(r.agent, readingRoles...) != nil {
 		act.Person, act.Owner, act.Reason, act.Withheld = "", "", "", true
+		act.Event, act.Day, act.Starts, act.Triggers = "", "", nil, nil // what happened, and when, may tell a birth or a death
 	}
 	return err
 }
@@ -506,14 +579,16 @@ func (r *Reader) OpenObject(ctx context.Context, id string) (*Object, *Reading, 
 	return o, reading, err
 }
 
-// Proof is Archive.Proof of what is open to the reader: a bundle holds documents. What was
-// destroyed is nobody's secret.
+// Proof is Archive.Proof of what is open to the reader: a bundle holds documents. That of an object
+// describes its unit as it was when the object came. What was destroyed is nobody's secret.
 func (r *Reader) Proof(ctx context.Context, id string, w io.Writer) error {
-	unit := id
-	if o, err := r.a.Object(id); err == nil {
-		unit = o.Unit
+	unit, err := id, error(nil)
+	if o, failed := r.a.Object(id); failed == nil {
+		unit, err = o.Unit, r.mayVersion(o.Unit, o.record.Version)
+	} else {
+		err = r.may(unit)
 	}
-	err := r.logRefused(VerbProof, r.may(unit))
+	err = r.logRefused(VerbProof, err)
 	if err == nil {
 		err = r.logRead("", VerbProof, []string{unit})
 	}

@@ -54,13 +54,14 @@ const (
 	VerbProof   Verb = "proof"
 	VerbExplain Verb = "explain" // what retention applies
 	VerbDue     Verb = "due"
-	VerbRequest Verb = "request" // the units of a request to eliminate or to transfer
+	VerbRequest Verb = "request" // the units of a request to eliminate or to transfer, or of a data subject
 	VerbPaper   Verb = "paper"
 	VerbFormats Verb = "formats"
 	VerbLog     Verb = "log"     // this log
 	VerbFile    Verb = "file"    // a citizen file
 	VerbSubject Verb = "subject" // the record of a data subject
 	VerbPackage Verb = "package" // what a data subject receives
+	VerbAct     Verb = "act"     // a hold, a derogation...: why, and of whom
 	VerbLetter  Verb = "letter"  // the answer to one
 )
 

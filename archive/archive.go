@@ -16,6 +16,7 @@ import (
 
 	"sae/archive/durable"
 	"sae/archive/hsm"
+	"sae/archive/search"
 	"sae/archive/vault"
 	"sae/integrity"
 	"sae/integrity/tsp"
@@ -42,7 +43,7 @@ type Archive struct {
 	offers      []*offer
 	stageItems  int // see stage.go
 	packFrom    int // see pack.go
-	shardLevel  int // see searchshards.go
+	fileGroups  int // to a file of the search index; tests have fewer
 	schedules   atomic.Pointer[map[string]*retention.Schedule]
 	tokenFault  func(step string) error
 	pause       time.Duration // after a failure to write to a bucket: see ailment
@@ -113,7 +114,7 @@ func Open(dir string, o Options) (*Archive, error) {
 		return nil, err
 	}
 	o.ReadOnly = o.ReadOnly || o.NoKeys
-	a := &Archive{dir: dir, config: config, policies: config.policies(), fs: o.FS, log: o.Log, readOnly: o.ReadOnly, session: newID("s"), stageItems: stageItems, packFrom: packFrom, shardLevel: shardLevel, tokenFault: o.TokenFault, pause: ailingFor,
+	a := &Archive{dir: dir, config: config, policies: config.policies(), fs: o.FS, log: o.Log, readOnly: o.ReadOnly, session: newID("s"), stageItems: stageItems, packFrom: packFrom, fileGroups: search.Groups, tokenFault: o.TokenFault, pause: ailingFor,
 		queue: make(chan pending, maxGroup), stopped: make(chan struct{}), ended: make(chan struct{})}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
@@ -167,10 +168,10 @@ func (a *Archive) open(o Options) error {
 	if err := a.sweepSessions(); err != nil {
 		return err
 	}
-	if err := a.keepFiles(); err != nil {
+	if err := a.forgetOldJournals(context.Background()); err != nil {
 		return err
 	}
-	if err := a.purgeSearch(); err != nil {
+	if err := a.keepFiles(); err != nil {
 		return err
 	}
 	a.cat.fault = o.CatalogueFault

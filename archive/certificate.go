@@ -52,7 +52,10 @@ func (a *Archive) CertificateOf(id string) (*Certificate, error) {
 	return &Certificate{Elimination: id, Record: u.Unit, JSON: u.Objects[0].ID, PDF: u.Objects[1].ID, Entry: s.Entry}, nil
 }
 
-// Certify makes the destruction certificate of an elimination that was executed, on behalf of
+// inFrench are the kinds of requests that have certificates, as those name them.
+var inFrench = map[RequestKind]string{ForElimination: "élimination", ForErasure: "effacement"}
+
+// Certify makes the destruction certificate of an elimination, or erasure, that was executed, on behalf of
 // agent, and archives it. Everything that it proves must be sealed: if not, the error matches
 // ErrNotSealed. pdf lays out what the certificate says, for people.
 func (a *Archive) Certify(ctx context.Context, agent, id string, pdf func(*Elimination, certificate.Head) ([]byte, error)) (*Certificate, error) {
@@ -98,7 +101,7 @@ func (a *Archive) Certify(ctx context.Context, agent, id string, pdf func(*Elimi
 		return nil, err
 	}
 	in.units = func(each func(*draft) error) error {
-		d := &draft{where: "the certificate", desc: Description{Form: descriptionForm, Unit: in.op, Version: 1, Level: "OtherLevel", Title: "Attestation de destruction, élimination " + e.ID,
+		d := &draft{where: "the certificate", desc: Description{Form: descriptionForm, Unit: in.op, Version: 1, Level: "OtherLevel", Title: "Attestation de destruction, " + inFrench[e.Kind] + " " + e.ID,
 			Tenant: e.Tenant, Received: now(), Objects: []DescribedObject{{Usage: "DestructionCertificate", Filename: contents[0].Filename}, {Usage: "DestructionCertificate", Filename: contents[1].Filename}}}}
 		in.describe(d, 0, 0)
 		in.describe(d, 1, 1)

@@ -154,7 +154,11 @@ var informational = []string{"/head/archivalAgency", "/head/at", "/head/made", "
 func TestCertificateAttack(t *testing.T) {
 	a, _, cert := certified(t)
 	defer a.Close()
-	o := bundle.Options{LedgerKey: a.LedgerKey()}
+	attackCertificate(t, cert, bundle.Options{LedgerKey: a.LedgerKey()})
+}
+
+func attackCertificate(t *testing.T, cert []byte, o bundle.Options) {
+	t.Helper()
 	tried := 0
 	var walk func(path string, v any, set func(any))
 	attack := func(path, what string, root any) {

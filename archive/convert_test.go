@@ -337,9 +337,6 @@ func TestConvertedIsDestroyed(t *testing.T) {
 	if err := destroyUnits(t, a, unit); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.purgeSearch(); err != nil {
-		t.Fatal(err)
-	}
 	if _, err := a.deleteUnused(ctx); err != nil {
 		t.Fatal(err)
 	}

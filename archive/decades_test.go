@@ -2,6 +2,7 @@ package archive
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -67,6 +68,26 @@ func TestAFileThroughTheYears(t *testing.T) {
 		}
 		if found[GDPRPromised] != 1 || found[GDPRPastDue] != 4 {
 			t.Errorf("%+v", found)
+		}
+		promises := func(q *Request) (n int) {
+			err := a.cat.view(func(t *tx) error {
+				return a.checkRequestGDPR(ctx, t, q, now().Format(time.DateOnly), func(f GDPRFinding) error {
+					if f.Code == GDPRPromised {
+						n++
+					}
+					return nil
+				})
+			})
+			if err != nil {
+				t.Error(err)
+			}
+			return n
+		}
+		q = must(a.DataRequest(q.ID))
+		withdrawn := *q
+		withdrawn.Steps = append(slices.Clone(q.Steps), RequestStepTaken{Step: RequestWithdrawn})
+		if promises(q) != 1 || promises(&withdrawn) != 0 {
+			t.Error("a promise stands when the person does not ask any more, or does not stand")
 		}
 		out, err := a.ExecuteErasure(ctx, "dave", decided(t, a, s.ID, Granted).ID, nil)
 		if err != nil || out.Destroyed != 4 || len(out.Subjects) != 1 || !out.Words {

@@ -4,16 +4,12 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
-	"sae/archive/vault"
 	"sae/integrity"
 )
 
@@ -336,23 +332,6 @@ func (a *Archive) messagesOf(t *tx, all []*doomed) (out []*doomed, err error) {
 	return out, nil
 }
 
-// metaPurge begins the rows that name shards of the search index, 8 bytes each, that may hold words
-// of what was destroyed.
-var metaPurge = []byte("purge-search ")
-
-// purgeRows are the rows for the shards whose key goes with some data keys.
-func (a *Archive) purgeRows(keys []uint64) (out []record) {
-	seen := map[uint64]bool{}
-	for _, key := range keys {
-		shard := vault.RangeOf(a.shardLevel, key)
-		if !seen[shard] {
-			out = append(out, record{bktMeta, append(bytes.Clone(metaPurge), be64(shard)...), []byte{1}})
-		}
-		seen[shard] = true
-	}
-	return out
-}
-
 // destroy destroys units as one operation of a kind, on behalf of agent. check is asked again,
 // within the transaction, whether it may still be done; what it gives up with errChanged is to
 // be planned anew.
@@ -384,7 +363,7 @@ func (a *Archive) destroy(ctx context.Context, agent, tenant string, kind integr
 			for _, o := range d.objects {
 				out = append(out, record{bktTomb, []byte(o.Object), []byte(d.stone.Unit)})
 			}
-			return append(out, a.purgeRows(d.keys)...)
+			return out
 		})
 	}
 	_, err := a.commitNewRoot(ctx, agent, op, a.config.Slots.kept(), func(t *tx, p position, root [rootSize]byte) error {
@@ -442,44 +421,6 @@ func (a *Archive) dropBlobs(t *tx, all []*doomed, when time.Time) error {
 		}
 	}
 	return nil
-}
-
-// purgeSearch throws the shards of the search index away that may hold words of what was destroyed;
-// the next search makes them anew. A crash before the rows are gone does it again at the next opening.
-func (a *Archive) purgeSearch() error {
-	var rows []record
-	err := a.cat.view(func(t *tx) error {
-		return t.scan(bktMeta, metaPurge, prefixEnd(metaPurge), func(k, _ []byte) (bool, error) {
-			rows = append(rows, record{bucket: bktMeta, key: bytes.Clone(k)})
-			return true, nil
-		})
-	})
-	if err != nil || len(rows) == 0 {
-		return err
-	}
-	dir := filepath.Join(a.dir, searchDir)
-	if err := a.fs.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	unlock, err := waitLock(filepath.Join(dir, lockFile))
-	if err != nil {
-		return fmt.Errorf("purging search: %w", err)
-	}
-	for _, r := range rows {
-		err = errors.Join(err, os.RemoveAll(shardDir(dir, binary.BigEndian.Uint64(r.key[len(metaPurge):]))))
-	}
-	unlock()
-	if err != nil {
-		return fmt.Errorf("purging search: %w", err)
-	}
-	return a.update(nil, func(t *tx) error {
-		for _, r := range rows {
-			if err := t.delete(r.bucket, r.key); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
 }
 
 // checkTombs holds every tombstone against the ledger: each is the one that a destruction of its

@@ -65,9 +65,6 @@ func TestDestroyedIsGone(t *testing.T) {
 	if err := destroyUnits(t, a, gone...); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.purgeSearch(); err != nil {
-		t.Fatal(err)
-	}
 	if c, err := a.Compact(ctx); err != nil || c.Blobs != 1 || c.Waiting != 0 {
 		t.Errorf("%+v %v", c, err)
 	}
@@ -226,9 +223,6 @@ func TestDestroyRebuild(t *testing.T) {
 	d := deposit(t, a, digital("goes", planted), digital("stays", "s"))
 	slotBefore := readFile(t, filepath.Join(dir, "keys/root"))
 	if err := destroyUnits(t, a, d.Units[0].ID); err != nil {
-		t.Fatal(err)
-	}
-	if err := a.purgeSearch(); err != nil {
 		t.Fatal(err)
 	}
 	before := rows(t, a)

@@ -98,11 +98,20 @@ func (a *Archive) analyse(ctx context.Context, q *Request) (an *Analysis, err er
 	return an, err
 }
 
+// subjectOfRequest is the person whom a request is of: who was merged since is whom she was merged into.
+func (a *Archive) subjectOfRequest(t *tx, q *Request) (*Subject, error) {
+	id, err := a.whole(t, q.Subject)
+	if err != nil {
+		return nil, err
+	}
+	return a.subject(t, id)
+}
+
 // unitsOfRequest are the units that a request is about, each before those below it, and the subjects.
 func (a *Archive) unitsOfRequest(ctx context.Context, t *tx, q *Request) (units, members []string, err error) {
 	var tops []string
 	if q.Subject != "" {
-		s, err := a.subject(t, q.Subject)
+		s, err := a.subjectOfRequest(t, q)
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return nil, nil, err
 		}
@@ -156,7 +165,8 @@ func (a *Archive) finding(t *tx, h *heirs, id string, members []string, today st
 	return f, err
 }
 
-// others reports whether a unit stands in a citizen file that concerns others than some subjects.
+// others reports whether a unit stands in a citizen file that concerns others than some subjects; than
+// the one person who asks, when nobody says which subject that is.
 func (a *Archive) others(t *tx, u *Unit, members []string) (bool, error) {
 	seen := map[string]bool{}
 	for next := []string{u.Unit}; len(next) > 0; next = next[1:] {
@@ -171,11 +181,15 @@ func (a *Archive) others(t *tx, u *Unit, members []string) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		if v.File != nil && len(members) > 0 {
+		if v.File != nil {
+			others := 0
 			for _, p := range v.File.Persons {
 				if _, _, err := t.unitRecord(p, 0); err == nil && !slices.Contains(members, p) {
-					return true, nil
+					others++
 				}
+			}
+			if others > 1 || others == 1 && len(members) > 0 {
+				return true, nil
 			}
 		}
 		next = append(next, v.Parents...)
@@ -255,6 +269,7 @@ func (a *Archive) decideErasure(ctx context.Context, agent string, q *Request, d
 
 // decideOtherwise applies what the officer decides otherwise than the analysis.
 func (a *Archive) decideOtherwise(q *Request, d *Decision, an *Analysis, bad *Refusal) error {
+	twice := map[int64]bool{}
 	for _, o := range []struct {
 		all     []OtherDecision
 		erase   bool
@@ -265,12 +280,18 @@ func (a *Archive) decideOtherwise(q *Request, d *Decision, an *Analysis, bad *Re
 				bad.addf("ground %q: want one of %s", other.Ground, strings.Join(o.grounds, ", "))
 			}
 			for _, n := range other.Numbers {
+				if len(bad.Problems) >= maxNamed {
+					return nil
+				}
 				if n < 1 || n > int64(len(an.Findings)) {
 					bad.addf("number %d: the analysis has 1 to %d", n, len(an.Findings))
 					continue
 				}
-				f := &an.Findings[n-1]
+				f, again := &an.Findings[n-1], twice[n]
+				twice[n] = true
 				switch {
+				case again: // else what a hold keeps would be let go, once it is kept by the officer
+					bad.addf("number %d is named twice: it is refused, or erased, on one ground", n)
 				case !o.erase:
 					f.Verdict, f.Ground, f.Why = retention.DontErase, other.Ground, whyOfficer
 				case f.Why == retention.ErasureHeld:
@@ -468,9 +489,6 @@ func (a *Archive) finishErasure(ctx context.Context, agent, id string, out *Eras
 		if err := a.forget(ctx, agent, e, gone); err != nil {
 			return fmt.Errorf("erasing the record of the subject: %w", err)
 		}
-		if err := a.purgeSearch(); err != nil {
-			return err
-		}
 	}
 	if !q.took(RequestExecuted) {
 		if err := a.takeRequestStep(ctx, agent, q, RequestExecuted, RequestWords{}); err != nil {
@@ -514,17 +532,16 @@ func (a *Archive) erasedFrom(e *Elimination, subjects []string) (time.Time, erro
 }
 
 // forgettable are the subjects of a request, and those merged into it, when no file of theirs is left.
-// One that was merged into another since goes with that.
 func (a *Archive) forgettable(q *Request) (out []string, err error) {
 	if q.Subject == "" {
 		return nil, nil
 	}
 	err = a.cat.view(func(t *tx) error {
-		s, err := a.subject(t, q.Subject)
+		s, err := a.subjectOfRequest(t, q)
 		if errors.Is(err, ErrNotFound) { // by a run before
 			return nil
 		}
-		if err == nil && len(s.Files) == 0 && s.MergedInto == "" {
+		if err == nil && len(s.Files) == 0 {
 			out = append([]string{s.ID}, s.Merged...)
 		}
 		return err
@@ -639,6 +656,20 @@ func (a *Archive) purgeRequests(ctx context.Context, agent, tenant string, ids [
 	})
 }
 
+// promises reports whether units that a request is about are still to be erased on a day that it names.
+func (a *Archive) promises(ctx context.Context, q *Request) bool {
+	if q.Promised == "" || q.took(RequestWithdrawn) {
+		return false
+	}
+	left := false
+	err := a.cat.view(func(t *tx) error {
+		units, _, err := a.unitsOfRequest(ctx, t, q)
+		left = len(units) > 0
+		return err
+	})
+	return left || err != nil
+}
+
 // PurgeRequest destroys what an ended request said, on behalf of agent, the data-protection officer:
 // its record stays, as codes. The archive holds nothing of the person any more but what stands in the
 // files.
@@ -663,6 +694,8 @@ func (a *Archive) PurgeRequest(ctx context.Context, agent, id string) (*Request,
 		return nil, &Refusal{Problems: []string{fmt.Sprintf("request %s is not ended: its words are needed", id)}}
 	case q.Purged != 0:
 		return nil, &Refusal{Problems: []string{fmt.Sprintf("the words of request %s were destroyed by ledger entry %d", id, q.Purged)}}
+	case a.promises(ctx, q):
+		return nil, &Refusal{Problems: []string{fmt.Sprintf("request %s promises that units are erased from %s on: with its words that would be forgotten; erase them first", id, q.Promised)}}
 	}
 	if err := a.purgeRequests(ctx, agent, q.Tenant, []string{id}); err != nil {
 		return nil, err

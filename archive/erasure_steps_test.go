@@ -66,6 +66,15 @@ func TestErasureNamesNoDay(t *testing.T) {
 	if all := must(a.DataRequests("")); len(all) != 1 || all[0].Promised != q.Promised {
 		t.Errorf("%+v", all)
 	}
+	for agent, day := range map[string]string{"dave": q.Promised, "eve": ""} { // it is for those who have a role that reads
+		r := a.As(agent, retention.ToRead)
+		if all := must(r.Requests("")); len(all) != 1 || all[0].Promised != day {
+			t.Errorf("%s: %+v", agent, all)
+		}
+		if b := mustJSON(must(r.Request(q.ID))); bytes.Contains(b, []byte(`"promised":"2029-11-13"`)) != (day != "") {
+			t.Errorf("%s: %s", agent, b)
+		}
+	}
 	if row := rawRequest(t, a, q.ID); bytes.Contains(row, []byte("2029-")) {
 		t.Errorf("the request names the day in clear: %s", row)
 	}

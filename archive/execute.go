@@ -63,8 +63,20 @@ func (k RequestKind) unfit() string {
 	return keptVerdict
 }
 
-// executeChunk is how many units one transaction destroys.
-const executeChunk = 500
+// executeChunk is how many units one transaction destroys, erasureChunk how many of an erasure: those of
+// a person are scattered, and every transaction wraps the keys anew that lie beside theirs. With four
+// times as many it takes half the time; what a transaction keeps in memory bounds it.
+const (
+	executeChunk = 500
+	erasureChunk = 2_000
+)
+
+func (k RequestKind) chunk() int {
+	if k == ForErasure {
+		return erasureChunk
+	}
+	return executeChunk
+}
 
 // ExecuteElimination destroys what has its visa, on behalf of agent, who must be an archivist
 // and have taken no other step. Every unit is looked at again before it goes: what a new rule,
@@ -147,7 +159,7 @@ func (a *Archive) execution(agent string, e *Elimination) *execution {
 
 // inChunks does something to units, so many at a time as one transaction takes.
 func (x *execution) inChunks(ctx context.Context, units []string, do func(context.Context, []string) error, progress func(int64)) error {
-	for chunk := range slices.Chunk(units, executeChunk) {
+	for chunk := range slices.Chunk(units, x.e.Kind.chunk()) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -342,15 +354,19 @@ func (x *execution) choose(t *tx, ids []string) (all []*doomed, kept []Kept, err
 	return all, kept, nil
 }
 
-// ruleThatWas is a rule as a tombstone keeps it: days that a birth or a death gives are a
-// person's, and only their year stays.
+// ruleThatWas is a rule as a tombstone keeps it.
 func (a *Archive) ruleThatWas(tenant string, r retention.InheritedRule) TombstoneRule {
-	known, _ := a.schedule(tenant).Last(r.Rule)
-	start, end := r.Start, r.End
+	return TombstoneRule{r.Rule, a.veiled(tenant, r.Rule, r.Start), a.veiled(tenant, r.Rule, r.End)}
+}
+
+// veiled is a day of a rule for who is not to know of a person: one that a birth or a death gives is
+// that person's, and only its year is told.
+func (a *Archive) veiled(tenant, rule, day string) string {
+	known, _ := a.schedule(tenant).Last(rule)
 	if event := known.Event(); event == "birthday" || event == "death" {
-		start, end = start[:min(len(start), 4)], end[:min(len(end), 4)]
+		return day[:min(len(day), 4)]
 	}
-	return TombstoneRule{r.Rule, start, end}
+	return day
 }
 
 // against says what stands against destroying a unit; "" when nothing does. goes are units that
@@ -507,9 +523,6 @@ func (x *execution) emptied(t *tx) (out []string, err error) {
 func (x *execution) end(ctx context.Context) error {
 	if err := x.records(ctx); err != nil {
 		return fmt.Errorf("destroying the records of transfers: %w", err)
-	}
-	if err := x.a.purgeSearch(); err != nil {
-		return err
 	}
 	c, err := x.a.compact(ctx, false)
 	if err != nil { // the keys are gone: what is left of the bytes is for a later compaction

@@ -180,6 +180,9 @@ func (e *export) gatherOne(t *tx, id string) error {
 		}
 		id = o.Unit
 	}
+	if strings.HasPrefix(id, subjectID) {
+		return fmt.Errorf("unit %q: %w", id, ErrNotFound)
+	}
 	if !strings.HasPrefix(id, opID) {
 		return e.gatherUnit(t, id)
 	}

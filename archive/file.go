@@ -297,7 +297,7 @@ func (a *Archive) RecordEvent(ctx context.Context, agent string, r EventRequest)
 		}
 		before := slices.IndexFunc(acts, func(a *Act) bool { return a.Kind == EventAct && a.Event == r.Event })
 		if before >= 0 && !e.Repeats {
-			bad.addf("event %s happened on %s already (act %s): it happens once; take that back first", r.Event, acts[before].Day, acts[before].ID)
+			bad.addf("event %s happened already (act %s): it happens once; take that back first", r.Event, acts[before].ID) // the day may tell a birth, and is for who reads
 		}
 		text.Closes = e.Closes
 		var triggers []string

@@ -26,7 +26,7 @@ documents:
   - {id: decision, name: Décision, rule: AIDE-REFUSEE, fields: [{id: day, type: date}]}
   - {id: last, name: Dernier courrier, rule: ADM-MARCHE-SANS-SUITE}
   - {id: mail, name: Courrier, channels: [digital]}
-events: [{id: decision, name: Décision, trigger: last-decision, repeats: true}, {id: once, name: Une fois}, {id: end, name: Fin, closes: true}]
+events: [{id: decision, name: Décision, trigger: last-decision, repeats: true}, {id: once, name: Une fois}, {id: end, name: Fin, closes: true, repeats: true}]
 `
 
 // openWaiting is an archive with an open file W-1 of procedure WAIT.
@@ -189,12 +189,27 @@ func TestDepositsMeetWhatHappensToTheFile(t *testing.T) {
 	mustRefuse(t, "a second of one", err, "limited number")
 	_, err = into(t, a, during("mail", func() { happens(t, a, "end", "") }))
 	mustRefuse(t, "a file that closes", err, "is closed: reopen it first")
+	reopen := func() {
+		t.Helper()
+		if _, err := a.ReopenFile(ctx, "alice", EventRequest{File: "W-1", Reason: "r"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reopen()
+	a.stageItems = 2 // the next is too large for one transaction
+	_, err = into(t, a, ofType("mail"), ofType("mail"), during("mail", func() { happens(t, a, "end", "") }))
+	mustRefuse(t, "a file that closes, of a large deposit", err, "is closed: reopen it first")
+	reopen()
+	if _, err := into(t, a, ofType("mail"), ofType("mail"), ofType("mail")); err != nil {
+		t.Error("a large deposit:", err)
+	}
+	happens(t, a, "end", "")
 	_, err = into(t, a, ofType("mail"))
 	mustRefuse(t, "a closed file", err, "is closed: reopen it first")
 	_, err = a.CloseFile(ctx, "alice", EventRequest{File: "W-1"})
 	mustRefuse(t, "closed twice", err, "closed already")
 	f, err := a.As("alice", retention.ToRead).File("", "W-1")
-	if err != nil || len(f.Documents) != 2 || f.State != "closed" {
+	if err != nil || len(f.Documents) != 5 || f.State != "closed" {
 		t.Errorf("%+v %v", f, err)
 	}
 	mustBeSound(t, a)
@@ -453,5 +468,8 @@ func TestTransfersIntoFiles(t *testing.T) {
 	if err := below(file); err == nil || !strings.Contains(err.Error(), "is closed") {
 		t.Errorf("below a closed file: %v", err)
 	}
+	outside := deposit(t, a, NewUnit{Parent: -1, Title: "a folder outside"}).Units[0].ID
+	err := a.cat.view(func(t *tx) error { return a.openAbove(t, outside, file) })
+	refusedFor(t, err, "is closed")
 	mustBeSound(t, a)
 }

@@ -135,14 +135,26 @@ func (a *Archive) checkRequestGDPR(ctx context.Context, t *tx, q *Request, today
 		}
 	}
 	w, err := a.requestWords(t, q, RequestDecided)
-	if err != nil || w.Promised == "" || w.Promised > today {
+	if err != nil || w.Promised == "" || w.Promised > today || q.took(RequestWithdrawn) {
 		return err
 	}
-	units, _, err := a.unitsOfRequest(ctx, t, q)
-	if err != nil || len(units) == 0 {
-		return err
+	due := 0
+	for _, x := range w.Findings {
+		if x.Verdict != retention.EraseAt || x.Date > today {
+			continue
+		}
+		_, _, err := t.unitRecord(x.Unit, 0)
+		switch {
+		case err == nil:
+			due++
+		case !errors.Is(err, ErrNotFound): // erased, or destroyed, since
+			return err
+		}
 	}
-	return f(GDPRFinding{GDPRPromised, q.ID, w.Promised, fmt.Sprintf("of %d units some were to be erased from then on: open a request of the same subject, and decide", len(units))})
+	if due == 0 {
+		return ctx.Err()
+	}
+	return f(GDPRFinding{GDPRPromised, q.ID, w.Promised, fmt.Sprintf("%d units were to be erased from then on: open a request of the same subject, and decide", due)})
 }
 
 // lateRequests counts the requests of all tenants that should have been answered.

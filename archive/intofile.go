@@ -134,8 +134,11 @@ func (a *Archive) outsideFiles(d *Deposit, bad *Refusal) error {
 func (a *Archive) openAbove(t *tx, units ...string) error {
 	for _, id := range units {
 		file, err := a.fileAbove(t, id)
-		if err != nil || file == "" {
+		if err != nil {
 			return err
+		}
+		if file == "" {
+			continue
 		}
 		acts, err := a.actsOn(t, file, nil)
 		if err != nil {

@@ -101,9 +101,12 @@ func (r *Reader) ExecuteAccess(ctx context.Context, request string, w Files, ind
 	if err != nil {
 		return nil, fmt.Errorf("gathering what request %s is about: %w", request, err)
 	}
-	told := make([]string, len(units))
-	for i, u := range units {
-		told[i] = u.Unit
+	var told []string
+	if p.Subject != nil {
+		told = append(told, p.Subject.ID)
+	}
+	for _, u := range units {
+		told = append(told, u.Unit)
 	}
 	if err := r.logRead(q.Tenant, VerbPackage, told); err != nil {
 		return nil, err
@@ -133,16 +136,10 @@ func (r *Reader) gatherPersonal(ctx context.Context, q *Request, p *PersonalData
 			if err != nil {
 				return err
 			}
-			if c, _, err := r.closed(t, h, u); err != nil {
+			if why, err := r.keptFromPerson(t, h, u, members); err != nil {
 				return err
-			} else if c != nil {
-				p.Withheld = append(p.Withheld, PersonalWithheld{id, (&NotOpenError{Units: []*Closed{c}}).Error()})
-				continue
-			}
-			if others, err := a.others(t, u, members); err != nil {
-				return err
-			} else if others {
-				p.Withheld = append(p.Withheld, PersonalWithheld{id, "it concerns other persons, too (art. 15(4)): give it by hand, without what is theirs"})
+			} else if why != "" {
+				p.Withheld = append(p.Withheld, PersonalWithheld{id, why})
 				continue
 			}
 			if err := r.gatherUnit(t, h, u, p, exports); err != nil {
@@ -160,6 +157,22 @@ func (r *Reader) gatherPersonal(ctx context.Context, q *Request, p *PersonalData
 		err = &Refusal{Problems: []string{"there is nothing to give"}}
 	}
 	return units, err
+}
+
+// keptFromPerson says why a person is not given a unit; "" when she is.
+func (r *Reader) keptFromPerson(t *tx, h *heirs, u *Unit, members []string) (why string, err error) {
+	c, _, err := r.closed(t, h, u)
+	if err != nil {
+		return "", err
+	}
+	if c != nil {
+		return (&NotOpenError{Units: []*Closed{c}}).Error(), nil
+	}
+	others, err := r.a.others(t, u, members)
+	if err == nil && others {
+		why = "it concerns other persons, too (art. 15(4)): give it by hand, without what is theirs"
+	}
+	return why, err
 }
 
 func (r *Reader) gatherUnit(t *tx, h *heirs, u *Unit, p *PersonalData, exports map[int64]*PersonalExport) error {
@@ -222,6 +235,13 @@ func (d *PersonalDocument) fileName(name string) string {
 		}
 		return r
 	}, name))
+	const most = 180 // bytes: what stands before it has its place, too
+	if ext := path.Ext(name); len(name) > most {
+		if len(ext) > 20 {
+			ext = ""
+		}
+		name = strings.ToValidUTF8(name[:most-len(ext)], "") + ext
+	}
 	if len(d.Objects) > 0 { // another of the same unit
 		name = fmt.Sprintf("%d-%s", len(d.Objects)+1, name)
 	}
@@ -306,7 +326,7 @@ type LetterContext struct {
 	Opened   RequestWords
 	Decided  RequestWords
 	Extended RequestWords
-	Titles   map[string]string // of units
+	Titles   map[string]string // of units that the person may be told of
 	Files    []*File
 	Exports  []PersonalExport
 }
@@ -348,7 +368,7 @@ func (r *Reader) LetterContext(ctx context.Context, request string) (*LetterCont
 			}
 			out.Decided.Findings = w.Findings
 		}
-		ids, _, err := a.unitsOfRequest(ctx, t, q)
+		ids, members, err := a.unitsOfRequest(ctx, t, q)
 		if err != nil {
 			return err
 		}
@@ -361,7 +381,12 @@ func (r *Reader) LetterContext(ctx context.Context, request string) (*LetterCont
 			if err != nil {
 				return err
 			}
-			out.Titles[id] = u.Title
+			switch why, err := reader.keptFromPerson(t, h, u, members); {
+			case err != nil:
+				return err
+			case why == "":
+				out.Titles[id] = u.Title
+			}
 			if err := reader.gatherUnit(t, h, u, p, exports); err != nil {
 				return err
 			}

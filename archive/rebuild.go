@@ -383,7 +383,11 @@ func (r *rebuild) build(ctx context.Context, path string, chain []*journalFile) 
 		s.Sequence = r.highest
 		s.branch()
 	}
-	if err := w.add(bktMeta, metaJournal, mustJSON(s)); err != nil {
+	err = w.add(bktMeta, metaJournal, mustJSON(s))
+	if err == nil {
+		err = w.add(bktMeta, metaRebuilt, be64(chain[0].Sequence))
+	}
+	if err != nil {
 		return err
 	}
 	if err := w.flush(); err != nil {

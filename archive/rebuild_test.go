@@ -268,6 +268,63 @@ func TestOldJournalGoes(t *testing.T) {
 	}
 }
 
+// TestOldJournalGoesWithTheCatalogue: who stops there and loses the catalogue, too, makes one that never
+// knew the old journal: its blobs are known as unused in every offer, and go.
+func TestOldJournalGoesWithTheCatalogue(t *testing.T) {
+	ctx := context.Background()
+	dir := createEdited(t, nil)
+	a := reopened(t, dir)
+	deposit(t, a, digital("one", "1"))
+	n := 0
+	a.cat.fault = func(step string) error {
+		if step == "commit" {
+			n++
+		}
+		if n == 2 && step == "committed" { // the old one is out of the catalogue, and its blobs are there
+			return errors.New("stopped")
+		}
+		return nil
+	}
+	if err := a.renewJournal(); err == nil {
+		t.Fatal("it was not stopped")
+	}
+	a.Close()
+	if err := os.Remove(filepath.Join(dir, catalogueFile)); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Rebuild(ctx, RebuildFrom{Dir: dir, Path: filepath.Join(dir, "offers", "first")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%+v", r)
+	a = reopened(t, dir)
+	defer a.Close()
+	mustAudit(t, a)
+	if _, err := a.compact(ctx, false); err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range a.offers {
+		err := o.blobs.List(ctx, "j", func(name string, _ int64) error {
+			if known, err := a.knowsBlob(name); err != nil || !known {
+				t.Errorf("%s is left in %s: %v", name, o.name, err)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := a.cat.view(func(t *tx) error {
+		v, err := t.get(bktMeta, metaRebuilt)
+		if v != nil {
+			return errors.New("it is still to be looked for")
+		}
+		return err
+	}); err != nil {
+		t.Error(err)
+	}
+}
+
 // FuzzJournalHeader: whatever lies in an offer under the name of a journal blob, its header is
 // read within bounds, and what is read is what was written.
 func FuzzJournalHeader(f *testing.F) {

@@ -88,7 +88,12 @@ func (r *Rectified) done(u *Unit) bool {
 
 // restrictBefore restricts the versions of a unit before one.
 func (a *Archive) restrictBefore(ctx context.Context, agent string, of *Tenant, q *Request, unit string, version int) error {
-	_, err := a.decide(ctx, agent, of, RestrictionAct, ActText{Units: []string{unit}, Reason: "rectified (GDPR art. 16)", Purposes: []Purpose{ForLegalClaims, ForDataSubject, ForAudit}, Before: version, Request: q.ID})
+	var acts []*Act
+	err := a.cat.view(func(t *tx) (err error) { acts, err = a.actsOn(t, unit, nil); return err })
+	if err != nil || slices.ContainsFunc(acts, func(act *Act) bool { return act.Kind == RestrictionAct && act.Before >= version && act.Request == q.ID }) {
+		return err // by a run before
+	}
+	_, err = a.decide(ctx, agent, of, RestrictionAct, ActText{Units: []string{unit}, Reason: "rectified (GDPR art. 16)", Purposes: []Purpose{ForLegalClaims, ForDataSubject, ForAudit}, Before: version, Request: q.ID})
 	return err
 }
 
@@ -241,11 +246,31 @@ func (a *Archive) ExecuteRestriction(ctx context.Context, agent, request string,
 	if len(tops) == 0 {
 		return nil, &Refusal{Problems: []string{"there is nothing to restrict: the subject has no file, and the request names no unit"}}
 	}
-	act, err := a.decide(ctx, agent, of, RestrictionAct, ActText{Units: tops, Reason: reason, Purposes: purposes, Request: q.ID})
+	act, err := a.restrictedBy(q, tops, purposes)
+	if err == nil && act == nil {
+		act, err = a.decide(ctx, agent, of, RestrictionAct, ActText{Units: tops, Reason: reason, Purposes: purposes, Request: q.ID})
+	}
 	if err != nil {
 		return nil, err
 	}
 	return act, a.takeRequestStep(ctx, agent, q, RequestExecuted, RequestWords{Reason: reason})
+}
+
+// restrictedBy is the restriction that a run before, which ended before it said so, set by a request; nil
+// for none. A second one would stay when the first is lifted.
+func (a *Archive) restrictedBy(q *Request, units []string, purposes []Purpose) (found *Act, err error) {
+	units = slices.Compact(slices.Sorted(slices.Values(units)))
+	err = a.cat.view(func(t *tx) error {
+		acts, err := a.actsOn(t, units[0], nil)
+		i := slices.IndexFunc(acts, func(act *Act) bool {
+			return act.Kind == RestrictionAct && act.Request == q.ID && act.Before == 0 && slices.Equal(act.Units, units) && slices.Equal(act.Purposes, purposes)
+		})
+		if i >= 0 {
+			found = acts[i]
+		}
+		return err
+	})
+	return found, err
 }
 
 // EndExecution records that a decision was carried out, on behalf of agent: of requests that are

@@ -652,7 +652,8 @@ func (a *Archive) checkRequestEntry(t *tx, index int64, e integrity.Entry, d int
 type ShownRequest struct {
 	*Request
 	RequestWords
-	Steps []ShownStep `json:"steps"`
+	Steps    []ShownStep `json:"steps"`
+	Promised string      `json:"promised,omitempty"` // of the request, and of its words
 }
 
 // ShownStep is a step with the name of who took it.
@@ -699,13 +700,34 @@ func (r *Reader) Request(id string) (*ShownRequest, error) {
 		}
 		return nil
 	})
-	if err == nil && reads && q.Subject != "" && q.Purged == 0 {
-		err = r.logRead(q.Tenant, VerbSubject, []string{q.Subject})
+	if err == nil && reads && q.Purged == 0 {
+		verb, about := VerbSubject, []string{q.Subject}
+		if q.Subject == "" {
+			verb, about = VerbRequest, q.Units
+		}
+		err = r.logRead(q.Tenant, verb, about)
 	}
 	if err != nil {
 		return nil, err
 	}
+	out.Promised = q.Promised
 	return out, nil
+}
+
+// Requests is Archive.DataRequests; the days on which something is to be erased later, for those who
+// have a role that reads.
+func (r *Reader) Requests(tenant string) ([]*Request, error) {
+	of, err := r.a.config.tenant(tenant)
+	if err != nil {
+		return nil, err
+	}
+	all, err := r.a.DataRequests(of.ID)
+	if of.mayIfNamed(r.agent, readingRoles...) != nil {
+		for _, q := range all {
+			q.Promised = "" // it may tell a birth
+		}
+	}
+	return all, err
 }
 
 // over puts what was said later over what was said before.

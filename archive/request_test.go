@@ -79,6 +79,8 @@ func TestRequestsAreRefusedPlainly(t *testing.T) {
 	refusedFor(t, err, "nothing of it can be erased now")
 	_, err = a.DecideRequest(ctx, "dora", q.ID, Decision{Outcome: Granted, LegalBasis: "b", Erase: []OtherDecision{{[]int64{1, 2, 3}, "17(1)(d)"}}})
 	refusedFor(t, err, "number 1 is on hold")
+	_, err = a.DecideRequest(ctx, "dora", q.ID, Decision{Outcome: Granted, LegalBasis: "b", Refuse: []OtherDecision{{[]int64{1, 2, 3}, "17(3)(e)"}}, Erase: []OtherDecision{{[]int64{1, 2, 3}, "17(1)(d)"}}})
+	refusedFor(t, err, "number 1 is named twice")
 	must(a.EndAct(ctx, "alice", hold.ID, "settled"))
 
 	// Its retention has no start: it is not known until when it runs.
@@ -92,6 +94,12 @@ func TestRequestsAreRefusedPlainly(t *testing.T) {
 	}
 	_, err = a.DecideRequest(ctx, "dora", q.ID, Decision{Outcome: Granted, LegalBasis: "b", Refuse: []OtherDecision{{[]int64{9}, "17(3)(e)"}}})
 	refusedFor(t, err, "number 9: the analysis has 1 to 3")
+	many := make([]int64, 1000)
+	_, err = a.DecideRequest(ctx, "dora", q.ID, Decision{Outcome: Partly, LegalBasis: "b", Refuse: []OtherDecision{{many, "17(3)(e)"}}})
+	refusedFor(t, err, "number 0: the analysis has 1 to 3")
+	if n := strings.Count(err.Error(), "number 0"); n > maxNamed {
+		t.Errorf("%d problems are named", n)
+	}
 	_, err = a.DecideRequest(ctx, "dora", q.ID, Decision{Outcome: Partly, LegalBasis: "b"})
 	refusedFor(t, err, "all units are erased: it is granted")
 	q = must(a.DecideRequest(ctx, "dora", q.ID, Decision{Outcome: Granted, LegalBasis: "b"}))
@@ -114,6 +122,30 @@ func TestRequestsAreRefusedPlainly(t *testing.T) {
 	_, err = a.ExecuteErasure(ctx, "alice", q.ID, nil)
 	refusedFor(t, err, "is executed already")
 	mustAudit(t, a)
+}
+
+// TestRequestsAreReadInTheLog: what somebody asked is read in the log of accesses, also when it names no
+// subject.
+func TestRequestsAreReadInTheLog(t *testing.T) {
+	ctx := context.Background()
+	a, _ := citizens(t)
+	defer func() { a.Close() }()
+	unit := deposit(t, a, digital("a letter", "x")).Units[0].ID
+	q := must(a.OpenRequest(ctx, "alice", NewRequest{Article: 15, Units: []string{unit}, Words: RequestWords{Who: planted}}))
+	if s := must(a.As("dave", retention.ToRead).Request(q.ID)); s.Who != planted {
+		t.Errorf("%+v", s)
+	}
+	if s := must(a.As("eve", retention.ToRead).Request(q.ID)); s.Who != "" {
+		t.Errorf("%+v", s)
+	}
+	var read []string
+	err := a.As("dora", retention.ToRead).AccessLog(ctx, "", AccessFilter{Unit: unit}, func(x Access) error {
+		read = append(read, x.Name+" "+string(x.Verb))
+		return nil
+	})
+	if err != nil || !slices.Equal(read, []string{"dave request"}) {
+		t.Errorf("%q %v", read, err)
+	}
 }
 
 // TestErasureInPart: what a law keeps stays, with the subject and what was said; what is to go later is
@@ -167,7 +199,11 @@ func TestErasureInPart(t *testing.T) {
 	if w := must(a.RequestWords(q, RequestOpened)); w.Who != planted {
 		t.Errorf("%+v", w)
 	}
-	if q = must(a.PurgeRequest(ctx, "dora", q.ID)); q.Purged == 0 {
+	_, err = a.PurgeRequest(ctx, "dora", q.ID)
+	refusedFor(t, err, "promises that units are erased from")
+	other := must(a.OpenRequest(ctx, "alice", NewRequest{Article: 15, Subject: s.ID, Words: RequestWords{Who: planted}}))
+	must(a.WithdrawRequest(ctx, "alice", other.ID, "by phone"))
+	if q = must(a.PurgeRequest(ctx, "dora", other.ID)); q.Purged == 0 {
 		t.Errorf("%+v", q)
 	}
 	if w := must(a.RequestWords(q, RequestOpened)); w.Who != "" {
@@ -199,6 +235,12 @@ func TestRectified(t *testing.T) {
 	if _, err := a.ExecuteRectification(ctx, "dave", q.ID, r); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := a.ExecuteRectification(ctx, "dave", q.ID, r); err != nil { // again, as after an interruption
+		t.Fatal(err)
+	}
+	if acts := must(a.Acts("", RestrictionAct)); len(acts) != 1 || must(a.Unit(unit)).Version != 2 {
+		t.Errorf("%+v", acts)
+	}
 	if _, err := a.ExecuteSubjectRectification(ctx, "dave", q.ID, PersonData{FamilyName: "Martin"}, "misspelt"); err != nil {
 		t.Fatal(err)
 	}
@@ -227,6 +269,18 @@ func TestRectified(t *testing.T) {
 		t.Error("the subject is not found by its name")
 	}
 	mustSeal(t, a)
+
+	// The proof of an object describes its unit as it was when the object came.
+	object := docs.Units[0].Objects[0].ID
+	var closed *NotOpenError
+	if err := reader.Proof(ctx, object, io.Discard); !errors.As(err, &closed) || !strings.Contains(err.Error(), "GDPR art. 18") {
+		t.Errorf("the proof of an object tells of the version before: %v", err)
+	}
+	for _, err := range []error{reader.Proof(ctx, unit, io.Discard), reader.For(ForLegalClaims, "").Proof(ctx, object, io.Discard)} {
+		if err != nil {
+			t.Error(err)
+		}
+	}
 	mustAudit(t, a)
 }
 
@@ -244,7 +298,12 @@ func TestRestriction(t *testing.T) {
 	must(a.DecideRequest(ctx, "dora", q.ID, Decision{Outcome: Granted, LegalBasis: "RGPD art. 18(1)(a)"}))
 	_, err := a.ExecuteRestriction(ctx, "dave", q.ID, []Purpose{ForInstruction}, "r")
 	refusedFor(t, err, `purpose "instruction": a restriction leaves open some of`)
+	of := must(a.config.tenant(""))
+	before := must(a.decide(ctx, "dave", of, RestrictionAct, ActText{Units: []string{file}, Reason: "contested", Purposes: []Purpose{ForLegalClaims, ForDataSubject}, Request: q.ID})) // and killed
 	act := must(a.ExecuteRestriction(ctx, "dave", q.ID, []Purpose{ForLegalClaims, ForDataSubject}, "contested"))
+	if act.ID != before.ID {
+		t.Error("a run that goes on restricts again")
+	}
 	for _, agent := range []string{"dave", "dora", "alice"} {
 		r := a.As(agent, retention.ToRead)
 		var closed *NotOpenError
@@ -327,6 +386,113 @@ func TestPersonalData(t *testing.T) {
 		t.Errorf("%+v", q)
 	}
 	mustAudit(t, a)
+}
+
+// TestLettersTellOfNobodyElse: a letter names no unit that concerns others, or that is restricted, as the
+// package gives none.
+func TestLettersTellOfNobodyElse(t *testing.T) {
+	ctx := context.Background()
+	a, _ := citizens(t)
+	defer func() { a.Close() }()
+	s, file, docs := openOwn(t, a, "F-1", PersonData{FamilyName: "Martin"})
+	other, _, _ := openOwn(t, a, "F-2", PersonData{FamilyName: "Durand"})
+	both := must(a.OpenFile(ctx, "alice", NewFile{Procedure: "OWN", Number: "F-3", Persons: []string{s.ID, other.ID}})).Units[0].ID
+	q := must(a.OpenRequest(ctx, "alice", NewRequest{Article: 15, Subject: s.ID}))
+	r := a.As("dora", retention.ToRead)
+	letter := must(r.LetterContext(ctx, q.ID))
+	if letter.Titles[file] == "" || letter.Titles[docs.Units[0].ID] == "" || letter.Titles[both] != "" {
+		t.Errorf("%+v", letter.Titles)
+	}
+	must(a.Act(ctx, "dora", "", RestrictionAct, ActText{Units: []string{docs.Units[0].ID}, Reason: "r", Purposes: []Purpose{ForLegalClaims}}))
+	if letter = must(r.LetterContext(ctx, q.ID)); letter.Titles[file] == "" || letter.Titles[docs.Units[0].ID] != "" {
+		t.Errorf("%+v", letter.Titles)
+	}
+}
+
+// TestPackagesOfWhoIsNotThere: the package of a person without files is logged as read, and a request
+// that names no subject gives nothing of a file that concerns two.
+func TestPackagesOfWhoIsNotThere(t *testing.T) {
+	ctx := context.Background()
+	a, _ := citizens(t)
+	defer func() { a.Close() }()
+	one, _, _ := openOwn(t, a, "F-1", PersonData{FamilyName: "Martin"})
+	two := must(a.NewSubject(ctx, "alice", "", PersonData{FamilyName: "Durand"}, nil))
+	both := must(a.OpenFile(ctx, "alice", NewFile{Procedure: "OWN", Number: "F-2", Persons: []string{one.ID, two.ID}})).Units[0].ID
+	alone := must(a.NewSubject(ctx, "alice", "", PersonData{FamilyName: "Petit"}, nil))
+	give := func(n NewRequest) (*PersonalData, error) {
+		q := must(a.OpenRequest(ctx, "alice", n))
+		must(a.IdentifyRequest(ctx, "alice", q.ID, "at the desk", false))
+		must(a.DecideRequest(ctx, "dora", q.ID, Decision{Outcome: Granted, LegalBasis: "RGPD art. 15"}))
+		return a.As("dave", retention.ToRead).ExecuteAccess(ctx, q.ID, memoryFiles{}, func(*PersonalData, io.Writer) error { return nil })
+	}
+	if _, err := give(NewRequest{Article: 15, Units: []string{both}}); err == nil {
+		t.Error("what concerns two persons is given to whoever asks")
+	}
+	must(give(NewRequest{Article: 15, Subject: alone.ID}))
+	read := 0
+	err := a.As("dora", retention.ToRead).AccessLog(ctx, "", AccessFilter{Unit: alone.ID}, func(x Access) error {
+		if x.Verb == VerbPackage {
+			read++
+		}
+		return nil
+	})
+	if err != nil || read != 1 {
+		t.Errorf("%d packages are logged, %v", read, err)
+	}
+}
+
+// TestRequestFollowsAMerge: a request of somebody who was merged since is of the whole person.
+func TestRequestFollowsAMerge(t *testing.T) {
+	ctx := context.Background()
+	a, _ := citizens(t)
+	defer func() { a.Close() }()
+	s, _, _ := openOwn(t, a, "F-1", PersonData{FamilyName: "Martin"})
+	other, _, _ := openOwn(t, a, "F-2", PersonData{FamilyName: "Martin"})
+	for _, f := range []string{"F-1", "F-2"} {
+		must(a.RecordEvent(ctx, "alice", EventRequest{File: f, Event: "decision", Day: "2015-03-01"}))
+	}
+	q := must(a.OpenRequest(ctx, "alice", NewRequest{Article: 17, Subject: s.ID}))
+	must(a.IdentifyRequest(ctx, "alice", q.ID, "at the desk", false))
+	must(a.MergeSubjects(ctx, "alice", s.ID, other.ID, "the same"))
+	_, an, err := a.AnalyseRequest(ctx, "alice", q.ID)
+	if err != nil || len(an.Findings) != 6 || !slices.Equal(an.Members, []string{other.ID, s.ID}) {
+		t.Fatalf("%+v %v", an, err)
+	}
+	must(a.DecideRequest(ctx, "dora", q.ID, Decision{Outcome: Granted, LegalBasis: "b"}))
+	must(a.AnswerRequest(ctx, "dora", q.ID, "", ""))
+	out, err := a.ExecuteErasure(ctx, "dave", q.ID, nil)
+	if err != nil || out.Destroyed != 6 || len(out.Subjects) != 2 || !out.Words {
+		t.Errorf("%+v %v", out, err)
+	}
+	mustAudit(t, a)
+}
+
+// TestBirthsAreVeiled: who may not read a file learns of a rule that counts from a birth the year alone.
+func TestBirthsAreVeiled(t *testing.T) {
+	ctx := context.Background()
+	a, _ := citizens(t)
+	defer func() { a.Close() }()
+	s := must(a.NewSubject(ctx, "alice", "", PersonData{FamilyName: "Martin", BirthDate: "2015-07-09"}, nil))
+	f := must(a.OpenFile(ctx, "alice", NewFile{Procedure: "MDPH", Number: "F-1", Persons: []string{s.ID}, Rule: "MDPH-ENFANT", Fields: map[string]string{"depot": "2026-01-05", "nature": "première"}}))
+	unit := f.Units[0].ID
+	says := func(agent string) string {
+		r := a.As(agent, retention.ToRead)
+		u, err := r.Unit(unit, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rules, err := r.Retention(unit, "2026-01-05")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(mustJSON(u)) + string(mustJSON(rules))
+	}
+	if text := says("alice"); !strings.Contains(text, "2033-07-09") {
+		t.Error("who may read does not learn when the rule starts")
+	}
+	if text := says("nobody"); strings.Contains(text, "-07-09") || !strings.Contains(text, "2033") {
+		t.Errorf("the day of birth follows from what is told: %s", text)
+	}
 }
 
 // TestRequestClock: a month, clamped to its last day; two more when it is extended within the first.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"os"
+	"path/filepath"
 
 	"sae/integrity"
 )
@@ -29,6 +31,9 @@ func (a *Archive) AcceptRollback(ctx context.Context, agent, reason string) (los
 	if err := a.compareCheckpoints(cp, signed); err == nil {
 		return 0, 0, &Refusal{Problems: []string{"the catalogue was not rolled back: there is nothing to accept"}}
 	} else if !errors.As(err, &rolledBack) {
+		return 0, 0, err
+	}
+	if err := os.RemoveAll(filepath.Join(a.dir, searchDir)); err != nil { // it may be of the catalogue that was lost
 		return 0, 0, err
 	}
 	err = a.cat.update(func(t *tx) error {

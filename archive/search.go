@@ -1,7 +1,8 @@
 package archive
 
 import (
-	"encoding/base32"
+	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"html"
@@ -10,69 +11,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/blevesearch/bleve/v2"
-	"github.com/blevesearch/bleve/v2/analysis"
-	"github.com/blevesearch/bleve/v2/analysis/analyzer/keyword"
-	"github.com/blevesearch/bleve/v2/analysis/lang/fr"
-	"github.com/blevesearch/bleve/v2/analysis/token/lowercase"
-	"github.com/blevesearch/bleve/v2/analysis/tokenizer/unicode"
-	"github.com/blevesearch/bleve/v2/mapping"
-	"github.com/blevesearch/bleve/v2/registry"
-	"github.com/blevesearch/bleve/v2/search"
-	"github.com/blevesearch/bleve/v2/search/query"
+	"sae/archive/search"
 )
-
-// Full-text search is a projection: it can be thrown away and is made again from
-// the catalogue. Words are cut, elided, stemmed (French) and folded here, then
-// replaced by keyed hashes: the index holds no word, and bleve sees none. It lies in
-// shards (searchshards.go), each under a key that is another when something in it was
-// destroyed.
-
-// analyse gives the terms of a text.
-type analyser struct {
-	tokenizer analysis.Tokenizer
-	filters   []analysis.TokenFilter
-}
-
-func newAnalyser() (*analyser, error) {
-	cache := registry.NewCache()
-	tokenizer, err := cache.TokenizerNamed(unicode.Name)
-	if err != nil {
-		return nil, fmt.Errorf("setting up search: %w", err)
-	}
-	an := &analyser{tokenizer: tokenizer}
-	for _, name := range []string{lowercase.Name, fr.ElisionName, fr.StopName, fr.LightStemmerName} {
-		f, err := cache.TokenFilterNamed(name)
-		if err != nil {
-			return nil, fmt.Errorf("setting up search: %w", err)
-		}
-		an.filters = append(an.filters, f)
-	}
-	return an, nil
-}
-
-// terms are the distinct terms of a text, without accents.
-func (an *analyser) terms(text string) []string {
-	stream := an.tokenizer.Tokenize([]byte(asWords.Replace(text)))
-	for _, f := range an.filters {
-		stream = f.Filter(stream)
-	}
-	var out []string
-	for _, t := range stream {
-		out = append(out, foldAccents(string(t.Term)))
-	}
-	slices.Sort(out)
-	return slices.Compact(out)
-}
-
-// hashed replaces terms by what a shard holds under its key.
-func hashed(key [32]byte, tenant string, terms []string) []string {
-	out := make([]string, len(terms))
-	for i, t := range terms {
-		out[i] = strings.ToLower(base32.StdEncoding.EncodeToString(keyedHash(key, "word", tenant, t)[:15]))
-	}
-	return out
-}
 
 // searchText is what of a unit can be searched.
 func searchText(d *Description) string {
@@ -92,32 +32,13 @@ func searchText(d *Description) string {
 // tags are what is not text in XML that was checked when it was archived.
 var tags = regexp.MustCompile(`<[^>]*>`)
 
-// asWords lets the words of a file name, or of a reference, be found each alone.
-var asWords = strings.NewReplacer("_", " ", "-", " ", ".", " ", "/", " ")
+// tenantTerm is a term that all units of a tenant have, before all words.
+func tenantTerm(tenant string) string { return "\x00" + tenant }
 
-// Fields of a unit in the index.
-const (
-	wordsField = "w" // keyed hashes of its terms
-	countField = "n" // how many these are: what it is sorted by
-)
-
-func searchMapping() *mapping.IndexMappingImpl {
-	doc := bleve.NewDocumentStaticMapping()
-	for _, name := range []string{wordsField, countField} {
-		field := bleve.NewKeywordFieldMapping()
-		field.Store, field.IncludeTermVectors, field.IncludeInAll, field.DocValues = false, false, false, name == countField
-		doc.AddFieldMappingsAt(name, field)
-	}
-	m := bleve.NewIndexMapping()
-	m.DefaultMapping, m.DefaultAnalyzer = doc, keyword.Name
-	m.StoreDynamic, m.IndexDynamic, m.DocValuesDynamic = false, false, false
-	return m
-}
-
-// document is a unit as a shard with this key indexes it.
-func (an *analyser) document(key [32]byte, u *Unit) map[string]any {
-	terms := an.terms(searchText(&u.Description))
-	return map[string]any{wordsField: hashed(key, u.Tenant, terms), countField: fmt.Sprintf("%08x", len(terms))}
+// hit is a unit that holds all words, with its number of terms.
+type hit struct {
+	id    [search.IDSize]byte
+	terms int
 }
 
 // Search gives the units that hold all the words, best first, after bringing the
@@ -133,37 +54,36 @@ func (a *Archive) search(tenant, words string, limit int, choose func([]*Unit) (
 	if err != nil {
 		return nil, err
 	}
-	an, err := newAnalyser()
+	an, err := search.NewAnalyser()
 	if err != nil {
 		return nil, err
 	}
-	terms := an.terms(words)
+	terms := an.Terms(words)
 	if len(terms) == 0 {
 		return nil, &Refusal{Problems: []string{fmt.Sprintf("%q holds no word to search for", words)}}
 	}
-	s, err := a.openSearch()
+	hits, err := a.searchIndex(an, append([]string{tenantTerm(t.ID)}, terms...))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("searching: %w", err)
 	}
-	defer s.unlock()
-	units, err := s.found(t.ID, terms, limit, choose)
+	slices.SortFunc(hits, func(x, y hit) int {
+		return cmp.Or(cmp.Compare(x.terms, y.terms), bytes.Compare(x.id[:], y.id[:]))
+	})
+	units, err := a.chosen(hits, limit, choose)
 	if err != nil {
 		return nil, fmt.Errorf("searching: %w", err)
 	}
 	return units, nil
 }
 
-// found are the first units with all the terms that choose leaves.
-func (s *searchIndex) found(tenant string, terms []string, limit int, choose func([]*Unit) ([]*Unit, error)) ([]*Unit, error) {
+// chosen are the first units among hits that choose leaves.
+func (a *Archive) chosen(hits []hit, limit int, choose func([]*Unit) ([]*Unit, error)) ([]*Unit, error) {
 	out := []*Unit{}
-	for from, n := 0, limit; ; from, n = from+n, 2*n { // each page asks the index anew for all before it
-		ids, err := s.query(tenant, terms, from, n)
-		if err != nil {
-			return nil, err
-		}
+	for n := limit; len(out) < limit && len(hits) > 0; n *= 2 {
+		n = min(n, len(hits))
 		var units []*Unit
-		for _, id := range ids {
-			u, err := s.a.Unit(id)
+		for _, h := range hits[:n] {
+			u, err := a.Unit(string(h.id[:]))
 			if errors.Is(err, ErrNotFound) { // destroyed meanwhile
 				continue
 			}
@@ -172,52 +92,11 @@ func (s *searchIndex) found(tenant string, terms []string, limit int, choose fun
 			}
 			units = append(units, u)
 		}
-		if units, err = choose(units); err != nil {
+		units, err := choose(units)
+		if err != nil {
 			return nil, err
 		}
-		if out = append(out, units...); len(out) >= limit || len(ids) < n {
-			return out[:min(limit, len(out))], nil
-		}
+		out, hits = append(out, units...), hits[n:]
 	}
-}
-
-// query asks all shards, and gives up to n units after the first from ones.
-func (s *searchIndex) query(tenant string, terms []string, from, n int) (ids []string, err error) {
-	byShard := make([]search.DocumentMatchCollection, len(s.shards))
-	err = s.each(func(number int) (err error) {
-		index, err := s.shards[number].openReading()
-		if err != nil {
-			return err
-		}
-		byShard[number], err = queryIndex(index, hashed(s.shards[number].key, tenant, terms), from+n)
-		return errors.Join(err, index.Close())
-	})
-	if err != nil {
-		return nil, err
-	}
-	all := slices.Concat(byShard...)
-	slices.SortFunc(all, func(x, y *search.DocumentMatch) int { return slices.Compare(x.Sort, y.Sort) })
-	for _, hit := range all[min(from, len(all)):min(from+n, len(all))] {
-		ids = append(ids, hit.ID)
-	}
-	return ids, nil
-}
-
-// queryIndex gives the first units of a shard with all the hashed terms, those of the fewest terms
-// first, then in the order of their identifiers.
-func queryIndex(index bleve.Index, terms []string, limit int) (search.DocumentMatchCollection, error) {
-	var all []query.Query
-	for _, t := range terms {
-		q := bleve.NewTermQuery(t)
-		q.SetField(wordsField)
-		all = append(all, q)
-	}
-	req := bleve.NewSearchRequestOptions(bleve.NewConjunctionQuery(all...), limit, 0, false)
-	req.SortBy([]string{countField, "_id"})
-	req.Score = "none"
-	res, err := index.Search(req)
-	if err != nil {
-		return nil, err
-	}
-	return res.Hits, nil
+	return out[:min(limit, len(out))], nil
 }

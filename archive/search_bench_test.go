@@ -2,7 +2,6 @@ package archive
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
@@ -15,8 +14,7 @@ import (
 )
 
 // BenchmarkSearch fills the index, searches it, destroys a unit and searches again, with units of
-// 12 words and no object, in shards as they are and in the smallest: -retention.units 1000000 for a
-// large archive.
+// 12 words and no object: -retention.units 1000000 for a large archive.
 func BenchmarkSearch(b *testing.B) {
 	dir := filepath.Join(b.TempDir(), "archive")
 	if _, err := Create(dir, New{}); err != nil {
@@ -49,27 +47,28 @@ func BenchmarkSearch(b *testing.B) {
 		b.ReportMetric((processorTime() - cpu).Seconds(), what+"-cpu-s")
 	}
 	gone := len(units) / 2
-	for _, level := range []int{shardLevel, 1} {
-		b.Run(fmt.Sprintf("shard-keys=%d", 1<<(8*level)), func(b *testing.B) {
-			if level == 1 && len(units) > 100_000 {
-				b.Skip("thousands of shards")
-			}
-			a.shardLevel = level
-			for b.Loop() {
-				if err := os.RemoveAll(filepath.Join(dir, searchDir)); err != nil {
-					b.Fatal(err)
-				}
-				search(b, "first", "mot17")
-				search(b, "common-word", "mot17")
-				search(b, "rare-word", fmt.Sprint("subject ", gone))
-				if gone++; benchDestroy(a, d.Units[gone].ID) != nil {
-					b.Fatal("not destroyed")
-				}
-				search(b, "after-destroying-one", "mot17")
-			}
-			b.ReportMetric(searchSize(b, dir)/1e6, "MB")
-		})
+	for b.Loop() {
+		if err := os.RemoveAll(filepath.Join(dir, searchDir)); err != nil {
+			b.Fatal(err)
+		}
+		search(b, "first", "mot17")
+		search(b, "common-word", "mot17")
+		search(b, "rare-word", fmt.Sprint("subject ", gone))
+		if gone++; benchDestroy(a, d.Units[gone].ID) != nil {
+			b.Fatal("not destroyed")
+		}
+		search(b, "after-destroying-one", "mot17")
+		if _, err := a.Deposit(context.Background(), "bench", Deposit{Units: units[:10]}); err != nil {
+			b.Fatal(err)
+		}
+		search(b, "after-ten-new", "mot17")
 	}
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(float64(u.Maxrss)/1e3, "MB-resident-at-most")
+	b.ReportMetric(searchSize(b, dir)/1e6, "MB")
 }
 
 // processorTime is what the process took of all processors: on a machine that others use, too, it tells
@@ -102,5 +101,5 @@ func benchDestroy(a *Archive, id string) error {
 	if err == nil {
 		err = a.destroy(context.Background(), "bench", "archives", "bench", nil, []*doomed{gone}, func(*tx) error { return nil })
 	}
-	return errors.Join(err, a.purgeSearch())
+	return err
 }

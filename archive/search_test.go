@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,11 +11,15 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"sae/archive/durable"
+	"sae/archive/search"
+	"sae/archive/vault"
 )
 
-// smallShards lets an archive search in shards of 256 data keys.
-func smallShards(a *Archive) *Archive {
-	a.shardLevel = 1
+// smallFiles lets an archive have files of one group in its search index.
+func smallFiles(a *Archive) *Archive {
+	a.fileGroups = 1
 	return a
 }
 
@@ -30,49 +33,30 @@ func folders(titles ...string) (units []NewUnit) {
 
 func repeated(title string, n int) []string { return slices.Repeat([]string{title}, n) }
 
-// shardFiles are the files of each shard: their bytes, and which they are.
-func shardFiles(t *testing.T, a *Archive) map[string]map[string]shardBytes {
+// searchFiles are the files of the index.
+func searchFiles(t *testing.T, a *Archive) map[string]string {
 	t.Helper()
-	out := map[string]map[string]shardBytes{}
-	dir := filepath.Join(a.dir, searchDir)
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || filepath.Dir(path) == dir {
-			return err
-		}
-		shard, name, _ := strings.Cut(strings.TrimPrefix(path, dir+"/"), "/")
-		if out[shard] == nil {
-			out[shard] = map[string]shardBytes{}
-		}
-		info, err := d.Info()
-		out[shard][name] = shardBytes{readFile(t, path), info}
-		return err
-	})
+	out := map[string]string{}
+	paths, err := filepath.Glob(filepath.Join(a.dir, searchDir, "[0-9]*"))
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, path := range paths {
+		out[filepath.Base(path)] = string(readFile(t, path))
 	}
 	return out
 }
 
-type shardBytes struct {
-	bytes []byte
-	info  fs.FileInfo
-}
-
-// changedShards are the shards of which something is another file now, or other bytes.
-func changedShards(before, now map[string]map[string]shardBytes) (changed []string) {
-	for shard, files := range now {
-		same := len(files) == len(before[shard])
-		for name, f := range files {
-			old, ok := before[shard][name]
-			same = same && ok && bytes.Equal(old.bytes, f.bytes) && os.SameFile(old.info, f.info) && old.info.ModTime().Equal(f.info.ModTime())
-		}
-		if !same {
-			changed = append(changed, shard)
+// changedFiles are those that have other bytes now, or are gone: whatever is enciphered anew is.
+func changedFiles(before, now map[string]string) (changed []string) {
+	for name, b := range now {
+		if before[name] != b {
+			changed = append(changed, name)
 		}
 	}
-	for shard := range before {
-		if now[shard] == nil {
-			changed = append(changed, shard)
+	for name := range before {
+		if _, ok := now[name]; !ok {
+			changed = append(changed, name)
 		}
 	}
 	slices.Sort(changed)
@@ -88,21 +72,21 @@ func mustFind(t *testing.T, a *Archive, words string, want int) []*Unit {
 	return units
 }
 
-// TestSearchAcrossShards: units of several shards are found, those of fewer words first wherever they
+// TestSearchAcrossFiles: units of several files are found, those of fewer words first wherever they
 // stand, and to search changes no file.
-func TestSearchAcrossShards(t *testing.T) {
-	a := smallShards(reopened(t, createEdited(t, nil)))
+func TestSearchAcrossFiles(t *testing.T) {
+	a := smallFiles(reopened(t, createEdited(t, nil)))
 	defer a.Close()
 	deposit(t, a, folders(append(repeated("dossier", 250), "chêne long titre encore", "chêne")...)...)
 	deposit(t, a, folders(append(repeated("dossier", 250), "chêne titre")...)...)
 	mustFind(t, a, "dossier", 500)
 	deposit(t, a, folders(append(repeated("dossier", 250), "chêne très long titre encore")...)...) // the index follows
-	before := shardFiles(t, a)
+	before := searchFiles(t, a)
 	mustFind(t, a, "dossier", 750)
-	if changed := changedShards(before, shardFiles(t, a)); !slices.Equal(changed, []string{"00001", "00002"}) {
-		t.Errorf("new units changed the shards %v", changed)
+	if changed := changedFiles(before, searchFiles(t, a)); !slices.Equal(changed, []string{"00001", "00002"}) {
+		t.Errorf("new units changed the files %v", changed)
 	}
-	before = shardFiles(t, a)
+	before = searchFiles(t, a)
 	var titles []string
 	for _, u := range mustFind(t, a, "chene", 4) {
 		titles = append(titles, u.Title)
@@ -122,14 +106,14 @@ func TestSearchAcrossShards(t *testing.T) {
 			}
 		}
 	}
-	if changed := changedShards(before, shardFiles(t, a)); len(changed) > 0 || len(before) != 3 {
-		t.Errorf("searching changed the shards %v of %d", changed, len(before))
+	if changed := changedFiles(before, searchFiles(t, a)); len(changed) > 0 || len(before) != 3 {
+		t.Errorf("searching changed the files %v of %d", changed, len(before))
 	}
 }
 
-// TestSearchNothing: there may be no unit, in all or in a shard.
+// TestSearchNothing: there may be no unit, in all or in a file.
 func TestSearchNothing(t *testing.T) {
-	a := smallShards(reopened(t, createEdited(t, nil)))
+	a := smallFiles(reopened(t, createEdited(t, nil)))
 	defer a.Close()
 	mustFind(t, a, "dossier", 0)
 	d := deposit(t, a, folders(repeated("dossier", 800)...)...)
@@ -138,18 +122,18 @@ func TestSearchNothing(t *testing.T) {
 	for _, u := range d.Units[100:700] {
 		middle = append(middle, u.ID)
 	}
-	if err := errors.Join(destroyUnits(t, a, middle...), a.purgeSearch()); err != nil {
+	if err := destroyUnits(t, a, middle...); err != nil {
 		t.Fatal(err)
 	}
 	mustFind(t, a, "dossier", 200)
-	if n := len(shardFiles(t, a)); n < 4 {
-		t.Errorf("%d shards", n)
+	if n := len(searchFiles(t, a)); n < 4 {
+		t.Errorf("%d files", n)
 	}
 }
 
-// TestSearchPages: a reader to whom most is closed still has as many as he asks for, from all shards.
+// TestSearchPages: a reader to whom most is closed still has as many as he asks for, from all files.
 func TestSearchPages(t *testing.T) {
-	a := smallShards(reopened(t, createEdited(t, nil)))
+	a := smallFiles(reopened(t, createEdited(t, nil)))
 	defer a.Close()
 	d := deposit(t, a, folders(repeated("dossier", 600)...)...)
 	open := map[string]bool{}
@@ -169,121 +153,173 @@ func TestSearchPages(t *testing.T) {
 	}
 }
 
-// TestDestroyTouchesItsShard: the shard of what was destroyed is thrown away and made anew, alone.
-func TestDestroyTouchesItsShard(t *testing.T) {
-	a := smallShards(reopened(t, createEdited(t, nil)))
+// TestDestroyTouchesItsBlock: the block of what was destroyed is made anew, alone; an old copy of the
+// file that is put back is not taken.
+func TestDestroyTouchesItsBlock(t *testing.T) {
+	a := reopened(t, createEdited(t, nil))
 	defer a.Close()
 	d := deposit(t, a, folders(repeated("dossier", 1000)...)...)
 	mustFind(t, a, "dossier", 1000)
-	before := shardFiles(t, a)
+	path := filepath.Join(a.dir, searchDir, "00000")
+	before, old := mustParse(t, a, path), readFile(t, path)
 	if err := destroyUnits(t, a, d.Units[300].ID, d.Units[301].ID); err != nil {
 		t.Fatal(err)
 	}
-	if changed := changedShards(before, shardFiles(t, a)); len(changed) > 0 {
-		t.Errorf("before the purge %v changed", changed)
+	if !bytes.Equal(readFile(t, path), old) {
+		t.Error("destroying wrote the index")
 	}
-	if err := a.purgeSearch(); err != nil {
+	for range 2 {
+		mustFind(t, a, "dossier", 998)
+		now := mustParse(t, a, path)
+		var changed []int
+		for i := range now.Groups {
+			if !bytes.Equal(now.Groups[i].Block, before.Groups[i].Block) {
+				changed = append(changed, i)
+			}
+		}
+		if !slices.Equal(changed, []int{1}) {
+			t.Errorf("blocks %v were made anew", changed)
+		}
+		mustFsck(t, a)
+		writeFileAt(t, path, old)
+	}
+	mustFind(t, a, "dossier", 998)
+}
+
+func mustParse(t *testing.T, a *Archive, path string) *search.File {
+	t.Helper()
+	f, err := search.Parse(readFile(t, path), vault.Derive(a.indexKey, searchLabel))
+	if err != nil {
 		t.Fatal(err)
 	}
-	now := shardFiles(t, a)
-	if changed := changedShards(before, now); !slices.Equal(changed, []string{"00001"}) || now["00001"] != nil {
-		t.Errorf("the purge changed %v", changed)
-	}
-	mustFind(t, a, "dossier", 998)
-	if changed := changedShards(before, shardFiles(t, a)); !slices.Equal(changed, []string{"00001"}) {
-		t.Errorf("the search changed %v", changed)
-	}
-	mustFsck(t, a)
-	writeFileAt(t, filepath.Join(a.dir, searchDir, "00001", sumsFile), before["00001"][sumsFile].bytes)
-	for name, f := range before["00001"] { // an old copy that is put back is not taken
-		writeFileAt(t, filepath.Join(a.dir, searchDir, "00001", name), f.bytes)
-	}
-	mustFind(t, a, "dossier", 998)
-	if bytes.Equal(readFile(t, filepath.Join(a.dir, searchDir, "00001", sumsFile)), before["00001"][sumsFile].bytes) {
-		t.Error("a shard from before was taken again")
-	}
+	return f
 }
 
-// TestDestroyWithoutPurge: a process that ends between the transaction and the purge leaves it to the
-// next opening; so does one that could not know whether the transaction took place.
-func TestDestroyWithoutPurge(t *testing.T) {
-	for _, step := range []string{"", "commit", "committed"} {
-		dir := createEdited(t, nil)
-		a := smallShards(reopened(t, dir))
-		d := deposit(t, a, folders(repeated("dossier", 600)...)...)
-		mustFind(t, a, "dossier", 600)
-		before := shardFiles(t, a)
-		a.cat.fault = func(at string) error {
-			if at == step {
-				return errors.New("fault")
-			}
-			return nil
-		}
-		if err := destroyUnits(t, a, d.Units[599].ID); (err != nil) != (step != "") {
-			t.Fatal(step, err)
-		}
-		a.cat.fault = nil
-		a.Close()
-		a = smallShards(reopened(t, dir))
-		want, left := []string{"00002"}, 599
-		if step == "commit" {
-			want, left = nil, 600
-		}
-		now := shardFiles(t, a)
-		if changed := changedShards(before, now); !slices.Equal(changed, want) || left < 600 && now["00002"] != nil {
-			t.Errorf("%s: opening changed %v, want %v", step, changed, want)
-		}
-		mustFind(t, a, "dossier", left)
-		if changed := changedShards(before, shardFiles(t, a)); !slices.Equal(changed, want) {
-			t.Errorf("%s: the search changed %v, want %v", step, changed, want)
-		}
-		before = shardFiles(t, a)
-		a.Close()
-		a = reopened(t, dir)
-		if changed := changedShards(before, shardFiles(t, a)); len(changed) > 0 {
-			t.Errorf("%s: opening again changed %v", step, changed)
-		}
-		a.Close()
-	}
-}
-
-// TestDamagedShard: a shard of which any file is damaged, missing or one too many is made anew, alone;
-// an audit names it. A damaged mark costs no shard.
-func TestDamagedShard(t *testing.T) {
-	a := smallShards(reopened(t, createEdited(t, nil)))
+// TestDamagedSearch: a file of which anything is damaged is made anew, alone; an audit names it. An
+// old file that is put back is followed up. A damaged mark costs no file.
+func TestDamagedSearch(t *testing.T) {
+	a := smallFiles(reopened(t, createEdited(t, nil)))
 	defer a.Close()
-	deposit(t, a, folders(repeated("dossier", 600)...)...)
+	documents := deposit(t, a, manyUnits(2)...).Units
+	d := deposit(t, a, folders(repeated("dossier", 600)...)...)
 	mustFind(t, a, "dossier", 600)
 	dir := filepath.Join(a.dir, searchDir)
-	for name := range shardFiles(t, a)["00001"] {
-		path := filepath.Join(dir, "00001", name)
-		for what, damage := range map[string]func(){
-			"flipped": func() { b := readFile(t, path); b[len(b)/2] ^= 1; writeFileAt(t, path, b) },
-			"missing": func() { os.Remove(path) },
-			"another": func() { writeFileAt(t, filepath.Join(dir, "00001", "more"), nil) },
-		} {
-			if _, err := os.Stat(path); err != nil {
-				continue // made anew under another name
-			}
-			before := shardFiles(t, a)
-			damage()
-			if where, err := a.checkSearch(); err == nil || filepath.Base(where) != "00001" {
-				t.Errorf("%s %s: %s, %v", name, what, where, err)
-			}
-			mustFind(t, a, "dossier", 600)
-			if changed := changedShards(before, shardFiles(t, a)); !slices.Equal(changed, []string{"00001"}) {
-				t.Errorf("%s %s: it changed %v", name, what, changed)
-			}
+	path := filepath.Join(dir, "00001")
+	size := len(readFile(t, path))
+	for what, damage := range map[string]func(b []byte) []byte{
+		"flipped at the start": func(b []byte) []byte { b[0] ^= 1; return b },
+		"ahead":                func(b []byte) []byte { b[13] ^= 1; return b },
+		"flipped in its head":  func(b []byte) []byte { b[2700] ^= 1; return b },
+		"flipped in a block":   func(b []byte) []byte { b[size-10] ^= 1; return b },
+		"cut":                  func(b []byte) []byte { return b[:size/2] },
+		"longer":               func(b []byte) []byte { return append(b, 0) },
+		"empty":                func(b []byte) []byte { return nil },
+	} {
+		before := searchFiles(t, a)
+		writeFileAt(t, path, damage([]byte(before["00001"])))
+		if where, err := a.checkSearch(); err == nil || where != path {
+			t.Errorf("%s: %s, %v", what, where, err)
+		}
+		mustFind(t, a, "dossier", 600)
+		if changed := changedFiles(before, searchFiles(t, a)); !slices.Equal(changed, []string{"00001"}) {
+			t.Errorf("%s: it changed %v", what, changed)
+		}
+		if where, err := a.checkSearch(); err != nil {
+			t.Errorf("%s: afterwards %s, %v", what, where, err)
 		}
 	}
-	before := shardFiles(t, a)
-	for what, mark := range map[string][]byte{"none": nil, "short": {0}, "flipped": append(be64(5), 0, 0, 0, 0), "of a later catalogue": markBytes(1 << 40)} {
+	for what, mark := range map[string][]byte{"none": nil, "short": {0}, "flipped": append(readFile(t, filepath.Join(dir, markFile)), 0)} {
+		before := searchFiles(t, a)
 		if os.Remove(filepath.Join(dir, markFile)); mark != nil {
 			writeFileAt(t, filepath.Join(dir, markFile), mark)
 		}
 		mustFind(t, a, "dossier", 600)
-		if changed := changedShards(before, shardFiles(t, a)); len(changed) > 0 {
+		if changed := changedFiles(before, searchFiles(t, a)); len(changed) > 0 {
 			t.Errorf("a mark that is %s changed %v", what, changed)
+		}
+	}
+	before := searchFiles(t, a) // before a conversion, and more units
+	convert(t, a, documents[0], "Dissemination", "%PDF-1.4\n")
+	deposit(t, a, folders("dossier nouveau")...)
+	mustFind(t, a, "copy", 1)
+	mustFind(t, a, "nouveau", 1)
+	for name, b := range before {
+		writeFileAt(t, filepath.Join(dir, name), []byte(b))
+	}
+	mustFind(t, a, "copy", 1)
+	mustFind(t, a, "nouveau", 1)
+	if err := os.RemoveAll(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(path, 0o700); err != nil { // of an earlier program
+		t.Fatal(err)
+	}
+	mustFind(t, a, "dossier", 601)
+	if err := destroyUnits(t, a, d.Units[0].ID); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.checkSearch(); err != nil { // not damaged: it is not to be had any more
+		t.Error(err)
+	}
+	mustFind(t, a, "dossier", 600)
+}
+
+// TestSearchFindsUnitsAlone: records of transfers are no units, and a tenant's name is no word.
+func TestSearchFindsUnitsAlone(t *testing.T) {
+	a := newArchive(t, nil)
+	deposit(t, a, folders("dossier")...)
+	mustFind(t, a, "dossier", 1)
+	if units, err := a.Search("", "archives", 10); err != nil || len(units) != 0 {
+		t.Errorf("%d units, %v", len(units), err)
+	}
+	hits, err := searchAll(a, tenantTerm("archives"))
+	if err != nil || len(hits) != 1 {
+		t.Errorf("%d units of the tenant, %v", len(hits), err)
+	}
+	if hits, err := searchAll(a, tenantTerm("another")); err != nil || len(hits) != 0 {
+		t.Errorf("%d units of another tenant, %v", len(hits), err)
+	}
+}
+
+func searchAll(a *Archive, terms ...string) ([]hit, error) {
+	an, err := search.NewAnalyser()
+	if err != nil {
+		return nil, err
+	}
+	return a.searchIndex(an, terms)
+}
+
+// TestSearchFaults fails at each step of writing the index, and searches again: all is found.
+func TestSearchFaults(t *testing.T) {
+	dir := createEdited(t, nil)
+	a := smallFiles(reopened(t, dir))
+	deposit(t, a, folders(repeated("dossier", 600)...)...)
+	a.Close()
+	for step := 0; ; step++ {
+		os.RemoveAll(filepath.Join(dir, searchDir))
+		left, failed := step, false
+		a, err := Open(dir, Options{ReadOnly: true, FS: durable.FS{Fault: func(op durable.Op, path string) error {
+			if strings.Contains(path, "/"+searchDir+"/") {
+				if left--; left == -1 {
+					failed = true
+					return errors.New("fault")
+				}
+			}
+			return nil
+		}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := smallFiles(a).Search("", "dossier", 10); (err != nil) != failed {
+			t.Errorf("step %d: %v", step, err)
+		}
+		mustFind(t, a, "dossier", 600)
+		a.Close()
+		if !failed {
+			if step < 6 {
+				t.Errorf("%d steps are too few to tell", step)
+			}
+			return
 		}
 	}
 }
@@ -291,16 +327,17 @@ func TestDamagedShard(t *testing.T) {
 // TestSearchIsAScan holds the index against a scan over all units, for random words and limits, while
 // units come in, get another version, are destroyed, and the index loses its files.
 func TestSearchIsAScan(t *testing.T) {
-	a := smallShards(reopened(t, createEdited(t, nil)))
+	a := smallFiles(reopened(t, createEdited(t, nil)))
 	defer func() { a.Close() }()
-	an, err := newAnalyser()
+	an, err := search.NewAnalyser()
 	if err != nil {
 		t.Fatal(err)
 	}
 	vocabulary := strings.Fields("chêne hêtre frêne saule tilleul bouleau érable orme aulne charme cèdre copy txt")
 	documents := deposit(t, a, manyUnits(20)...).Units
+	var kept map[string]string
 	rapid.Check(t, func(rt *rapid.T) {
-		switch rapid.SampledFrom([]string{"deposit", "deposit", "deposit", "convert", "destroy", "lose", "unmark", "nothing"}).Draw(rt, "step") {
+		switch rapid.SampledFrom([]string{"deposit", "deposit", "deposit", "convert", "destroy", "lose", "unmark", "keep", "restore", "nothing"}).Draw(rt, "step") {
 		case "deposit":
 			var titles []string
 			for range rapid.IntRange(1, 60).Draw(rt, "units") {
@@ -320,13 +357,14 @@ func TestSearchIsAScan(t *testing.T) {
 			if err := destroyUnits(t, a, units[rapid.IntRange(0, len(units)-1).Draw(rt, "unit")].Unit); err != nil {
 				rt.Fatal(err)
 			}
-			if rapid.Bool().Draw(rt, "purge") {
-				if err := a.purgeSearch(); err != nil {
-					rt.Fatal(err)
-				}
-			}
 		case "lose":
-			os.RemoveAll(shardDir(filepath.Join(a.dir, searchDir), uint64(rapid.IntRange(0, 3).Draw(rt, "shard"))))
+			os.Remove(filepath.Join(a.dir, searchDir, fmt.Sprintf("%05d", rapid.IntRange(0, 3).Draw(rt, "file"))))
+		case "keep":
+			kept = searchFiles(t, a)
+		case "restore": // an old copy is put back
+			for name, b := range kept {
+				writeFileAt(t, filepath.Join(a.dir, searchDir, name), []byte(b))
+			}
 		case "unmark":
 			os.Remove(filepath.Join(a.dir, searchDir, markFile))
 		}
@@ -345,13 +383,13 @@ func TestSearchIsAScan(t *testing.T) {
 			rt.Fatalf("%q: %d units, a scan finds %d, or in another order", words, len(got), len(want))
 		}
 	})
-	if shards := shardFiles(t, a); len(shards) < 3 {
-		t.Errorf("%d shards are too few to tell", len(shards))
+	if files := searchFiles(t, a); len(files) < 3 {
+		t.Errorf("%d files are too few to tell", len(files))
 	}
 }
 
 // scan reads all units for those that hold all words, in the order of Search.
-func scan(t *testing.T, a *Archive, an *analyser, words string) (ids []string) {
+func scan(t *testing.T, a *Archive, an *search.Analyser, words string) (ids []string) {
 	t.Helper()
 	count := map[string]int{}
 	for f := (Filter{Limit: 1000}); ; {
@@ -360,8 +398,8 @@ func scan(t *testing.T, a *Archive, an *analyser, words string) (ids []string) {
 			t.Fatal(err)
 		}
 		for _, u := range page.Units {
-			terms := an.terms(searchText(&u.Description))
-			if !slices.ContainsFunc(an.terms(words), func(w string) bool { return !slices.Contains(terms, w) }) {
+			terms := an.Terms(searchText(&u.Description))
+			if !slices.ContainsFunc(an.Terms(words), func(w string) bool { return !slices.Contains(terms, w) }) {
 				count[u.Unit] = len(terms)
 				ids = append(ids, u.Unit)
 			}

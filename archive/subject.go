@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"sae/archive/search"
 	"sae/integrity"
 )
 
@@ -62,6 +63,11 @@ func (a *Archive) pseudonym(tenant string, id FederatedID) string {
 	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(keyedHash(a.indexKey, "identity", tenant, id.Issuer, id.Sub)))
 }
 
+// has reports whether an identifier is linked to a person; nobody has any.
+func (p *Person) has(pseudonym string) bool {
+	return p != nil && slices.ContainsFunc(p.Identities, func(i Identity) bool { return i.Pseudonym == pseudonym })
+}
+
 // names are those by which a subject is found.
 func (p *Person) names() (out []string) {
 	for _, n := range []string{p.FamilyName, p.BirthName} {
@@ -74,7 +80,7 @@ func (p *Person) names() (out []string) {
 
 // nameKey is a name without what people write in one way or another.
 func nameKey(name string) string {
-	return strings.Join(strings.FieldsFunc(strings.ToUpper(foldAccents(name)), func(r rune) bool {
+	return strings.Join(strings.FieldsFunc(strings.ToUpper(search.FoldAccents(name)), func(r rune) bool {
 		return r == ' ' || r == '-' || r == '\'' || r == '’' || r == '\t' || r == '\n'
 	}), " ")
 }
@@ -105,6 +111,8 @@ const maxIdentities = 100
 var (
 	subjectRoles = []Role{Depositor, Archivist, OriginatingAgency, DataProtection}
 	mergingRoles = []Role{Archivist, DataProtection}
+	// rectifyingRoles may correct names and birth: what a depositor recorded stands.
+	rectifyingRoles = []Role{Archivist, OriginatingAgency, DataProtection}
 )
 
 // NewSubject records a data subject, on behalf of agent.
@@ -174,7 +182,7 @@ func (a *Archive) addIdentities(t *tx, tenant string, p *Person, ids []Federated
 			continue
 		}
 		pseudonym := a.pseudonym(tenant, id)
-		if slices.ContainsFunc(p.Identities, func(i Identity) bool { return i.Pseudonym == pseudonym }) {
+		if p.has(pseudonym) {
 			bad.addf("this identifier of %s is linked already", id.Issuer)
 			continue
 		}
@@ -196,8 +204,12 @@ func (a *Archive) addIdentities(t *tx, tenant string, p *Person, ids []Federated
 // subjectOf is the subject to which the pseudonym of an identifier is linked.
 func (a *Archive) subjectOf(t *tx, tenant, pseudonym string) (found string, err error) {
 	err = a.namedBy(t, idxIdentity, tenant, pseudonym, 0, ^uint64(0), func(id string, _ int, _ uint64) (bool, error) {
+		u, err := a.unit(t, id, 0)
+		if err == nil && !u.Person.has(pseudonym) {
+			err = damaged("subject", id, errors.New("it is found by an identifier that it does not have"))
+		}
 		found = id
-		return false, nil
+		return false, err
 	})
 	if err == nil && found == "" {
 		err = fmt.Errorf("no subject has this identifier: record one with sae subject new, or link it with sae subject link: %w", ErrNotFound)
@@ -232,6 +244,13 @@ func (a *Archive) subject(t *tx, id string) (*Subject, error) {
 			s.Merged = append(s.Merged, m)
 		}
 		err := t.indexed(a.indexPrefix(idxPerson, u.Tenant, m), 0, ^uint64(0), func(unit string, _ int, _ uint64) (bool, error) {
+			f, err := a.unit(t, unit, 0)
+			if err == nil && (f.File == nil || !slices.Contains(f.File.Persons, m)) {
+				err = damaged("unit", unit, fmt.Errorf("it is found by subject %s, which it does not name", m))
+			}
+			if err != nil {
+				return false, err
+			}
 			if !slices.ContainsFunc(s.Files, func(f SubjectFile) bool { return f.Unit == unit }) {
 				s.Files = append(s.Files, SubjectFile{unit, m})
 			}
@@ -249,8 +268,12 @@ func (a *Archive) members(t *tx, tenant, id string) (out []string, err error) {
 	out = []string{id}
 	for i := 0; i < len(out) && err == nil; i++ {
 		err = t.indexed(a.indexPrefix(idxMerged, tenant, out[i]), 0, ^uint64(0), func(merged string, _ int, _ uint64) (bool, error) {
+			u, err := a.unit(t, merged, 0)
+			if err == nil && (u.Person == nil || u.Person.MergedInto != out[i]) {
+				err = damaged("subject", merged, fmt.Errorf("it is found by subject %s, into which it was not merged", out[i]))
+			}
 			out = addMissing(out, []string{merged})
-			return true, nil
+			return err == nil, err
 		})
 	}
 	return out, err
@@ -522,7 +545,7 @@ func moveFile(file, from, to string) change {
 // RectifySubject corrects names and birth of a subject, on behalf of agent; request is that of the
 // data subject, when there is one. Fields that are empty stay as they are.
 func (a *Archive) RectifySubject(ctx context.Context, agent, id, request string, data PersonData, reason string) (*Subject, error) {
-	return a.onSubject(ctx, agent, id, subjectRoles, reason, func(s *Subject) (*Subject, error) {
+	return a.onSubject(ctx, agent, id, rectifyingRoles, reason, func(s *Subject) (*Subject, error) {
 		return a.rectifySubject(ctx, agent, s, request, data, reason)
 	})
 }
@@ -627,7 +650,10 @@ func (r *Reader) Subject(id string) (*Subject, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s, r.tell(s.Tenant, s)
+	if err := r.tell(s.Tenant, s); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // FindSubject is Archive.FindSubject, as Reader.Subject.
@@ -636,7 +662,10 @@ func (r *Reader) FindSubject(tenant string, id FederatedID) (*Subject, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s, r.tell(s.Tenant, s)
+	if err := r.tell(s.Tenant, s); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // Subjects is Archive.Subjects: only for those who have a role that reads, since that somebody of the

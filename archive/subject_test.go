@@ -221,12 +221,12 @@ func TestSubjectsInPages(t *testing.T) {
 // model is what subjects should be: by number, whom each was merged into (-1 for nobody), and by
 // identifier and file, whose it is (-1 for nobody's).
 type model struct {
-	ids          []string
-	into         []int
-	identities   []int
-	files        []int
-	fileUnits    []string
-	names, birth []string
+	ids        []string
+	into       []int
+	identities []int
+	files      []int
+	fileUnits  []string
+	birth      []string
 }
 
 func (m *model) whole(i int) int {
@@ -358,4 +358,53 @@ func (m *model) hold(t *rapid.T, a *Archive, id func(int) FederatedID) {
 			t.Fatalf("subject %d: merged %v, files %v; want %v, %v", i, s.Merged, got, merged, files)
 		}
 	}
+}
+
+// TestForgedRowsFindNobody: a row of the catalogue that finds a person by what is not hers is damage,
+// and not an answer.
+func TestForgedRowsFindNobody(t *testing.T) {
+	a, _ := citizens(t)
+	s, file, _ := openOwn(t, a, "F-1", PersonData{FamilyName: "Martin"}, franceConnect)
+	victim := newSubject(t, a, PersonData{FamilyName: "Durand"})
+	other := FederatedID{"https://autre.example", "1"}
+	stays := func(unit string) *unitRecord {
+		u, err := a.Unit(unit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &u.record
+	}
+	index := func(kind byte, value string, r *unitRecord) record {
+		return record{bktIndex, append(a.indexPrefix(kind, r.Tenant, value), be64(r.deposited().Leaf)...), unitKey(r.Unit, r.Version)}
+	}
+	for _, c := range []struct {
+		what string
+		row  record
+		ask  func() error
+	}{
+		{"an identifier", a.namedRow(idxIdentity, stays(victim.ID), a.pseudonym("archives", other)), func() error { _, err := a.FindSubject("", other); return err }},
+		{"a file", index(idxPerson, victim.ID, stays(file)), func() error { _, err := a.Subject(victim.ID); return err }},
+		{"a merge", index(idxMerged, s.ID, stays(victim.ID)), func() error { _, err := a.Subject(s.ID); return err }},
+	} {
+		if err := c.ask(); err != nil && !errors.Is(err, ErrNotFound) {
+			t.Error(c.what, err)
+		}
+		if err := a.update(nil, func(t *tx) error { return a.putRecords(t, []record{c.row}) }); err != nil {
+			t.Fatal(err)
+		}
+		var damaged *DamagedError
+		if err := c.ask(); !errors.As(err, &damaged) {
+			t.Errorf("%s: %v", c.what, err)
+		}
+		if err := a.update(nil, func(t *tx) error {
+			rows := []record{c.row}
+			if err := newGroups(a.vault, t).shut(rows); err != nil {
+				return err
+			}
+			return t.delete(rows[0].bucket, rows[0].key)
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustBeSound(t, a)
 }

@@ -62,8 +62,10 @@ const (
 
 	// The steps of a request of a data subject have the kinds "request-" and the step, those of
 	// an erasure the kinds "erasure-" and the step.
-	Erased        Kind = "erased"         // units were erased (GDPR art. 17)
-	RequestPurged Kind = "request-purged" // what a request said about a person was destroyed
+	ErasureDecided  Kind = "erasure-decided"  // the data-protection officer let a list of units go
+	ErasureExecuted Kind = "erasure-executed" // what could be erased of it was
+	Erased          Kind = "erased"           // units were erased (GDPR art. 17)
+	RequestPurged   Kind = "request-purged"   // what a request said about a person was destroyed
 
 	// The steps of destroying paper have the kinds "paper-" and the step, as those of an elimination.
 	PaperDestroyed Kind = "paper-destroyed" // the paper of units was destroyed, their copies stay

@@ -61,73 +61,46 @@ func mustUnreachable(t fataler, s *memory, all, left map[uint64][keySize]byte, r
 	}
 }
 
-// TestRange: the key of a range of which a data key is destroyed is another one then, and nothing
+// TestGroup: the key of a group of which a data key is destroyed is another one then, and nothing
 // that opens with the new root gives the old one; all others are what they were.
-func TestRange(t *testing.T) {
-	for level := 1; level < height; level++ {
-		for name, destroy := range map[string][]uint64{"none": nil, "one": {257}, "some": {0, 1 << 24}, "a free one": {2}} {
-			s, keys, root, newRoot := newMemory(), map[uint64][keySize]byte{}, newKey(), newKey()
-			v := New(root)
-			mustWrap(t, v, s, keys, spread...)
-			before, gone := map[uint64][keySize]byte{}, map[uint64]bool{}
-			for i := range keys {
-				before[RangeOf(level, i)] = mustRange(t, v, s, level, RangeOf(level, i))
+func TestGroup(t *testing.T) {
+	for name, destroy := range map[string][]uint64{"none": nil, "one": {257}, "some": {0, 1 << 24}, "a free one": {2}} {
+		s, keys, root, newRoot := newMemory(), map[uint64][keySize]byte{}, newKey(), newKey()
+		v := New(root)
+		mustWrap(t, v, s, keys, spread...)
+		before, gone := map[uint64][keySize]byte{}, map[uint64]bool{}
+		for i := range keys {
+			before[GroupOf(i)] = mustGroup(t, v, s, GroupOf(i))
+		}
+		fresh, err := v.Rekey(s, destroy, newRoot)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, i := range destroy {
+			gone[GroupOf(i)] = true
+		}
+		derived := map[[keySize]byte]bool{}
+		for key := range reachable(*s.ever, newRoot) {
+			derived[Derive(key, "sae group 1")] = true
+		}
+		seen := map[[keySize]byte]bool{}
+		for i, old := range before {
+			now := mustGroup(t, fresh, s, i)
+			if (now != old) != gone[i] || derived[old] == gone[i] || !derived[now] || seen[now] {
+				t.Errorf("%s, group %d: another key %v, want %v; the old one can be had %v; the new one %v", name, i, now != old, gone[i], derived[old], derived[now])
 			}
-			fresh, err := v.Rekey(s, destroy, newRoot)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, i := range destroy {
-				gone[RangeOf(level, i)] = true
-			}
-			derived := map[[keySize]byte]bool{}
-			for key := range reachable(*s.ever, newRoot) {
-				derived[Derive(key, "sae range 1")] = true
-			}
-			seen := map[[keySize]byte]bool{}
-			for i, old := range before {
-				now := mustRange(t, fresh, s, level, i)
-				if (now != old) != gone[i] || derived[old] == gone[i] || !derived[now] || seen[now] {
-					t.Errorf("level %d, %s, range %d: another key %v, want %v; the old one can be had %v; the new one %v", level, name, i, now != old, gone[i], derived[old], derived[now])
-				}
-				seen[now] = true
-			}
+			seen[now] = true
 		}
 	}
 }
 
-func mustRange(t *testing.T, v *Vault, s Store, level int, index uint64) [keySize]byte {
+func mustGroup(t *testing.T, v *Vault, s Store, group uint64) [keySize]byte {
 	t.Helper()
-	key, err := v.Range(s, level, index)
+	key, err := v.Group(s, group)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return key
-}
-
-func TestRangeRefuses(t *testing.T) {
-	s, keys := newMemory(), map[uint64][keySize]byte{}
-	v := New(newKey())
-	mustWrap(t, v, s, keys, 0)
-	if _, err := v.Range(s, 2, 1); !errors.Is(err, ErrCorrupt) {
-		t.Errorf("a range without node: %v", err)
-	}
-	if _, err := New(newKey()).Range(s, 2, 0); !errors.Is(err, ErrWrongRoot) {
-		t.Errorf("under another root: %v", err)
-	}
-	if group, err := v.Group(s, 0); err != nil || group == mustRange(t, v, s, 1, 0) {
-		t.Errorf("a group and a range of the same data keys have one key, %v", err)
-	}
-	for _, level := range []int{-1, 0, height} {
-		func() {
-			defer func() {
-				if recover() == nil {
-					t.Errorf("a range of level %d", level)
-				}
-			}()
-			v.Range(s, level, 0)
-		}()
-	}
 }
 
 func TestRekeyRefuses(t *testing.T) {

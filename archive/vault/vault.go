@@ -144,24 +144,6 @@ func (v *Vault) Group(s Store, group uint64) (key [keySize]byte, err error) {
 // GroupOf is the number of the group of a data key.
 func GroupOf(index uint64) uint64 { return index >> bits }
 
-// Range gives a key of range number index of a level from 1 to 3: of the 256^level data keys below
-// one of its nodes. It is derived from that node's key (HKDF-SHA256, info "sae range 1"): Rekey
-// changes it for the ranges of destroyed keys, and after that no old copy opens the old one. Errors
-// are those of Unwrap.
-func (v *Vault) Range(s Store, level int, index uint64) (key [keySize]byte, err error) {
-	if level < 1 || level >= height {
-		panic(fmt.Sprintf("vault: a range of level %d", level))
-	}
-	node, err := v.node(s, level, index, false)
-	if err != nil {
-		return key, fmt.Errorf("opening range %d of level %d: %w", index, level, err)
-	}
-	return Derive(node, "sae range 1"), nil
-}
-
-// RangeOf is the number of the range of a level in which a data key is.
-func RangeOf(level int, index uint64) uint64 { return index >> (bits * level) }
-
 // node gives the node key of a level, which wraps 256 keys of the level below;
 // the root is the only node of level height. A missing one is made on demand.
 func (v *Vault) node(s Store, level int, index uint64, create bool) (key [keySize]byte, err error) {

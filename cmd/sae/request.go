@@ -152,7 +152,7 @@ func (c *cli) requestListCmd() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			return c.open(true, func(a *archive.Archive) error {
-				requests, err := a.DataRequests(tenant)
+				requests, err := c.reader(a).Requests(tenant)
 				if err != nil {
 					return err
 				}
@@ -224,7 +224,7 @@ func (c *cli) printRequest(s *archive.ShownRequest) error {
 		line("state", requestState(s.Request))
 		line("grounds", strings.Join(s.Grounds, ", "))
 		line("erasure", s.Erasure)
-		line("erased later", s.Request.Promised)
+		line("erased later", s.Promised)
 		if s.Purged != 0 {
 			line("words", fmt.Sprintf("destroyed by ledger entry %d", s.Purged))
 		}
@@ -368,8 +368,12 @@ and nothing that is kept for ever in the public interest, is let go.`,
 	return cmd
 }
 
+// maxNumbers bounds the units that a decision names by number.
+const maxNumbers = 100_000
+
 // otherDecisions reads NUMBERS:GROUND.
 func otherDecisions(all []string) (out []archive.OtherDecision, err error) {
+	named := int64(0)
 	for _, s := range all {
 		numbers, ground, ok := strings.Cut(s, ":")
 		if !ok {
@@ -383,9 +387,13 @@ func otherDecisions(all []string) (out []archive.OtherDecision, err error) {
 			if err == nil && ranged {
 				last, err = strconv.ParseInt(to, 10, 64)
 			}
-			if err != nil || first < 1 || last < first || last-first > 1_000_000 {
+			if err != nil || first < 1 || last < first {
 				return nil, usagef("%q: want numbers such as 3,7-12", numbers)
 			}
+			if last-first >= maxNumbers || named+last-first >= maxNumbers {
+				return nil, usagef("more than %d numbers", maxNumbers)
+			}
+			named += last - first + 1
 			for n := first; n <= last; n++ {
 				d.Numbers = append(d.Numbers, n)
 			}

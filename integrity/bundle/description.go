@@ -8,14 +8,19 @@ import (
 )
 
 // description is what is read of a unit's description: what it says of its
-// objects.
+// objects. Of a unit that was destroyed the tombstone stands in its place, which
+// names the objects that went with it.
 type description struct {
+	Form    string      `json:"form,omitempty"`
 	Unit    string      `json:"unit"`
 	Objects []described `json:"objects"`
 }
 
+const tombstoneForm = "sae-tombstone/1"
+
 type described struct {
 	ID       string `json:"id"`
+	Object   string `json:"object,omitempty"` // of a tombstone: its identifier
 	Filename string `json:"filename"`
 	SHA256   string `json:"sha256"`
 }
@@ -59,8 +64,14 @@ func (v *verifier) describes(unit Document, documents []Document) error {
 	if d.Unit != unit.ID {
 		return fmt.Errorf("it describes another unit")
 	}
+	if d.Form == tombstoneForm && len(documents) > 0 {
+		return errors.New("it is a tombstone, and documents of its unit are here")
+	}
 	listed := make(map[string]described, len(d.Objects))
 	for _, o := range d.Objects {
+		if d.Form == tombstoneForm {
+			o.ID = o.Object
+		}
 		if _, twice := listed[o.ID]; twice {
 			return errors.New("it lists an object twice")
 		}

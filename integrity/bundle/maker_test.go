@@ -161,7 +161,7 @@ func describe(t testing.TB, unit string, files ...file) string {
 		if f.name == SafeName(hostileName) {
 			original = hostileName
 		}
-		d.Objects = append(d.Objects, described{f.id, original, fmt.Sprintf("%x", sha256.Sum256([]byte(f.content)))})
+		d.Objects = append(d.Objects, described{ID: f.id, Filename: original, SHA256: fmt.Sprintf("%x", sha256.Sum256([]byte(f.content)))})
 	}
 	b, err := json.Marshal(d)
 	check(t, err)

@@ -39,13 +39,17 @@ type Proved struct {
 
 // Report is the outcome of Verify.
 type Report struct {
-	Verdict     bundle.Verdict    `json:"verdict"`
-	Elimination string            `json:"elimination"`
-	Listed      int64             `json:"listed"`
-	Visa        time.Time         `json:"visa"` // time of the ledger entry of the visa
-	VisaEntry   int64             `json:"visaEntry"`
-	Checks      []integrity.Check `json:"checks"`
-	Units       []Proved          `json:"units"` // that were destroyed
+	Verdict     bundle.Verdict `json:"verdict"`
+	Elimination string         `json:"elimination"` // or erasure
+	Listed      int64          `json:"listed"`
+	// Visa is the time of the ledger entry of the visa; of an erasure, of its decision.
+	Visa      time.Time `json:"visa"`
+	VisaEntry int64     `json:"visaEntry"`
+	// Of an erasure: the article of the GDPR, and the request of a data subject.
+	Article int               `json:"article,omitempty"`
+	Request string            `json:"request,omitempty"`
+	Checks  []integrity.Check `json:"checks"`
+	Units   []Proved          `json:"units"` // that were destroyed
 }
 
 // tombstone is what is read of one.
@@ -54,6 +58,24 @@ type tombstone struct {
 	Version int    `json:"version"`
 	Under   string `json:"under"`
 	Visa    int64  `json:"visaEntry"`
+	Article int    `json:"article"`
+}
+
+// procedure is what must have been done before units go, each step by another person.
+type procedure struct {
+	steps    []integrity.Kind // in their order; the last is what came of executing
+	destroys integrity.Kind
+	articles []int // of the GDPR, under which it may be; none but 0 for an elimination
+}
+
+var (
+	elimination = procedure{[]integrity.Kind{integrity.EliminationProposed, integrity.EliminationAgreed, integrity.EliminationVisaed, integrity.EliminationExecuted}, integrity.Destroyed, []int{0}}
+	erasure     = procedure{[]integrity.Kind{integrity.ErasureDecided, integrity.ErasureExecuted}, integrity.Erased, []int{17, 21}}
+)
+
+// has reports whether an entry of a kind belongs to the procedure.
+func (p *procedure) has(kind integrity.Kind) bool {
+	return kind == p.destroys || slices.Contains(p.steps, kind)
 }
 
 // verifier holds a certificate while it is verified.
@@ -61,6 +83,7 @@ type verifier struct {
 	options  bundle.Options
 	head     Head
 	report   *Report
+	by       *procedure // an erasure's when an entry is of one
 	entries  map[int64]*known
 	order    []integrity.Leaf // entries, as leaves of the ledger
 	batches  []*sealed        // by their first leaf
@@ -100,7 +123,7 @@ const (
 // Verify verifies a certificate. The error is a *FormError, or of reading r: then there is no
 // report. All else is in the report.
 func Verify(r io.Reader, o bundle.Options) (*Report, error) {
-	v := &verifier{options: o, report: &Report{Units: []Proved{}}, entries: map[int64]*known{}, problems: map[string]error{}}
+	v := &verifier{options: o, by: &elimination, report: &Report{Units: []Proved{}}, entries: map[int64]*known{}, problems: map[string]error{}}
 	if err := read(r, v.begin, v.entry, v.unit); err != nil {
 		return nil, err
 	}
@@ -142,6 +165,9 @@ func (v *verifier) entry(e Entry) error {
 	if v.entries[e.Index] != nil {
 		return &FormError{fmt.Sprintf("entry %d", e.Index), "it stands twice"}
 	}
+	if erasure.has(parsed.Kind) {
+		v.by = &erasure
+	}
 	v.entries[e.Index] = &known{Entry: parsed, proof: e.Items}
 	v.order = append(v.order, integrity.Leaf{Number: e.Index, Hash: tlog.RecordHash(e.Entry)})
 	return nil
@@ -164,14 +190,14 @@ func (v *verifier) unit(u Listed) error {
 	}
 	p := Proved{Number: u.Number, Unit: u.Unit, Under: u.Destroyed.Entry, Entry: -1}
 	switch destroyed := v.entries[u.Destroyed.Entry]; {
-	case destroyed == nil || destroyed.Kind != integrity.Destroyed:
+	case destroyed == nil || destroyed.Kind != v.by.destroys:
 		v.fail(checkDestroyed, "%s: entry %d is not one of destroying", where, u.Destroyed.Entry)
 	case stone.Unit != u.Unit || stone.Version != u.Version || stone.Under != v.head.Elimination:
 		v.fail(checkDestroyed, "%s: its tombstone is of another unit, or elimination", where)
 	default:
 		p.Destroyed = destroyed.Time
 		var d integrity.DestroyedDetail
-		if err := destroyed.ReadDetail(integrity.Destroyed, &d); err != nil || d.Under != v.head.Elimination || d.Visa != stone.Visa {
+		if err := destroyed.ReadDetail(v.by.destroys, &d); err != nil || d.Under != v.head.Elimination || d.Visa != stone.Visa || d.Article != stone.Article {
 			v.fail(checkDestroyed, "%s: entry %d destroys under something else", where, u.Destroyed.Entry)
 		}
 	}
@@ -261,14 +287,18 @@ func (v *verifier) checkpoint() {
 }
 
 // procedure verifies that the steps were taken, in their order, each by another person, over
-// the list that stands here.
+// the list that stands here; of an erasure also that all were under one article and request.
 func (v *verifier) procedure() {
 	steps := map[integrity.Kind]int64{}
 	var refused int64
 	agents := map[string]integrity.Kind{}
-	kinds := []integrity.Kind{integrity.EliminationProposed, integrity.EliminationAgreed, integrity.EliminationVisaed, integrity.EliminationExecuted}
+	kinds := v.by.steps
+	executed := kinds[len(kinds)-1]
 	for _, l := range v.order {
 		e := v.entries[l.Number]
+		if other := v.other(); other.has(e.Kind) {
+			v.fail(checkProcedure, "entry %d is one of another procedure", l.Number)
+		}
 		if !slices.Contains(kinds, e.Kind) {
 			continue
 		}
@@ -283,11 +313,20 @@ func (v *verifier) procedure() {
 		if _, twice := steps[e.Kind]; twice || agents[e.Agent] != "" {
 			v.fail(checkProcedure, "entry %d: the same step, or person, twice", l.Number)
 		}
+		if len(steps) == 0 {
+			v.report.Article, v.report.Request = d.Article, d.Request
+		}
+		if d.Article != v.report.Article || d.Request != v.report.Request {
+			v.fail(checkProcedure, "entry %d is of another request of a data subject, or article", l.Number)
+		}
 		steps[e.Kind], agents[e.Agent] = l.Number, e.Kind
 		refused += d.Refused
 	}
+	if !slices.Contains(v.by.articles, v.report.Article) || (v.report.Request == "") != (v.report.Article == 0) {
+		v.fail(checkProcedure, "it is under article %d of the GDPR, for request %q", v.report.Article, v.report.Request)
+	}
 	last := int64(-1)
-	for _, kind := range kinds[:3] {
+	for _, kind := range kinds[:len(kinds)-1] {
 		n, ok := steps[kind]
 		if !ok || n <= last {
 			v.fail(checkProcedure, "no %s in its place", kind)
@@ -308,23 +347,28 @@ func (v *verifier) procedure() {
 		if i > 0 && e.Time.Before(v.entries[v.order[i-1].Number].Time) {
 			v.fail(checkOrder, "entry %d is older than the one before it", l.Number)
 		}
-		if e.Kind != integrity.Destroyed {
+		if e.Kind != v.by.destroys {
 			continue
 		}
 		var d integrity.DestroyedDetail
-		if err := e.ReadDetail(e.Kind, &d); err != nil || d.Visa != v.report.VisaEntry || l.Number <= d.Visa {
-			v.fail(checkProcedure, "entry %d does not destroy under the visa", l.Number)
+		if err := e.ReadDetail(e.Kind, &d); err != nil || d.Visa != v.report.VisaEntry || l.Number <= d.Visa || d.Article != v.report.Article {
+			v.fail(checkProcedure, "entry %d does not destroy under the visa, or the decision", l.Number)
 		}
-		if e.agents(agents) {
+		if n, ok := steps[executed]; ok && l.Number > n {
+			v.fail(checkProcedure, "entry %d destroys behind the end", l.Number)
+		}
+		if step := agents[e.Agent]; step != "" && step != executed {
 			v.fail(checkProcedure, "entry %d: who destroyed took another step", l.Number)
 		}
 	}
 }
 
-// agents reports whether who made the entry took a step other than executing.
-func (k *known) agents(of map[string]integrity.Kind) bool {
-	step := of[k.Agent]
-	return step != "" && step != integrity.EliminationExecuted
+// other is the procedure that it is not by.
+func (v *verifier) other() *procedure {
+	if v.by == &erasure {
+		return &elimination
+	}
+	return &erasure
 }
 
 // items verifies that the items that stand here are those of their entries; of an entry of
@@ -340,7 +384,7 @@ func (v *verifier) items() {
 			continue
 		}
 		sortLeaves(e.items)
-		if e.Kind == integrity.Destroyed && int64(len(e.items)) != e.Items.Count {
+		if e.Kind == v.by.destroys && int64(len(e.items)) != e.Items.Count {
 			v.fail(checkItems, "entry %d destroys other units too", l.Number)
 		}
 		root, err := integrity.RootOfMany(e.Items.Count, e.items, e.proof, integrity.CombineRecords)
@@ -486,9 +530,13 @@ const told = 100
 func (r *Report) WriteText(w io.Writer) error {
 	b := bufio.NewWriter(w)
 	bundle.WriteChecks(b, r.Checks)
-	fmt.Fprintf(b, "\nelimination %s: %d units listed, %d destroyed\n", bundle.Plain(r.Elimination), r.Listed, len(r.Units))
+	what, visa := "elimination", "visa"
+	if r.Article != 0 {
+		what, visa = "erasure", fmt.Sprintf("decided for request %s (GDPR art. %d)", bundle.Plain(r.Request), r.Article)
+	}
+	fmt.Fprintf(b, "\n%s %s: %d units listed, %d destroyed\n", what, bundle.Plain(r.Elimination), r.Listed, len(r.Units))
 	if !r.Visa.IsZero() {
-		fmt.Fprintf(b, "visa on %s, entry %d of the ledger\n", r.Visa.Format(time.RFC3339), r.VisaEntry)
+		fmt.Fprintf(b, "%s on %s, entry %d of the ledger\n", visa, r.Visa.Format(time.RFC3339), r.VisaEntry)
 	}
 	for i, u := range r.Units {
 		if i == told {
