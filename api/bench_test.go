@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -134,4 +135,48 @@ func BenchmarkLargeOverTLS(b *testing.B) {
 		}
 		resp.Body.Close()
 	}
+}
+
+// BenchmarkReadUnderLoad reads a unit while clients deposit, and tells how long half, and 99 of 100, took.
+func BenchmarkReadUnderLoad(b *testing.B) {
+	s, c := benchServed(b)
+	dep, aud := s.key("cd99", archive.Depositor), s.key("cd99", archive.Auditor)
+	unit := s.deposited(dep, "read", "x").Units[0].ID
+	ct, body := form(part{"metadata", oneFile, nil}, part{"f", string(noise[:10<<10]), nil})
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	var n atomic.Int64
+	for range benchClients - 1 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				r, _ := http.NewRequest("POST", s.ts.URL+"/v1/deposits", bytes.NewReader(body.Bytes()))
+				r.Header = http.Header{"Authorization": {"Bearer " + dep}, "Content-Type": {ct}, "Idempotency-Key": {fmt.Sprint("load", n.Add(1))}}
+				resp, err := c.Do(r)
+				if err != nil {
+					b.Error(err)
+					return
+				}
+				io.Copy(io.Discard, resp.Body)
+				resp.Body.Close()
+			}
+		})
+	}
+	var took []time.Duration
+	for b.Loop() {
+		began := time.Now()
+		if r := s.ask(aud, "GET", "/v1/units/"+unit, nil); r.StatusCode != 200 {
+			b.Fatal(r.Status)
+		}
+		took = append(took, time.Since(began))
+	}
+	close(stop)
+	wg.Wait()
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "p50-ms")
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
 }

@@ -15,10 +15,10 @@ import (
 
 // fixture is an archive of cd99 with something of each kind.
 type fixture struct {
-	s                                   *served
-	unit, object, file, number, subject string
-	entry                               int64
-	n                                   int
+	s                                                *served
+	unit, object, file, number, subject, elimination string
+	entry                                            int64
+	n                                                int
 }
 
 const apa = `id: apa
@@ -58,6 +58,15 @@ func newFixture(t testing.TB, s *served) *fixture {
 		t.Fatal(err)
 	}
 	f.file = opened.Units[0].ID
+	_, err = s.a.Deposit(ctx, "archivist", archive.Deposit{Tenant: "cd99", Agency: "MDPH", Units: []archive.NewUnit{{Parent: -1, Title: "Périmé", Channel: archive.Paper, Paper: &archive.PhysicalObject{Location: "Magasin 2"}, Rule: "APA", RuleStart: "2001-01-01"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := s.a.ProposeElimination(ctx, "archivist", archive.EliminationRequest{At: today(), Filter: archive.Filter{Tenant: "cd99"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.elimination = e.ID
 	return f
 }
 
@@ -76,7 +85,7 @@ func (f *fixture) ask(w walk, key string) *reply {
 		}
 		id = k.ID
 	}
-	fill := strings.NewReplacer("UNIT", f.unit, "OBJECT", f.object, "FILE", f.file, "SUBJECT", f.subject, "ENTRY", fmt.Sprint(f.entry), "NUMBER", "APA-"+once, "EXPIRES", inAnHour(), "KEY", id)
+	fill := strings.NewReplacer("UNIT", f.unit, "OBJECT", f.object, "ELIMINATION", f.elimination, "FILE", f.file, "SUBJECT", f.subject, "ENTRY", fmt.Sprint(f.entry), "NUMBER", "APA-"+once, "EXPIRES", inAnHour(), "KEY", id)
 	var body io.Reader
 	headers := []string{"Idempotency-Key", once}
 	switch w.body {

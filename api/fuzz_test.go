@@ -125,11 +125,12 @@ func TestNoRequestIsAnInternalError(t *testing.T) {
 	}
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	m := &maker{Rand: rand.New(rand.NewPCG(seed, 0)), schemas: doc.Components.Schemas, known: []string{f.unit, f.object, f.file, f.subject, "1", "2"}}
-	seen := map[string]map[int]int{}
+	m := &maker{Rand: rand.New(rand.NewPCG(seed, 0)), schemas: doc.Components.Schemas, known: []string{f.elimination, f.unit, f.object, f.file, f.subject, "1", "2"}}
+	seen, plain := map[string]map[int]int{}, map[string]bool{} // plain: nothing can be wrong with it
 	for range fuzzRounds {
 		for path, item := range doc.Paths {
 			for method, op := range item {
+				plain[op.ID] = op.Body == nil && len(op.Parameters) == 0
 				status := m.ask(s, strings.ToUpper(method), path, op)
 				if seen[op.ID] == nil {
 					seen[op.ID] = map[int]int{}
@@ -145,7 +146,7 @@ func TestNoRequestIsAnInternalError(t *testing.T) {
 				refused += n
 			}
 		}
-		if refused == 0 && id != "showCheckpoint" && id != "showStatus" && id != "listAPIKeys" {
+		if refused == 0 && !plain[id] {
 			t.Errorf("%s: nothing was refused: %v", id, statuses)
 		}
 	}

@@ -1,9 +1,7 @@
 package api
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -28,25 +26,7 @@ func (s *service) listDue(ctx context.Context, who *Identity, in *dueInput) (*hu
 		at = today()
 	}
 	r := s.reader(who, in.Reads)
-	return &huma.StreamResponse{Body: func(hc huma.Context) {
-		var begun bytes.Buffer
-		w := &late{hold: maxHeld, held: &begun}
-		w.begin = func() {
-			hc.SetHeader("Content-Type", "application/x-ndjson")
-			hc.SetStatus(http.StatusOK)
-			w.to = hc.BodyWriter()
-		}
-		n, out := 0, json.NewEncoder(w)
-		err := r.Due(ctx, who.Tenant, at, func(u archive.DueUnit) error {
-			n++
-			return out.Encode(u)
-		})
-		if err == nil {
-			err = out.Encode(map[string]int{"units": n})
-		}
-		if err == nil {
-			err = w.flush()
-		}
-		s.endStream(hc, "listDue", w.to != nil, err)
-	}}, nil
+	return s.lines("listDue", func(add func(any) error) error {
+		return r.Due(ctx, who.Tenant, at, func(u archive.DueUnit) error { return add(u) })
+	}), nil
 }

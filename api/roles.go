@@ -23,6 +23,12 @@ var roles = map[string][]archive.Role{
 	"search":        reading,
 	"listDue":       reading,
 
+	"listEliminations":     reading,
+	"showElimination":      reading,
+	"listEliminationUnits": reading,
+	"proposeElimination":   {archive.Archivist},
+	"stepElimination":      {archive.Archivist, archive.OriginatingAgency, archive.ControlAuthority},
+
 	"listFiles":   reading,
 	"showFile":    reading,
 	"openFile":    handling,
