@@ -21,7 +21,7 @@ build:
 	$(GO) build -trimpath -o sae-verify ./cmd/sae-verify
 
 test: peers check
-	$(GO) test -race -timeout 20m ./...
+	$(GO) test -race -timeout 30m ./...
 
 check:
 	@out=$$(gofmt -l .); test -z "$$out" || { echo "gofmt: $$out"; exit 1; }

@@ -116,6 +116,7 @@ var everyFault = flag.Bool("erasure.faults", false, "let each step of an erasure
 func TestErasureInterrupted(t *testing.T) {
 	for name, part := range erasureParts {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			a, template := citizens(t)
 			s, file, docs := overOwn(t, a, "F-1", planted)
 			overOwn(t, a, "F-2", "Martin")
