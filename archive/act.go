@@ -831,14 +831,19 @@ func (a *Archive) checkActRecord(t *tx, entry int64, d integrity.ActDetail, ende
 	return nil
 }
 
-// checkGone wants the words of an act to have gone by an entry that destroys.
+// checkGone wants the words of an act to have gone by an entry that destroyed a unit.
 func (t *tx) checkGone(r *actRecord, entry int64) error {
-	b, err := t.entry(r.Gone)
-	if err != nil {
-		return err
-	}
-	e, err := integrity.ParseEntry(b)
-	if err == nil && (r.Entry != entry || !slices.Contains([]integrity.Kind{integrity.Destroyed, integrity.Erased}, e.Kind)) {
+	prefix, destroys := be64(uint64(r.Gone)), false
+	err := t.scan(bktItem, prefix, prefixEnd(prefix), func(_, b []byte) (bool, error) {
+		it, err := integrity.ParseItem(b)
+		if err != nil {
+			return false, err
+		}
+		row, err := t.tomb(it.Unit)
+		destroys = row != nil && row.Entry == r.Gone
+		return !destroys, err
+	})
+	if err == nil && (r.Entry != entry || !destroys) {
 		err = &DamagedError{What: "act", Where: r.Act, Why: fmt.Sprintf("ledger entry %d did not destroy its words", r.Gone)}
 	}
 	return err

@@ -114,6 +114,7 @@ var everyFault = flag.Bool("erasure.faults", false, "let each step of an erasure
 // fail: after each the archive is sound, no unit is half erased, and the same verb brings it to its end,
 // at which the record of the subject is gone with its last file.
 func TestErasureInterrupted(t *testing.T) {
+	t.Parallel() // it takes long
 	for name, part := range erasureParts {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

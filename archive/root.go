@@ -275,7 +275,8 @@ func (a *Archive) newRoot(kept RootKept) (*nextRoot, error) {
 	if err := n.draw(kept); err != nil {
 		return nil, errors.Join(fmt.Errorf("root key: %w", err), slot.close())
 	}
-	a.vault.Prepare(&n.root)
+	root := n.root // which close clears: when the outcome is not known, both open what there is until the end
+	a.vault.Prepare(&root)
 	return n, nil
 }
 

@@ -327,6 +327,7 @@ func TestSearchFaults(t *testing.T) {
 // TestSearchIsAScan holds the index against a scan over all units, for random words and limits, while
 // units come in, get another version, are destroyed, and the index loses its files.
 func TestSearchIsAScan(t *testing.T) {
+	t.Parallel() // it takes long
 	a := smallFiles(reopened(t, createEdited(t, nil)))
 	defer func() { a.Close() }()
 	an, err := search.NewAnalyser()
