@@ -62,12 +62,16 @@ func TestFullDisk(t *testing.T) {
 	fill(t, filler)
 	refusedFull(small)
 	refusedFull(random("empty.bin", 0))
-	if out := ok("list"); strings.Count(out, "before") != 1 || strings.Contains(out, "too much") {
-		t.Fatalf("list: %s", out)
+	ok("status")
+	if out, code := sae("list"); code != 1 || !strings.Contains(out, "nothing is read that is not logged") || !strings.Contains(out, "no space left") {
+		t.Fatalf("list on a full disk: exit %d: %s", code, out)
 	}
 
 	if err := os.Remove(filler); err != nil {
 		t.Fatal(err)
+	}
+	if out := ok("list"); strings.Count(out, "before") != 1 || strings.Contains(out, "too much") {
+		t.Fatalf("list: %s", out)
 	}
 	ok("deposit", "--title", "after", small)
 	ok("seal")
