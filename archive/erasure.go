@@ -22,7 +22,6 @@ import (
 const (
 	whyOthers  retention.ErasureReason = "OTHER_PERSONS" // it concerns other persons, too
 	whyBelow   retention.ErasureReason = keptChildren
-	whyShared  retention.ErasureReason = keptShared
 	whyOfficer retention.ErasureReason = "OFFICER" // the data-protection officer decided so
 )
 

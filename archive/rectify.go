@@ -39,9 +39,6 @@ type Rectified struct {
 // ExecuteRectification corrects a unit as a decision on a request allows, on behalf of agent. A request
 // may be about several units: it ends with EndExecution.
 func (a *Archive) ExecuteRectification(ctx context.Context, agent, request string, r Rectified) (*Revision, error) {
-	if a.readOnly {
-		return nil, ErrReadOnly
-	}
 	a.acting.Lock()
 	defer a.acting.Unlock()
 	q, err := a.executable(agent, request, 16)
@@ -201,9 +198,6 @@ func (r *Rectified) apply(d *Description, request string) {
 
 // ExecuteSubjectRectification corrects names and birth of the subject of a request, on behalf of agent.
 func (a *Archive) ExecuteSubjectRectification(ctx context.Context, agent, request string, data PersonData, reason string) (*Subject, error) {
-	if a.readOnly {
-		return nil, ErrReadOnly
-	}
 	a.acting.Lock()
 	defer a.acting.Unlock()
 	q, err := a.executable(agent, request, 16)
@@ -220,9 +214,6 @@ func (a *Archive) ExecuteSubjectRectification(ctx context.Context, agent, reques
 // ExecuteRestriction restricts what a request is about, as its decision allows, on behalf of agent:
 // the subject's files and the units that it names, with all below them.
 func (a *Archive) ExecuteRestriction(ctx context.Context, agent, request string, purposes []Purpose, reason string) (*Act, error) {
-	if a.readOnly {
-		return nil, ErrReadOnly
-	}
 	a.acting.Lock()
 	defer a.acting.Unlock()
 	q, err := a.executable(agent, request, 18)
@@ -286,6 +277,9 @@ func (a *Archive) EndExecution(ctx context.Context, agent, request, reason strin
 
 // executable is a request of an article that agent may carry out.
 func (a *Archive) executable(agent, id string, article int) (*Request, error) {
+	if a.readOnly {
+		return nil, ErrReadOnly
+	}
 	q, err := a.DataRequest(id)
 	if err == nil {
 		err = a.checkRequestStep(agent, q, RequestExecuted)
