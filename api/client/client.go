@@ -140,7 +140,7 @@ func (c *Client) OpenFile(ctx context.Context, key string, f api.NewFile) (*api.
 // RecordEvent records that something happened to a citizen file, and gives the act.
 func (c *Client) RecordEvent(ctx context.Context, key, file string, e api.FileEvent) (string, error) {
 	var out struct {
-		Act string `json:"act"`
+		Act string `json:"id"`
 	}
 	err := c.writeJSON(ctx, "/v1/files/"+url.PathEscape(file)+"/events", key, e, &out)
 	return out.Act, err

@@ -32,7 +32,7 @@ func (c *cli) connectCmd() *cobra.Command {
 SAE_API_KEY or in --key-file; without it they open the archive of --dir and ask it in the same way.
 See docs/connectors.md.`,
 	}
-	cmd.AddCommand(c.connectTeleprocedureCmd())
+	cmd.AddCommand(c.connectTeleprocedureCmd(), c.connectCMISCmd())
 	return cmd
 }
 
