@@ -6,8 +6,10 @@ package teleprocedure
 
 import (
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"regexp"
 	"strings"
 	"unicode"
@@ -68,6 +70,9 @@ func ParseManifest(r io.Reader) (*Submission, error) { return parse(r, maxManife
 func parse(r io.Reader, most int64, pushed bool) (*Submission, error) {
 	s := &Submission{}
 	if err := boundjson.Decode(r, boundjson.Bounds{Bytes: most, Depth: maxDepth, Known: true}, s); err != nil {
+		if errors.As(err, new(*http.MaxBytesError)) { // what is wrong is the request
+			return nil, err
+		}
 		return nil, Problems{ManifestName + ": " + err.Error()}
 	}
 	if bad := s.check(pushed); len(bad) > 0 {
