@@ -129,7 +129,7 @@ func (p *Puller) addDocument(ctx context.Context, t *tree, o *Object, rule TypeR
 	versions := []*Object{o}
 	if p.Mapping.Versions != "last" && o.Text(propSeries) != "" {
 		all, err := p.Browser.versions(ctx, o.ID)
-		if err != nil && !isException(err, "constraint") && !isException(err, "notSupported") { // of a type that has none
+		if err != nil && (o.Text(propLabel) != "" || !unversioned(err)) {
 			return err
 		}
 		if err == nil && len(all) > 0 {
@@ -161,6 +161,12 @@ func (p *Puller) addDocument(ctx context.Context, t *tree, o *Object, rule TypeR
 		}
 	}
 	return nil
+}
+
+// unversioned reports whether an error says that a document is of a type that has no versions: the
+// specification has no word for it, and repositories use these.
+func unversioned(err error) bool {
+	return isException(err, "constraint") || isException(err, "notSupported") || isException(err, "invalidArgument")
 }
 
 func (p *Puller) marksDocuments() bool { return p.Mapping.Mark != nil && p.Mapping.Mark.Documents }
