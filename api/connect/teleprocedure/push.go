@@ -325,7 +325,7 @@ func (p *Push) place(folder string, s *Submission) (int, any, error) {
 			return 0, nil, &fault{Status: 409, Code: "id-used", Title: "Another submission of this id was deposited, or is on its way."}
 		}
 		if r.Done != nil {
-			return http.StatusOK, &received{ref, string(Deposited), r.answer(ref, s)}, nil
+			return http.StatusOK, &received{ref, string(Deposited), p.Folder.answered(ref, s, r)}, nil
 		}
 	}
 	in := filepath.Join(p.Folder.path, in)
@@ -375,7 +375,7 @@ func (p *Push) wait(ctx context.Context, s *Submission, most time.Duration) (int
 				return 0, nil, err
 			}
 			if r.Done != nil {
-				return http.StatusCreated, &received{ref, string(Deposited), r.answer(ref, s)}, nil
+				return http.StatusCreated, &received{ref, string(Deposited), p.Folder.answered(ref, s, r)}, nil
 			}
 			return 0, nil, &fault{Status: 422, Code: "refused", Title: "The submission was refused; all that is wrong is listed.", Problems: p.Folder.reported(pushedName(ref))}
 		}
@@ -386,6 +386,17 @@ func (p *Push) wait(ctx context.Context, s *Submission, most time.Duration) (int
 		}
 	}
 	return http.StatusAccepted, &received{Ref: ref, State: "received"}, nil
+}
+
+// answered is the answer to a submission: the one beside it, and when that was taken away what is
+// remembered of it.
+func (f *Folder) answered(ref string, s *Submission, r *record) *Answer {
+	a := &Answer{}
+	b, err := os.ReadFile(filepath.Join(f.path, done, pushedName(ref)+".answer.json"))
+	if err != nil || json.Unmarshal(b, a) != nil || a.Ref != ref {
+		return r.answer(ref, s)
+	}
+	return a
 }
 
 // reported are the problems of the last report on an item.

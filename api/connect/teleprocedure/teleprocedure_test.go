@@ -571,7 +571,7 @@ func TestPush(t *testing.T) {
 	mac := hmac.New(sha256.New, []byte(secret))
 	io.WriteString(mac, body)
 	status, said := post(t, ts, "application/json", body, signature, "sha256="+hex.EncodeToString(mac.Sum(nil)), "Prefer", "wait=30")
-	if status != 201 || said["state"] != "deposited" || said["file"] == nil {
+	if status != 201 || said["state"] != "deposited" || said["file"] == nil || !strings.Contains(fmt.Sprint(said["deposit"]), sum(files["form.pdf"])) {
 		t.Fatalf("%d %v", status, said)
 	}
 	w.deposited("APA-1", 3)
