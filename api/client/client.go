@@ -66,6 +66,12 @@ func Later(err error) bool {
 	return errors.As(err, &lost) || errors.As(err, &p) && passing(p.Status, p.Code)
 }
 
+// Away reports whether the archive is not reached, or takes nothing now, whatever it is asked for.
+func Away(err error) bool {
+	var p *Problem
+	return Later(err) && !(errors.As(err, &p) && (p.Status == http.StatusInternalServerError || p.Status/100 == 4 && p.Status != http.StatusTooManyRequests))
+}
+
 // Ours reports whether it is the caller that is not let in, and not what it asks for that is wrong.
 func Ours(err error) bool {
 	var p *Problem

@@ -52,8 +52,11 @@ func (r *remote) flags(cmd *cobra.Command) {
 	f.StringVar(&r.tenant, "tenant", "", "archival agency, when the archive is opened by this program (default the first)")
 }
 
-// requestTime is how long one request may take: a deposit is as long as its files.
-const requestTime = 12 * time.Hour
+// How long one request may take: a deposit is as long as its files, and is answered when it is durable.
+const (
+	requestTime = 12 * time.Hour
+	answerTime  = 15 * time.Minute // behind the last byte of the request
+)
 
 // client is a client of the service at --server.
 func (r *remote) client() (*client.Client, error) {
@@ -97,9 +100,22 @@ func (r *remote) client() (*client.Client, error) {
 	if key == "" && r.cert == "" {
 		return nil, usagef("nobody is named to the service: set SAE_API_KEY, or give --key-file, or --cert and --cert-key")
 	}
+	web := newWeb()
+	web.Transport.(*http.Transport).TLSClientConfig = config
+	return &client.Client{URL: r.server, Key: key, HTTP: web}, nil
+}
+
+// newWeb is how a connector asks others. It follows nobody to another host: what it shows is for the one
+// that was named.
+func newWeb() *http.Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.TLSClientConfig = config
-	return &client.Client{URL: r.server, Key: key, HTTP: &http.Client{Transport: transport, Timeout: requestTime}}, nil
+	transport.ResponseHeaderTimeout = answerTime
+	return &http.Client{Transport: transport, Timeout: requestTime, CheckRedirect: func(r *http.Request, via []*http.Request) error {
+		if r.URL.Host != via[0].URL.Host || r.URL.Scheme != via[0].URL.Scheme || len(via) > 5 {
+			return http.ErrUseLastResponse
+		}
+		return nil
+	}}
 }
 
 func loopback(hostPort string) bool {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -109,7 +108,7 @@ func (r *cmisRun) browser(m *cmis.Mapping) (*cmis.Browser, error) {
 	if err := checkWatch(r.every); err != nil {
 		return nil, err
 	}
-	b := &cmis.Browser{URL: m.URL, Repository: m.Repository, Succinct: m.Succinct, HTTP: &http.Client{Transport: http.DefaultTransport.(*http.Transport).Clone(), Timeout: requestTime}}
+	b := &cmis.Browser{URL: m.URL, Repository: m.Repository, Succinct: m.Succinct, HTTP: newWeb()}
 	if u, err := url.Parse(m.URL); err == nil && u.Scheme == "http" && !loopback(u.Host) && r.userFile+r.tokenFile != "" {
 		return nil, fmt.Errorf("url: without TLS everybody on the way reads the password and the documents: want https")
 	}

@@ -201,6 +201,6 @@ func (c *cli) tellSubmission(o teleprocedure.Outcome) {
 	case teleprocedure.Refused:
 		c.printf("refused %s: %d problems, see the report\n", orNobody(o.Ref), o.Problems)
 	default:
-		c.printf("later %s: %s\n", o.Ref, o.Why)
+		c.printf("%s %s: %s\n", o.State, orNobody(o.Ref), o.Why)
 	}
 }

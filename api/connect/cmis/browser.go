@@ -43,6 +43,8 @@ const (
 	maxID     = 1000 // bytes
 	pageSize  = 100
 	maxTries  = 5
+	answerIn  = 5 * time.Minute // an answer in JSON
+	silence   = 2 * time.Minute // a content of which nothing comes
 )
 
 var answerBounds = boundjson.Bounds{Bytes: maxAnswer, Depth: maxDepth}
@@ -67,8 +69,16 @@ type unreached struct{ error }
 
 func (u unreached) Unwrap() error { return u.error }
 
+// cutShort: a content did not come to its end.
+type cutShort struct{ error }
+
+func (c cutShort) Unwrap() error { return c.error }
+
 // Passing reports whether an error passes with time.
-func Passing(err error) bool {
+func Passing(err error) bool { return isAway(err) || errors.As(err, new(cutShort)) }
+
+// isAway reports whether the repository is not reached, or takes nothing now.
+func isAway(err error) bool {
 	var f *Fault
 	return errors.As(err, new(unreached)) || errors.As(err, &f) && (f.Status == 429 || f.Status == 502 || f.Status == 503 || f.Status == 504)
 }
@@ -199,18 +209,42 @@ func (b *Browser) versions(ctx context.Context, id string) ([]*Object, error) {
 }
 
 // content opens the content of a document.
-func (b *Browser) content(ctx context.Context, id string) (body io.ReadCloser, err error) {
-	err = b.again(ctx, func() error {
+func (b *Browser) content(ctx context.Context, id string) (io.ReadCloser, error) {
+	out := &stream{}
+	err := b.again(ctx, func() error {
+		ctx, cancel := context.WithCancel(ctx)
+		out.cancel, out.silence = cancel, time.AfterFunc(silence, cancel)
 		answer, err := b.do(ctx, http.MethodGet, b.root, url.Values{"cmisselector": {"content"}, "objectId": {id}}, nil)
-		if err == nil {
-			body = answer.Body
+		if err != nil {
+			out.silence.Stop()
+			cancel()
+			return err
 		}
-		return err
+		out.ReadCloser = answer.Body
+		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("reading the content of %s: %w", id, err)
 	}
-	return body, nil
+	return out, nil
+}
+
+// stream is a content that is given up when nothing of it comes for too long.
+type stream struct {
+	io.ReadCloser
+	cancel  context.CancelFunc
+	silence *time.Timer
+}
+
+func (s *stream) Read(p []byte) (int, error) {
+	s.silence.Reset(silence)
+	return s.ReadCloser.Read(p)
+}
+
+func (s *stream) Close() error {
+	s.silence.Stop()
+	s.cancel()
+	return s.ReadCloser.Close()
 }
 
 // update sets properties of an object that is still as its change token says, and gives it as it is
@@ -230,6 +264,8 @@ func (b *Browser) update(ctx context.Context, id, token string, props map[string
 			form.Set(fmt.Sprintf("propertyValue[%d][%d]", i, j), v)
 		}
 	}
+	ctx, cancel := context.WithTimeout(ctx, answerIn)
+	defer cancel()
 	answer, err := b.do(ctx, http.MethodPost, b.root, url.Values{"objectId": {id}}, form)
 	if err != nil {
 		return fmt.Errorf("marking %s: %w", id, err)
@@ -247,13 +283,29 @@ func (b *Browser) get(ctx context.Context, at *url.URL, query url.Values, into a
 		query.Set("succinct", strconv.FormatBool(b.Succinct))
 	}
 	return b.again(ctx, func() error {
+		ctx, cancel := context.WithTimeout(ctx, answerIn)
+		defer cancel()
 		answer, err := b.do(ctx, http.MethodGet, at, query, nil)
 		if err != nil {
 			return err
 		}
 		defer answer.Body.Close()
-		return boundjson.Decode(answer.Body, answerBounds, into)
+		if err := boundjson.Decode(&broken{r: answer.Body}, answerBounds, into); err != nil {
+			return fmt.Errorf("the repository's answer: %w", err)
+		}
+		return nil
 	})
+}
+
+// broken reads an answer. One that breaks off may come whole when it is asked for again.
+type broken struct{ r io.Reader }
+
+func (b *broken) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	if err != nil && err != io.EOF {
+		err = unreached{err}
+	}
+	return n, err
 }
 
 func (b *Browser) again(ctx context.Context, do func() error) error {

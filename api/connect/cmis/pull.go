@@ -37,6 +37,8 @@ type Outcome struct {
 	Bytes     int64    `json:"bytes,omitempty"`
 	Skipped   int      `json:"skipped,omitempty"`
 	Problems  []string `json:"problems,omitempty"`
+
+	away bool // the repository or the archive is not reached
 }
 
 // Done is what was done.
@@ -59,7 +61,7 @@ const (
 	maxSelected = 100_000
 	remembered  = 47 * time.Hour  // how long the archive surely knows a key
 	overlap     = 5 * time.Minute // by which a pass looks back behind the last change that was seen
-	enough      = 3               // objects in a row that have to come later end a pass
+	enough      = 3               // objects in a row for which the repository or the archive is away end a pass
 )
 
 func (p *Puller) most() int64 {
@@ -87,30 +89,31 @@ func (p *Puller) Pass(ctx context.Context) error {
 		return err
 	}
 	last, held := since, time.Time{} // the last change that was seen, and the first that is to be seen again
-	later := 0
+	away, unknown := 0, false        // unknown: it is not known when something was changed that is to be seen again
 	for i, id := range selected {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if later >= enough {
+		if away >= enough {
 			return nil // nothing more is reached, and the cursor stays
 		}
 		out, modified, err := p.one(ctx, id)
 		if err != nil {
 			return fmt.Errorf("object %s (%d of %d): %w", id, i+1, len(selected), err)
 		}
-		if later++; out.Done != Later {
-			later = 0
+		if away++; !out.away {
+			away = 0
 		}
 		if modified.After(last) {
 			last = modified
 		}
 		if out.Done.Failed() && (held.IsZero() || modified.Before(held)) {
 			held = modified
+			unknown = unknown || modified.IsZero()
 		}
 		p.Tell(*out)
 	}
-	if p.DryRun || !strings.Contains(p.Mapping.Query, "{since}") {
+	if unknown || p.DryRun || !strings.Contains(p.Mapping.Query, "{since}") {
 		return nil
 	}
 	if !held.IsZero() && held.Before(last) {
@@ -216,7 +219,7 @@ func (p *Puller) ended(out *Outcome, modified time.Time, err error) (*Outcome, t
 	case errors.Is(err, errChanged), isException(err, "updateConflict"):
 		out.Done = Changed
 	case Passing(err), client.Later(err):
-		out.Done = Later
+		out.Done, out.away = Later, isAway(err) || client.Away(err)
 	case errors.As(err, &bad), errors.As(err, &refusal), errors.As(err, &fault):
 		out.Done = Refused
 	default:

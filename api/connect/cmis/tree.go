@@ -293,11 +293,11 @@ func (h *held) Read(p []byte) (int, error) {
 	case h.read > h.most:
 		return n, Problems{fmt.Sprintf("%s: its content has more than %d bytes", h.of, h.most)}
 	case err == io.EOF && h.length >= 0 && h.read < h.length:
-		return n, unreached{fmt.Errorf("%s: its content ended after %d of %d bytes", h.of, h.read, h.length)}
+		return n, cutShort{fmt.Errorf("%s: its content ended after %d of %d bytes", h.of, h.read, h.length)}
 	case err == io.EOF && h.sum != nil && hex.EncodeToString(h.sum.Sum(nil)) != h.want:
 		return n, Problems{fmt.Sprintf("%s: its content does not have the digest that is declared", h.of)}
 	case err != nil && err != io.EOF:
-		return n, unreached{fmt.Errorf("%s: reading its content: %w", h.of, err)}
+		return n, cutShort{fmt.Errorf("%s: reading its content: %w", h.of, err)}
 	}
 	return n, err
 }

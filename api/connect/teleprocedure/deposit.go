@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -30,6 +32,8 @@ type Outcome struct {
 	Entry    int64  `json:"ledgerEntry,omitempty"`
 	Problems int    `json:"problems,omitempty"` // that its report lists
 	Why      string `json:"why,omitempty"`      // it comes later
+
+	away bool // the archive is not reached
 }
 
 // State is where a submission is.
@@ -40,6 +44,8 @@ const (
 	Deposited State = "deposited"
 	Refused   State = "refused"
 	Later     State = "later" // it stays in in/, and is tried again
+	// Incomplete: it stays in in/, and has had no manifest for long.
+	Incomplete State = "incomplete"
 )
 
 // Answer is written beside a submission that was deposited.
@@ -63,8 +69,11 @@ type Report struct {
 	Problems Problems  `json:"problems"`
 }
 
-// enough submissions that all have to come later, one behind the other, end a pass: the archive is away.
+// enough submissions for which the archive is away, one behind the other, end a pass.
 const enough = 3
+
+// abandoned is how long a submission may be without its manifest before that is told.
+const abandoned = time.Hour
 
 // Pass deposits all that is complete. An error ends it: the archive does not let in who asks, or the
 // folder fails.
@@ -73,7 +82,7 @@ func (d *Depositor) Pass(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for later := 0; len(names) > 0 && later < enough; names = names[1:] {
+	for away := 0; len(names) > 0 && away < enough; names = names[1:] {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -84,8 +93,8 @@ func (d *Depositor) Pass(ctx context.Context) error {
 		if out == nil {
 			continue
 		}
-		if later++; out.State != Later {
-			later = 0
+		if away++; !out.away {
+			away = 0
 		}
 		d.Tell(*out)
 	}
@@ -120,16 +129,26 @@ func (d *Depositor) one(ctx context.Context, name string) (*Outcome, error) {
 	return out, d.Folder.finish(name, done, r.answer(out.Ref, s))
 }
 
+// incomplete tells of a submission that is not complete for long; nil of one that may become so.
+func (f *Folder) incomplete(name string) *Outcome {
+	info, err := os.Lstat(filepath.Join(f.path, in, name))
+	if err != nil || time.Since(info.ModTime()) < abandoned {
+		return nil
+	}
+	return &Outcome{State: Incomplete, Why: "since " + info.ModTime().UTC().Format(time.RFC3339) + " it has no " + ManifestName}
+}
+
 // ended says what becomes of a submission that was not deposited.
 func (d *Depositor) ended(name string, out *Outcome, s *Submission, err error) (*Outcome, error) {
 	var bad Problems
 	var refusal *client.Problem
 	switch {
 	case errors.Is(err, errIncomplete):
-		return nil, nil
+		return d.Folder.incomplete(name), nil
 	case client.Ours(err):
 		return nil, fmt.Errorf("the archive does not let this connector do what it must: %w", err)
 	case client.Later(err):
+		out.away = client.Away(err)
 		out.State, out.Why = Later, strings.ReplaceAll(err.Error(), "\n", "; ")
 		return out, nil
 	case errors.As(err, &bad):

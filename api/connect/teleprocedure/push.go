@@ -44,7 +44,8 @@ const (
 	concurrent = 4
 	maxWait    = 60 * time.Second
 	look       = 100 * time.Millisecond
-	unread     = time.Minute // for which a client may send nothing
+	unread     = time.Minute      // for which a client may send nothing
+	longest    = 30 * time.Minute // that a submission may take
 )
 
 // fault is what is told when a submission is not taken (RFC 9457).
@@ -112,7 +113,7 @@ func (p *Push) take(w http.ResponseWriter, r *http.Request) (status int, said an
 	if err != nil {
 		return 0, nil, err
 	}
-	body := &pushed{r: http.MaxBytesReader(w, r.Body, p.Most), sum: hmac.New(sha256.New, p.Secret), control: http.NewResponseController(w)}
+	body := &pushed{r: http.MaxBytesReader(w, r.Body, p.Most), sum: hmac.New(sha256.New, p.Secret), control: http.NewResponseController(w), end: time.Now().Add(longest)}
 	folder := filepath.Join(p.Folder.path, in, pushing+rand.Text())
 	if err := os.Mkdir(folder, 0o700); err != nil {
 		return 0, nil, fmt.Errorf("making a folder for a submission: %w", err)
@@ -164,10 +165,15 @@ type pushed struct {
 	r       io.Reader
 	sum     hash.Hash
 	control *http.ResponseController
+	end     time.Time
 }
 
 func (b *pushed) Read(p []byte) (int, error) {
-	b.control.SetReadDeadline(time.Now().Add(unread)) // of a recorder in tests there is none
+	deadline := time.Now().Add(unread)
+	if deadline.After(b.end) {
+		deadline = b.end
+	}
+	b.control.SetReadDeadline(deadline) // of a recorder in tests there is none
 	n, err := b.r.Read(p)
 	b.sum.Write(p[:n])
 	return n, err
