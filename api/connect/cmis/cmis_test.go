@@ -528,3 +528,113 @@ func FuzzObject(f *testing.F) {
 		(&Mapping{}).ruleOf(o)
 	})
 }
+
+// TestNobodyIsHeldUp: folders that cannot be read do not keep those behind them from being archived, and
+// the cursor does not pass them; a repository that is away ends the pass.
+func TestNobodyIsHeldUp(t *testing.T) {
+	w := newWorld(t)
+	var want []string
+	for i := range 5 {
+		id := fmt.Sprintf("f%d", i)
+		w.closed(id)
+		if i < 4 {
+			w.g.objects[id+"-letter"].content = nil // cut short
+			want = append(want, id+" later")
+		}
+	}
+	w.pass(append(want, "f4 archived")...)
+	w.g.fault = func(what, id string) (int, string) {
+		if id == "f0" {
+			return 403, "permissionDenied"
+		}
+		return 0, ""
+	}
+	w.pass("f0 refused", "f1 later", "f2 later", "f3 later")
+	if since, err := w.p.State.since("R"); err != nil || since.UnixMilli() > w.g.objects["f0"].props[propModified].(int64) {
+		t.Errorf("%v, %v", since, err)
+	}
+	w.g.fault = func(what, _ string) (int, string) {
+		if what == "object" {
+			return 503, ""
+		}
+		return 0, ""
+	}
+	w.pass("f0 later", "f1 later", "f2 later")
+}
+
+// TestIntoCitizenFile puts folders into the citizen file that they name.
+func TestIntoCitizenFile(t *testing.T) {
+	w := newWorld(t, "originating-agency: $service", "file: $numero", mapping[strings.Index(mapping, "  - {type: \"cmis:folder\""):strings.Index(mapping, "mark:")],
+		"  - {type: cmis:document, document: courrier}\n")
+	ctx := context.Background()
+	_, err := w.a.AddProcedure(ctx, "test", "cd99", []byte(`id: APA
+name: APA
+channels: [digital]
+rules: {appraisal: [EXAMPLE-10Y]}
+processing: {purpose: p, legal-basis: b, data-subjects: [s], data: [d]}
+documents: [{id: courrier, name: Courrier}]
+`))
+	if err == nil {
+		_, err = w.a.OpenFile(ctx, "test", archive.NewFile{Tenant: "cd99", Procedure: "APA", Number: "APA-1"})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.g.folder("f1", "root", "Dossier f1").props["numero"] = "APA-1"
+	w.g.document("d1", "f1", "Courrier", "bonjour")
+	w.g.versioned("d2", "f1", "Notification", "v1", "v2")
+	w.g.change("f1", "state", "closed")
+	w.g.folder("f2", "root", "Sans numéro")
+	w.g.change("f2", "state", "closed")
+	w.g.folder("f3", "root", "Inconnu").props["numero"] = "APA-2"
+	w.g.change("f3", "state", "closed")
+	told := w.pass("f1 archived", "f2 refused", "f3 refused")
+	if !strings.Contains(fmt.Sprint(told[1].Problems), "f2 has nothing at $numero") || !strings.Contains(fmt.Sprint(told[2].Problems), "not-found") {
+		t.Errorf("%+v", told)
+	}
+	f, err := w.a.As("test", retention.ToRead).File("cd99", "APA-1")
+	if err != nil || len(f.Documents) != 3 {
+		t.Errorf("%+v, %v", f, err)
+	}
+}
+
+// TestHostileRepository: what a repository may send is bounded, and it sends nobody elsewhere.
+func TestHostileRepository(t *testing.T) {
+	for name, tt := range map[string]struct{ answer, want string }{
+		"deep":        {`{"R":{"repositoryId":` + strings.Repeat("[", 100) + strings.Repeat("]", 100) + `}}`, "nested deeper than"},
+		"twice":       {`{"R":{},"R":{}}`, "a key is there twice"},
+		"no JSON":     {`<html>`, "not well-formed"},
+		"no address":  {`{"R":{"repositoryId":"R"}}`, "no address"},
+		"cut":         {`{"R":{"repositoryId"`, "unexpected EOF"},
+		"elsewhere":   {`{"R":{"repositoryUrl":"http://elsewhere.invalid/browser/R","rootFolderUrl":"http://elsewhere.invalid/browser/R/root"}}`, ""},
+		"two of them": {`{"R":{},"S":{}}`, `"" is not there; there are: R, S`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			asked := 0
+			b := &Browser{URL: "http://ged.example/browser", HTTP: &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+				if asked++; r.URL.Host != "ged.example" {
+					t.Errorf("asked %s", r.URL.Host)
+				}
+				body := tt.answer
+				if asked > 1 {
+					body = `{"succinctProperties":{"cmis:objectId":"1"}}`
+				}
+				return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body))}, nil
+			})}}
+			err := b.Connect(context.Background())
+			if tt.want != "" {
+				if err == nil || !strings.Contains(err.Error(), tt.want) {
+					t.Errorf("%v, want %s", err, tt.want)
+				}
+				return
+			}
+			if o, err := b.object(context.Background(), "1"); err != nil || o.ID != "1" || asked != 2 {
+				t.Errorf("%v, %v", o, err)
+			}
+		})
+	}
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

@@ -379,6 +379,17 @@ func TestIncomplete(t *testing.T) {
 	if told := w.pass(); len(told) != 0 || len(w.ls("in")) != 5 {
 		t.Errorf("%+v %v", told, w.ls("in"))
 	}
+	// One that is not complete for long is told, and those behind it go on.
+	long := time.Now().Add(-2 * abandoned)
+	if err := os.Chtimes(filepath.Join(w.path, "in", "no manifest"), long, long); err != nil {
+		t.Fatal(err)
+	}
+	if told := w.pass(); len(told) != 1 || told[0].State != Incomplete || strings.Contains(told[0].Why, "no manifest") {
+		t.Errorf("%+v", told)
+	}
+	if err := os.Remove(filepath.Join(w.path, "in", "no manifest")); err != nil {
+		t.Fatal(err)
+	}
 	old := time.Now().Add(-2 * settled)
 	if err := errors.Join(os.Chtimes(torn, old, old), os.Chtimes(filepath.Join(w.path, "in", "torn", ManifestName), old, old)); err != nil {
 		t.Fatal(err)
