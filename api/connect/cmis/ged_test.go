@@ -25,9 +25,10 @@ type ged struct {
 	objects map[string]*thing
 	order   []string
 	clock   time.Time
-	asked   []string // selectors and actions, with their object
-	page    int      // objects that a page has at most
-	noMore  bool     // hasMoreItems is left out
+	asked   []string       // selectors and actions, with their object
+	turns   map[string]int // lists of children that were begun, by folder
+	page    int            // objects that a page has at most
+	noMore  bool           // hasMoreItems is left out
 	fault   func(what, id string) (status int, exception string)
 	before  func(what, id string) // called before a request is answered
 	server  *httptest.Server
@@ -43,7 +44,7 @@ type thing struct {
 }
 
 func newGED(t *testing.T) *ged {
-	g := &ged{t: t, objects: map[string]*thing{}, clock: time.Date(2026, 3, 2, 10, 0, 0, 0, time.UTC), page: 100}
+	g := &ged{t: t, turns: map[string]int{}, objects: map[string]*thing{}, clock: time.Date(2026, 3, 2, 10, 0, 0, 0, time.UTC), page: 100}
 	g.server = httptest.NewServer(g)
 	t.Cleanup(g.server.Close)
 	return g
@@ -210,6 +211,14 @@ func (g *ged) list(w http.ResponseWriter, q url.Values, key string, fits func(*t
 	for _, id := range g.order {
 		if fits(g.objects[id]) {
 			all = append(all, as(g.show(g.objects[id], q)))
+		}
+	}
+	if key == "objects" { // no order is promised: it is another each time a list is begun
+		if skip == 0 {
+			g.turns[q.Get("objectId")]++
+		}
+		if g.turns[q.Get("objectId")]%2 == 1 {
+			slices.Reverse(all)
 		}
 	}
 	from, to := min(skip, len(all)), min(skip+min(most, g.page), len(all))

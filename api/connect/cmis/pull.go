@@ -243,6 +243,7 @@ func (p *Puller) deposit(ctx context.Context, t *tree, done *pulled) error {
 		asked := time.Now().UTC()
 		if done.Asked != nil {
 			asked = *done.Asked // the state before may have been archived: what is not known stays so
+			done.Earlier = append(done.Earlier, "asked for as "+p.key(done))
 		}
 		done.Asked, done.Fingerprint = &asked, now
 		if err := p.State.save(done); err != nil {

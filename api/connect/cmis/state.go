@@ -51,7 +51,7 @@ type pulled struct {
 	Units       []string   `json:"units,omitempty"`   // until they are marked; then the first alone
 	Marks       []mark     `json:"marks,omitempty"`   // to be made
 	Broken      bool       `json:"broken,omitempty"`  // its mark did not hold
-	Earlier     []string   `json:"earlier,omitempty"` // operations of earlier states of it
+	Earlier     []string   `json:"earlier,omitempty"` // operations of earlier states of it, or their keys when no answer came
 }
 
 func (s *State) objectPath(repository, id string) string {

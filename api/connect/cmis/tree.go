@@ -1,6 +1,7 @@
 package cmis
 
 import (
+	"cmp"
 	"context"
 	"crypto/md5"
 	"crypto/sha1"
@@ -11,6 +12,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"slices"
 	"strings"
 
 	"sae/api"
@@ -97,23 +99,37 @@ func (p *Puller) addFolder(ctx context.Context, t *tree, o *Object, rule TypeRul
 	if level == 0 {
 		t.mark(o, at)
 	}
-	for skip := 0; ; {
-		page, err := p.Browser.children(ctx, o.ID, skip)
-		if err != nil {
+	children, err := p.children(ctx, o)
+	if err != nil {
+		return err
+	}
+	for _, child := range children {
+		if err := p.add(ctx, t, child, &at, level+1); err != nil {
 			return err
 		}
-		for _, child := range page.objects {
-			if err := p.add(ctx, t, child, &at, level+1); err != nil {
-				return err
-			}
+	}
+	return nil
+}
+
+// children are what stands in a folder, by name: a repository promises no order, and what is deposited
+// again after a lost answer is to be the same.
+func (p *Puller) children(ctx context.Context, o *Object) (all []*Object, err error) {
+	for {
+		page, err := p.Browser.children(ctx, o.ID, len(all))
+		if err != nil {
+			return nil, err
 		}
-		if skip += len(page.objects); !page.more {
-			return nil
+		if all = append(all, page.objects...); len(all) > maxUnits {
+			return nil, tooMany(o)
 		}
-		if skip > maxUnits {
-			return tooMany(o)
+		if !page.more {
+			break
 		}
 	}
+	slices.SortFunc(all, func(a, b *Object) int {
+		return cmp.Or(strings.Compare(a.Text(propName), b.Text(propName)), strings.Compare(a.ID, b.ID))
+	})
+	return all, nil
 }
 
 func tooMany(o *Object) error {
