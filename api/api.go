@@ -55,7 +55,7 @@ func New(a *archive.Archive, c Config) (http.Handler, error) {
 	}
 	s.api = humago.New(s.mux, s.interfaceConfig(c.Version))
 	s.api.UseMiddleware(s.authorise)
-	for _, add := range []func(){s.addDeposits, s.addTransfers, s.addUnits, s.addObjects, s.addFiles, s.addSubjects, s.addRetention, s.addEliminations, s.addLedger, s.addEvents, s.addKeys, s.addStatus} {
+	for _, add := range []func(){s.addDeposits, s.addTransfers, s.addUnits, s.addObjects, s.addFiles, s.addSubjects, s.addRetention, s.addEliminations, s.addLedger, s.addEvents, s.addHooks, s.addKeys, s.addStatus} {
 		add()
 	}
 	if err := s.addDocs(); err != nil {

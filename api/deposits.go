@@ -105,7 +105,7 @@ func (s *service) addDeposits() {
 		Summary: "Deposit units and files as one operation",
 		Description: "Multipart: a part \"metadata\" (JSON, DepositMetadata), then each content as a part, in the order of the units. Parts are read once, as they come, and enciphered on the way. " +
 			"A part may carry Content-Digest or Repr-Digest (sha-256, sha-512). The answer means that everything is durable and in the ledger.",
-	}, s.createDeposit)
+	}, noting(s, "createDeposit", s.createDeposit))
 	// It is told of afterwards: the framework reads bodies that it knows of whole.
 	s.api.OpenAPI().Paths["/v1/deposits"].Post.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"multipart/form-data": {
 		Schema:   &huma.Schema{Type: "object", Properties: map[string]*huma.Schema{"metadata": meta}, Required: []string{"metadata"}, AdditionalProperties: &huma.Schema{Type: "string", Format: "binary"}},

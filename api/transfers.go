@@ -27,7 +27,7 @@ func (s *service) addTransfers() {
 		Summary: "Deposit a SEDA transfer (zip, tar, tar.gz, or a manifest alone)",
 		Description: "The body is the package. It is kept enciphered while it is read. The answer is the ArchiveTransferReply, of a transfer that was archived (201) as of one that was refused (422); " +
 			"nothing of the latter is kept.",
-		Responses: responses}, s.depositTransfer)
+		Responses: responses}, noting(s, "depositTransfer", s.depositTransfer))
 	// It is told of afterwards: the framework reads bodies that it knows of whole.
 	s.api.OpenAPI().Paths["/v1/transfers/{name}"].Put.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/octet-stream": {Schema: &huma.Schema{Type: "string", Format: "binary"}}}}
 }
@@ -97,6 +97,9 @@ func (s *service) depositTransfer(ctx context.Context, who *Identity, in *transf
 	out := &transferOutput{Status: http.StatusCreated}
 	if err != nil {
 		out.Status = http.StatusUnprocessableEntity
+		if failed := s.noteRefused(ctx, who, "depositTransfer", "refused", out.Status, len(outcome.Findings.List)); failed != nil {
+			return nil, failed
+		}
 	} else {
 		out.Location = "/v1/deposits/" + strconv.FormatInt(outcome.Receipt.Index, 10)
 	}

@@ -61,6 +61,10 @@ func (c *cli) serve(ctx context.Context, dev bool) (err error) {
 	if err != nil {
 		return err
 	}
+	hooks, err := api.NewWebhooks(a, config.Webhooks, metrics, log)
+	if err != nil {
+		return err
+	}
 	servers := []*server{{"service", config.Listen, newServer(handler, &config, log)}}
 	servers[0].TLSConfig = transport
 	if config.Admin != "" {
@@ -71,5 +75,7 @@ func (c *cli) serve(ctx context.Context, dev bool) (err error) {
 	defer wg.Wait()
 	defer stop()
 	wg.Go(func() { sealer.Run(running) })
+	wg.Go(func() { hooks.Run(running) })
+	wg.Go(func() { api.TellDue(running, a, config.DueSoon, log) })
 	return c.runServers(running, servers)
 }
