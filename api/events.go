@@ -58,7 +58,7 @@ func (s *service) listEvents(ctx context.Context, who *Identity, in *eventsInput
 	wait, cancel := context.WithTimeout(ctx, time.Duration(in.Wait)*time.Second)
 	defer cancel()
 	for from := in.From; ; {
-		events, next, err := s.a.Feed(who.Tenant, from, in.Limit)
+		events, next, err := s.of(who).Feed(who.Tenant, from, in.Limit)
 		if err != nil {
 			return nil, err
 		}
