@@ -86,7 +86,7 @@ func (s *service) listEvents(ctx context.Context, who *Identity, in *eventsInput
 	out := &eventsOutput{}
 	out.Body.Events = []CloudEvent{}
 	for {
-		fed, next, err := s.a.Feed(who.Tenant, from, in.Limit)
+		fed, next, err := s.of(who).Feed(who.Tenant, from, in.Limit)
 		if err != nil {
 			return nil, err
 		}
@@ -164,5 +164,5 @@ func (s *service) noteRefused(ctx context.Context, who *Identity, operation, cod
 	if status >= 500 || status == http.StatusConflict || code == "incomplete" {
 		return nil
 	}
-	return s.a.NoteRefused(who.Name, who.Tenant, archive.Noted{Request: requestOf(ctx).id, Asked: operation, Code: code, Problems: max(1, problems)})
+	return s.of(who).NoteRefused(who.Name, who.Tenant, archive.Noted{Request: requestOf(ctx).id, Asked: operation, Code: code, Problems: max(1, problems)})
 }

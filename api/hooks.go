@@ -75,7 +75,7 @@ type hooksOutput struct {
 }
 
 func (s *service) listHooks(_ context.Context, who *Identity, _ *struct{}) (*hooksOutput, error) {
-	all, err := HooksOf(s.a, s.webhooksOf(), who.Tenant)
+	all, err := HooksOf(s.of(who), s.webhooksOf(), who.Tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +136,7 @@ func (s *service) listLetters(_ context.Context, who *Identity, in *lettersInput
 	}
 	out := &lettersOutput{}
 	out.Body.Letters = []ShownLetter{}
-	err := s.a.DeadLetters(who.Tenant, in.Webhook, func(d archive.DeadLetter) (bool, error) {
+	err := s.of(who).DeadLetters(who.Tenant, in.Webhook, func(d archive.DeadLetter) (bool, error) {
 		if d.At.Entry < after.Entry || d.At.Entry == after.Entry && d.At.Noted <= after.Noted {
 			return true, nil
 		}
@@ -174,7 +174,7 @@ func (s *service) replayHook(ctx context.Context, who *Identity, in *replayInput
 		return nil, &archive.Refusal{Problems: []string{"name a cursor (from), or deadLetters: one of them"}}
 	}
 	if in.Body.Letters {
-		n, err := s.a.ReplayLetters(ctx, who.Tenant, in.Webhook)
+		n, err := s.of(who).ReplayLetters(ctx, who.Tenant, in.Webhook)
 		out.Body.Letters = n
 		return out, err
 	}
@@ -182,5 +182,5 @@ func (s *service) replayHook(ctx context.Context, who *Identity, in *replayInput
 	if err != nil {
 		return nil, err
 	}
-	return out, s.a.ReplayHook(ctx, who.Tenant, in.Webhook, from)
+	return out, s.of(who).ReplayHook(ctx, who.Tenant, in.Webhook, from)
 }

@@ -172,6 +172,21 @@ func refusedWithin(v *Archive, x theirs) map[string]func() error {
 			_, err := v.Deposit(ctx, who, Deposit{Parents: []string{x.file}, Units: []NewUnit{digital("x", "x")}})
 			return err
 		},
+		"Deposit into a file": func() error {
+			_, err := v.Deposit(ctx, who, Deposit{File: x.file, Units: []NewUnit{digital("x", "x")}})
+			return err
+		},
+		"Act that starts": func() error {
+			_, err := v.Act(ctx, who, "", StartAct, ActText{Units: []string{x.unit}, Rule: "AIDE-REFUSEE", Day: "2020-01-01"})
+			return err
+		},
+		"Reader.Files of a person": func() error {
+			p, err := r.Files(FileFilter{Person: x.subject})
+			if err == nil && len(p.Files) == 0 {
+				err = ErrNotFound // none of his
+			}
+			return err
+		},
 
 		"Subject":     func() error { _, err := v.Subject(x.subject); return err },
 		"FindSubject": func() error { _, err := v.FindSubject("", franceConnect); return err },
