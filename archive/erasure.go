@@ -385,7 +385,7 @@ func (a *Archive) withdrawErasure(ctx context.Context, agent string, q *Request)
 	if e.State() == Withdrawn { // by a run before, which ended before the request was
 		return nil
 	}
-	if e.begun {
+	if e.Begun {
 		return &Refusal{Problems: []string{"some of its units are erased already: carry it out to its end (sae request execute)"}}
 	}
 	return a.takeStep(ctx, agent, e, Withdrawn, StepText{})
