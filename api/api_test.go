@@ -31,6 +31,7 @@ type served struct {
 	dir    string
 	ts     *httptest.Server
 	beside *httptest.Server // administration
+	settle func()           // waits for what goes on behind requests
 	c      *http.Client
 	log    *lockedBuffer
 	keys   map[string]string // secrets, by tenant and role
@@ -58,7 +59,7 @@ const twoTenants = `tenants:
   - id: cd99
     name: Département 99
     agreements: [{id: default, name: Versements}]
-    roles: {depositor: [depositor], archivist: [archivist], originating-agency: [originating-agency], control-authority: [control-authority], data-protection-officer: [data-protection-officer], auditor: [auditor], administrator: [administrator]}
+    roles: {depositor: [depositor], archivist: [archivist, second], originating-agency: [originating-agency], control-authority: [control-authority], data-protection-officer: [data-protection-officer], auditor: [auditor], administrator: [administrator]}
   - id: cd98
     name: Département 98
     agreements: [{id: default, name: Versements}]
@@ -124,7 +125,7 @@ func serveAnd(t testing.TB, edit func(*serving.Config), sound bool) *served {
 		t.Fatal(err)
 	}
 	s.ts, s.beside = httptest.NewTLSServer(h), httptest.NewTLSServer(h.Admin)
-	s.c = s.ts.Client()
+	s.c, s.settle = s.ts.Client(), executions.wg.Wait
 	t.Cleanup(func() { s.ts.Close(); s.beside.Close(); executions.Stop(); stop(); <-sealing })
 	return s
 }

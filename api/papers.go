@@ -58,7 +58,8 @@ func (s *service) bordereau(_ context.Context, who *Identity, in *eliminationInp
 // certificateFormats are the forms in which a certificate is given.
 var certificateFormats = map[string]string{"json": "application/json", "pdf": "application/pdf", "asice": "application/vnd.etsi.asic-e+zip"}
 
-type certificateFormat struct {
+// CertificateForm is the form in which a certificate is asked for.
+type CertificateForm struct {
 	Format string `query:"format" enum:"json,pdf,asice" default:"json" doc:"json is for sae-verify, pdf for people, asice the proof bundle of both"`
 }
 
@@ -99,7 +100,7 @@ func (s *service) certify(ctx context.Context, who *Identity, id string) (*archi
 
 type eliminationCertificateInput struct {
 	EliminationPath
-	certificateFormat
+	CertificateForm
 }
 
 func (s *service) eliminationCertificate(ctx context.Context, who *Identity, in *eliminationCertificateInput) (*huma.StreamResponse, error) {
@@ -111,7 +112,7 @@ func (s *service) eliminationCertificate(ctx context.Context, who *Identity, in 
 
 type requestCertificateInput struct {
 	RequestPath
-	certificateFormat
+	CertificateForm
 }
 
 func (s *service) requestCertificate(ctx context.Context, who *Identity, in *requestCertificateInput) (*huma.StreamResponse, error) {

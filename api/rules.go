@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
 	"net/http"
 	"slices"
@@ -36,8 +37,11 @@ func (s *service) listRules(_ context.Context, who *Identity, in *Fresh) (*shown
 	if err != nil {
 		return nil, err
 	}
-	return show(fmt.Sprintf("%x", schedule.Digest()), *in, Rules{append([]retention.Versioned{}, schedule.All()...)}), nil
+	return show(asOfSchedule(schedule.Digest()), *in, Rules{append([]retention.Versioned{}, schedule.All()...)}), nil
 }
+
+// asOfSchedule is what the entity tag of a schedule begins with.
+func asOfSchedule(digest [32]byte) string { return hex.EncodeToString(digest[:]) }
 
 // Rules are those in force.
 type Rules struct {
@@ -124,7 +128,7 @@ func (s *service) importRules(ctx context.Context, who *Identity, in *importInpu
 		if err != nil {
 			return nil, err
 		}
-		if !slices.Contains(readAs(in.Match), fmt.Sprintf("%x", p.Before)) {
+		if !slices.Contains(readAs(in.Match), asOfSchedule(p.Before)) {
 			return nil, fmt.Errorf("the schedule: %w", archive.ErrOutdated)
 		}
 		entry, err := s.a.ChangeRules(ctx, who.Name, p)

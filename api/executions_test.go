@@ -1,0 +1,166 @@
+package api
+
+import (
+	"archive/zip"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"sae/archive"
+)
+
+// TestExecuteElimination takes an elimination from its agreement to its certificate.
+func TestExecuteElimination(t *testing.T) {
+	s := serve(t, nil)
+	f := newFixture(t, s)
+	c := &asker{served: s}
+	path := "/v1/eliminations/" + f.elimination
+	read := c.tag(path)
+	c.post(archive.OriginatingAgency, path+"/steps", `{"step":"agreed"}`, "", 428)
+	c.post(archive.OriginatingAgency, path+"/steps", `{"step":"agreed"}`, read, 201)
+	c.post(archive.ControlAuthority, path+"/steps", `{"step":"visaed"}`, read, 412)
+	c.post(archive.ControlAuthority, path+"/steps", `{"step":"visaed"}`, c.tag(path), 201)
+	key, visaed := s.key("cd99", archive.Archivist), c.tag(path)
+	if p := c.post(archive.Archivist, path+"/execute", `{}`, visaed, 422).problem(t); !strings.Contains(fmt.Sprint(p.Faults), "another step") {
+		t.Errorf("by who proposed: %+v", p)
+	}
+	_, other, err := s.a.CreateAPIKey(context.Background(), "administrator", archive.NewAPIKey{Tenant: "cd99", Name: "second", Roles: []archive.Role{archive.Archivist}, Expires: time.Now().Add(time.Hour)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	execute := func(once, match string) *reply {
+		return s.ask(other, "POST", path+"/execute", strings.NewReader(`{}`), "Content-Type", "application/json", "Idempotency-Key", once, "If-Match", match, "Prefer", "wait=50")
+	}
+	if p := execute("1", read).problem(t); p.Code != "changed" {
+		t.Errorf("%+v", p)
+	}
+	before := decode[Execution](t, s.ask(key, "GET", path+"/execution", nil).body)
+	if before.State != notBegun || before.Units != 1 {
+		t.Errorf("%+v", before)
+	}
+	r := execute("2", visaed)
+	x := decode[Execution](t, r.body)
+	if r.StatusCode != 200 || x.State != executed || x.Destroyed != 1 || x.Certificate == nil || r.Header.Get("Location") != path+"/execution" {
+		t.Fatalf("%s %s\n%s", r.Status, r.body, s.log)
+	}
+	if r := execute("2", visaed); r.StatusCode != 200 || r.Header.Get("Idempotency-Replayed") != "true" {
+		t.Errorf("a retry: %s %s", r.Status, r.body)
+	}
+	if r := execute("3", c.tag(path)); r.StatusCode != 422 {
+		t.Errorf("again: %s %s", r.Status, r.body)
+	}
+	for at, begins := range map[string]string{"/certificate": "{", "/certificate?format=pdf": "%PDF", "/bordereau": "%PDF", "/message?kind=notification": "<?xml", "/message?kind=control-authority&controlAuthority=AD": "<?xml"} {
+		if r := s.ask(key, "GET", path+at, nil); r.StatusCode != 200 || !strings.HasPrefix(string(r.body), begins) {
+			t.Errorf("%s: %s %.200q", at, r.Status, r.body)
+		}
+	}
+}
+
+// TestExecutionsStop: what is under way is told to end, and waited for; nothing begins afterwards.
+func TestExecutionsStop(t *testing.T) {
+	x := NewExecutions()
+	began := make(chan struct{})
+	r, err := x.begin(context.Background(), "e1", "a", func(ctx context.Context, r *run) error {
+		r.done.Store(3)
+		close(began)
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-began
+	if _, err := x.begin(context.Background(), "e1", "b", nil); !errors.Is(err, archive.ErrUnderWay) {
+		t.Errorf("a second of one elimination: %v", err)
+	}
+	x.Stop()
+	if !r.over() || !errors.Is(r.err, context.Canceled) || r.done.Load() != 3 {
+		t.Errorf("%v %v", r.over(), r.err)
+	}
+	if _, err := x.begin(context.Background(), "e2", "a", nil); !errors.Is(err, archive.ErrUnderWay) {
+		t.Errorf("after the end: %v", err)
+	}
+}
+
+// TestExports: units go out as packages, each of which the ledger knows.
+func TestExports(t *testing.T) {
+	s := serve(t, nil)
+	key := s.key("cd99", archive.Archivist)
+	d := s.deposited(s.key("cd99", archive.Depositor), "1", "contenu")
+	ask := func(path, body string) *reply {
+		return s.ask(key, "POST", path, strings.NewReader(body), "Content-Type", "application/json")
+	}
+	r := ask("/v1/exports", fmt.Sprintf(`{"units":[%q],"seda":"2.2"}`, d.Units[0].ID))
+	z, err := zip.NewReader(bytes.NewReader(r.body), int64(len(r.body)))
+	if err != nil || r.StatusCode != 200 || len(z.File) != 2 {
+		t.Fatalf("%v %s %.200q", err, r.Status, r.body)
+	}
+	if h := s.ask(key, "GET", "/v1/units/"+d.Units[0].ID+"/history", nil); !strings.Contains(string(h.body), `"export"`) {
+		t.Errorf("%s", h.body)
+	}
+	if r := ask("/v1/exports", `{"units":["u2222222222222222222222222a"]}`); r.StatusCode != 404 {
+		t.Errorf("%s %s", r.Status, r.body)
+	}
+	if r := ask("/v1/restitutions", `{"originatingAgency":"nobody"}`); r.StatusCode < 400 || r.StatusCode >= 500 {
+		t.Errorf("%s %s", r.Status, r.body)
+	}
+}
+
+// TestAuditOverHTTP: an audit is begun where the archive is administered, and found in the ledger.
+func TestAuditOverHTTP(t *testing.T) {
+	s := serve(t, nil)
+	s.deposited(s.key("cd99", archive.Depositor), "1", "contenu")
+	key := s.key("cd99", archive.Administrator)
+	start := func() *reply {
+		return s.administer(key, "POST", "/v1/audit", strings.NewReader(`{}`), "Content-Type", "application/json", "Idempotency-Key", "1", "Prefer", "wait=50")
+	}
+	r := start()
+	if x := decode[Task](t, r.body); r.StatusCode != 200 || x.State != "ended" || x.Audit == nil || !x.Audit.Sound() {
+		t.Fatalf("%s %s", r.Status, r.body)
+	}
+	if r := start(); r.StatusCode != 200 || r.Header.Get("Idempotency-Replayed") != "true" {
+		t.Errorf("a retry: %s %s", r.Status, r.body)
+	}
+	list := decode[struct {
+		Audits []archive.AuditState `json:"audits"`
+	}](t, s.ask(s.key("cd99", archive.Auditor), "GET", "/v1/audits", nil).body)
+	if len(list.Audits) != 1 {
+		t.Errorf("%+v", list)
+	}
+	if r := s.administer(key, "POST", "/v1/seal", nil, "Idempotency-Key", "s"); r.StatusCode != 201 || !strings.Contains(string(r.body), `"batch"`) {
+		t.Errorf("%s %s", r.Status, r.body)
+	}
+	if r := s.administer(key, "POST", "/v1/repair", nil, "Idempotency-Key", "r", "Prefer", "wait=50"); r.StatusCode != 200 || !strings.Contains(string(r.body), `"offers"`) {
+		t.Errorf("%s %s", r.Status, r.body)
+	}
+}
+
+// TestRulesOverHTTP: a schedule is changed only as it was read.
+func TestRulesOverHTTP(t *testing.T) {
+	s := serve(t, nil)
+	newFixture(t, s)
+	c := &asker{served: s}
+	rules := func(duration string) string {
+		return string(mustJSON(map[string]string{"file": "rules:\n  - {id: APA, name: APA, duration: " + duration + ", trigger: file-closed, final-action: Destroy, basis: CASF L232-1}\n"}))
+	}
+	c.post(archive.Archivist, "/v1/rules/plan", rules("P6Y"), "", 200)
+	c.post(archive.Archivist, "/v1/rules/import", rules("P6Y"), "", 428)
+	read := c.tag("/v1/rules")
+	i := decode[Imported](t, c.post(archive.Archivist, "/v1/rules/import", rules("P6Y"), read, 201).body)
+	if i.Changed != 1 {
+		t.Errorf("%+v", i)
+	}
+	c.post(archive.Archivist, "/v1/rules/import", rules("P7Y"), read, 412)
+	if r := s.ask(s.key("cd99", archive.Depositor), "GET", "/v1/rules/APA", nil); r.StatusCode != 200 || !strings.Contains(string(r.body), `"version":2`) {
+		t.Errorf("%s %s", r.Status, r.body)
+	}
+	file := string(mustJSON(map[string]string{"file": strings.Replace(apa, "name: Allocation", "name: L'allocation", 1)}))
+	c.post(archive.Archivist, "/v1/procedures/check", file, "", 200)
+	if p := decode[Procedure](t, c.post(archive.Archivist, "/v1/procedures", file, "", 201).body); p.Version != 2 {
+		t.Errorf("%+v", p)
+	}
+}
