@@ -52,7 +52,7 @@ func (c *cli) serve(ctx context.Context, dev bool) (err error) {
 	if dev {
 		config.Plain, config.Cert, config.Key = true, "", ""
 		if config.Admin == "" {
-			config.Admin = "127.0.0.1:0"
+			config.Admin = nextPort(config.Listen)
 		}
 		if err := c.devKey(ctx, a); err != nil {
 			return err
