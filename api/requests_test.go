@@ -143,10 +143,7 @@ func TestRestrictionAndCorrection(t *testing.T) {
 	if r := s.ask(s.key("cd99", archive.Archivist), "GET", "/v1/units/"+f.file, nil); r.StatusCode != 200 || strings.Contains(string(r.body), "Martin") {
 		t.Errorf("a restricted unit is read for its instruction: %s %s", r.Status, r.body)
 	}
-	var acts struct {
-		Acts []archive.Act `json:"acts"`
-	}
-	acts = decode[struct {
+	acts := decode[struct {
 		Acts []archive.Act `json:"acts"`
 	}](t, s.ask(s.key("cd99", archive.DataProtection), "GET", "/v1/restrictions", nil).body)
 	if len(acts.Acts) != 2 {
