@@ -87,9 +87,10 @@ type taskOutput struct {
 
 // outcomes are what tasks came to, since the service began.
 type outcomes struct {
-	mu     sync.Mutex
-	audit  *archive.AuditReport
-	repair *archive.Repaired
+	mu        sync.Mutex
+	audit     *archive.AuditReport
+	repair    *archive.Repaired
+	converted map[string]converted // by tenant
 }
 
 func (s *service) task(ctx context.Context, name string) (*Task, error) {

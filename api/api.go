@@ -56,7 +56,7 @@ type Service struct {
 
 // New gives the handlers of the service.
 func New(a *archive.Archive, c Config) (*Service, error) {
-	s := &service{a: a, config: c.Serving, log: c.Log, sealer: c.Sealer, metrics: c.Metrics, spool: c.Spool, executions: c.Executions, outcomes: &outcomes{}, limiter: newLimiter(c.Serving.Limits), mux: http.NewServeMux()}
+	s := &service{a: a, config: c.Serving, log: c.Log, sealer: c.Sealer, metrics: c.Metrics, spool: c.Spool, executions: c.Executions, outcomes: &outcomes{converted: map[string]converted{}}, limiter: newLimiter(c.Serving.Limits), mux: http.NewServeMux()}
 	if s.executions == nil {
 		s.executions = NewExecutions()
 	}
@@ -69,7 +69,7 @@ func New(a *archive.Archive, c Config) (*Service, error) {
 	admin := *s // it shares all but where it listens
 	admin.mux = http.NewServeMux()
 	main, err := s.handler(c.Version, s.addDeposits, s.addTransfers, s.addUnits, s.addObjects, s.addFiles, s.addSubjects, s.addSubjectChanges, s.addRequests, s.addRequestExecution, s.addActs, s.addGDPR,
-		s.addRetention, s.addRules, s.addReports, s.addEliminations, s.addExports, s.addLedger, s.addEvents)
+		s.addRetention, s.addRules, s.addReports, s.addConversions, s.addEliminations, s.addExports, s.addLedger, s.addEvents)
 	if err != nil {
 		return nil, err
 	}

@@ -55,7 +55,9 @@ func (l *lockedBuffer) String() string {
 }
 
 // twoTenants are tenants whose roles are held by persons named as they are.
-const twoTenants = `tenants:
+const twoTenants = `converters:
+  - {id: html, from: [x-fmt/111], to: [fmt/471], extension: html, tool: cat, command: [sh, -c, 'printf "<!DOCTYPE html><html><head><title>t</title></head><body>" > "$2"; cat "$1" >> "$2"; printf "</body></html>" >> "$2"', sh, "{in}", "{out}"]}
+tenants:
   - id: cd99
     name: Département 99
     agreements: [{id: default, name: Versements}]

@@ -176,7 +176,7 @@ type executionOutput struct {
 // behind begins, once, what goes on behind its request: prepare says what stands against it, and gives the
 // context in which it takes place. r is nil when it took place before.
 func (s *service) behind(ctx context.Context, who *Identity, key, id, operation string, request any, ends integrity.Kind, prepare func(context.Context) (context.Context, error), do func(ctx context.Context, r *run) error) (r *run, replayed string, err error) {
-	by := who.Name + "\x00" + key
+	by := who.Tenant + "\x00" + who.Name + "\x00" + key
 	o, err := s.a.Once(who.Name, who.Tenant, key)
 	if r := s.executions.of(id); errors.Is(err, archive.ErrUnderWay) && r != nil && r.by == by {
 		return r, repeated, nil

@@ -164,3 +164,30 @@ func TestRulesOverHTTP(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 }
+
+// TestConversion: a unit gets a copy in another format, once however often it is asked for.
+func TestConversion(t *testing.T) {
+	s := serve(t, nil)
+	d := s.deposited(s.key("cd99", archive.Depositor), "1", "contenu de la demande, en clair")
+	key := s.key("cd99", archive.Archivist)
+	convert := func() (*reply, ConversionRun) {
+		r := s.ask(key, "POST", "/v1/conversions", strings.NewReader(`{"converter":"html","reason":"lecture"}`), "Content-Type", "application/json", "Idempotency-Key", "1", "Prefer", "wait=50")
+		return r, decode[ConversionRun](t, r.body)
+	}
+	if r, x := convert(); r.StatusCode != 200 || x.State != "ended" || x.Outcome == nil || x.Outcome.Objects != 1 || x.Units != 1 {
+		t.Fatalf("%s %s", r.Status, r.body)
+	}
+	if r, x := convert(); r.StatusCode != 200 || x.Outcome == nil || x.Outcome.Objects != 0 || x.Outcome.Already != 1 {
+		t.Errorf("again: %s %s", r.Status, r.body)
+	}
+	if u := decode[archive.Unit](t, s.ask(key, "GET", "/v1/units/"+d.Units[0].ID, nil).body); u.Version != 2 || len(u.Objects) != 2 {
+		t.Errorf("%+v", u)
+	}
+	if r := s.ask(s.key("cd98", archive.Archivist), "GET", "/v1/conversions", nil); !strings.Contains(string(r.body), "not-begun") {
+		t.Errorf("another tenant is told of it: %s", r.body)
+	}
+	held := decode[archive.HeldPage](t, s.ask(key, "GET", "/v1/formats/units?puid=x-fmt/111", nil).body)
+	if len(held.Objects) != 1 || !held.Objects[0].Converted {
+		t.Errorf("%+v", held)
+	}
+}

@@ -191,7 +191,9 @@ func TestNoRequestIsAnInternalError(t *testing.T) {
 			m.schemas = doc.Components.Schemas
 			for path, item := range doc.Paths {
 				for method, op := range item {
-					plain[op.ID] = op.Body == nil && !slices.ContainsFunc(op.Parameters, func(p parameter) bool { return !slices.Contains([]string{"Idempotency-Key", "Prefer", "If-None-Match"}, p.Name) })
+					plain[op.ID] = op.Body == nil && !slices.ContainsFunc(op.Parameters, func(p parameter) bool {
+						return !slices.Contains([]string{"Idempotency-Key", "Prefer", "If-None-Match"}, p.Name)
+					})
 					status := m.ask(s, strings.ToUpper(method), path, op)
 					if seen[op.ID] == nil {
 						seen[op.ID] = map[int]int{}

@@ -99,6 +99,8 @@ var roles = map[string][]archive.Role{
 	"checkProcedure": {archive.Archivist},
 	"addProcedure":   {archive.Archivist},
 
+	"runConverter":    {archive.Archivist},
+	"showConversions": {archive.Archivist, archive.Auditor},
 	"listFormats":     reading,
 	"listFormatUnits": reading,
 	"showCalendar":    reading,

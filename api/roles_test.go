@@ -130,6 +130,8 @@ var walks = map[string]walk{
 	"showProcedure":   {"GET", "/v1/procedures/apa", "", 404, "DAOCPUM"},
 	"checkProcedure":  {"POST", "/v1/procedures/check", `{"file":"id: x"}`, 0, "A"},
 	"addProcedure":    {"POST", "/v1/procedures", `{"file":"id: x"}`, 0, "A"},
+	"runConverter":    {"POST", "/v1/conversions", `{"converter":"none","units":["UNIT"],"reason":"x"}`, 404, "A"},
+	"showConversions": {"GET", "/v1/conversions", "", 0, "AU"},
 	"listFormats":     {"GET", "/v1/formats", "", 0, "AOCPU"},
 	"listFormatUnits": {"GET", "/v1/formats/units?puid=unidentified", "", 0, "AOCPU"},
 	"showCalendar":    {"GET", "/v1/retention/calendar", "", 0, "AOCPU"},
