@@ -20,7 +20,8 @@ import (
 
 const (
 	eliminationRoot = "/v1/eliminations/{elimination}"
-	maxReply        = 128 << 20 // bytes of a message of SEDA in a request
+	maxReply        = 9 << 20   // bytes of a request with a reply of SEDA
+	maxReplies      = 128 << 20 // and of one with those to all packages of a transfer
 )
 
 func (s *service) addEliminations() {
@@ -47,7 +48,7 @@ func (s *service) addEliminations() {
 		Description: "As the person who has the role for it. " + needsMatch, MaxBodyBytes: maxReply}, s.replyToElimination)
 	add(s, huma.Operation{OperationID: "acknowledgeTransfer", Method: http.MethodPost, Path: eliminationRoot + "/acknowledge", Summary: "Verify the replies of the archive to which units went, then destroy here what it has",
 		Description: "By an archivist who neither proposed nor sent it. Every unit and object must be in a reply, with the digest of what is here. What is wrong with a reply is the problem of the execution. " + goesOn + " " + needsMatch,
-		Responses:   accepted(s), MaxBodyBytes: maxReply, BodyReadTimeout: -1}, s.acknowledgeTransfer)
+		Responses:   accepted(s), MaxBodyBytes: maxReplies, BodyReadTimeout: -1}, s.acknowledgeTransfer)
 }
 
 // eliminated is a request of who asks' tenant.
@@ -224,7 +225,7 @@ func (s *service) eliminationMessage(_ context.Context, who *Identity, in *messa
 
 // EliminationReply is a reply in SEDA.
 type EliminationReply struct {
-	XML string `json:"xml" minLength:"1" maxLength:"67108864" doc:"AuthorizationOriginatingAgencyRequestReply or AuthorizationControlAuthorityRequestReply"`
+	XML string `json:"xml" minLength:"1" maxLength:"8388608" doc:"AuthorizationOriginatingAgencyRequestReply or AuthorizationControlAuthorityRequestReply"`
 }
 
 type replyInput struct {

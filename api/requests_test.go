@@ -126,6 +126,10 @@ func TestRestrictionAndCorrection(t *testing.T) {
 	unit, subject := "/v1/units/"+f.file, "/v1/subjects/"+f.subject
 	correct := path + "/corrections/units/" + f.file
 	stale := c.tag(unit)
+	if r := s.ask(s.key("cd99", archive.Archivist), "GET", "/v1/files/"+f.number, nil, "If-None-Match", c.tag("/v1/files/"+f.number)); r.StatusCode != 304 {
+		t.Errorf("a file that did not change: %s %s", r.Status, r.body)
+	}
+	c.post(archive.Archivist, "/v1/files/"+f.number+"/events", `{"event":"decision"}`, `"1-x"`, 412)
 	c.post(archive.Archivist, correct, `{"title":"Dossier de Mme Martin","note":"titre"}`, stale, 201)
 	c.post(archive.Archivist, correct, `{"title":"Autre","note":"titre"}`, stale, 412)
 	c.post(archive.Archivist, correct, `{"title":"Dossier de Claire Martin","note":"prénom","restrict":true}`, c.tag(unit), 201)

@@ -21,6 +21,10 @@ func TestAsOf(t *testing.T) {
 	defer func() { a.Close() }()
 	s, file, _ := openOwn(t, a, "F-1", PersonData{FamilyName: "Martin", BirthDate: "1950-01-01"}, franceConnect)
 	unit := asOf(t, a, file)
+	must(a.Seal(ctx, "alice"))
+	if asOf(t, a, file) != unit {
+		t.Error("its seal is a change")
+	}
 	hold := must(a.Act(ctx, "alice", "", HoldAct, ActText{Units: []string{file}, Reason: "recours"}))
 	if hold.AsOf != asOf(t, a, hold.ID) || asOf(t, a, file) == unit {
 		t.Errorf("hold %q, unit %q as before", hold.AsOf, unit)
