@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -47,7 +48,9 @@ func NewExecutions() *Executions {
 // Stop lets what is under way end with its present transaction, and waits for that. The archive is
 // closed afterwards.
 func (x *Executions) Stop() {
+	x.mu.Lock() // what was let in before is waited for
 	x.stop()
+	x.mu.Unlock()
 	x.wg.Wait()
 }
 
@@ -73,7 +76,6 @@ func (x *Executions) begin(ctx context.Context, id, by string, do func(context.C
 		defer close(r.ended)
 		defer cancel()
 		defer unhook()
-		r.err = errInternal // when it panics
 		r.err = do(ctx, r)
 	})
 	return r, nil
@@ -135,7 +137,10 @@ func (s *service) execution(ctx context.Context, e *archive.Elimination) (*Execu
 		if err != nil {
 			return nil, err
 		}
-		out.State, out.Entry, out.Destroyed, out.Kept, out.Deleted, out.Waiting = executed, step.Entry, words.Destroyed, words.Kept, words.Deleted, words.Waiting
+		out.Entry, out.Destroyed, out.Kept, out.Deleted, out.Waiting = step.Entry, words.Destroyed, words.Kept, words.Deleted, words.Waiting
+		if out.State != running { // its certificate is being made
+			out.State = executed
+		}
 	}
 	cert, err := s.a.CertificateOf(e.ID)
 	if err == nil {
@@ -201,16 +206,32 @@ func (s *service) behind(ctx context.Context, who *Identity, key, id, operation 
 		return nil, "", err
 	}
 	asked := requestOf(ctx).id
-	r, err = s.executions.begin(within, id, by, func(ctx context.Context, r *run) error {
+	r, err = s.executions.begin(within, id, by, func(ctx context.Context, r *run) (err error) {
 		defer o.End()
-		err := do(ctx, r)
-		if err != nil {
-			s.log.Error("it ended early", "request", asked, "operation", operation, "code", problemOf(err).Code, "error", err)
+		defer func() {
+			if p := recover(); p != nil { // as of a handler: the service goes on
+				s.log.Error("panic", "request", asked, "operation", operation, "panic", p, "stack", string(debug.Stack()))
+				err = errInternal
+			}
+		}()
+		if err = do(ctx, r); err != nil {
+			s.endedEarly(asked, operation, err)
 		}
 		return err
 	})
 	handed = err == nil
 	return r, "", err
+}
+
+// endedEarly logs that what went on behind a request ended before all was done. What is ours to look at
+// is told with its cause; what is the request's fault may name somebody.
+func (s *service) endedEarly(request, operation string, err error) {
+	p := problemOf(err)
+	if p.Status < 500 {
+		s.log.Warn("it ended early", "request", request, "operation", operation, "code", p.Code)
+		return
+	}
+	s.log.Error("it ended early", "request", request, "operation", operation, "code", p.Code, "error", err)
 }
 
 // destroy begins a destruction once, and waits for it as long as the request prefers.

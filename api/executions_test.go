@@ -86,6 +86,29 @@ func TestExecutionsStop(t *testing.T) {
 	}
 }
 
+// TestPanicBehindARequest: what panics behind its request ends alone, and says nothing of why.
+func TestPanicBehindARequest(t *testing.T) {
+	s := serve(t, nil)
+	log := &lockedBuffer{}
+	x := NewExecutions()
+	defer x.Stop()
+	api := &service{a: s.a, log: newTestLog(log), executions: x}
+	who := &Identity{Name: "archivist", Tenant: "cd99"}
+	r, _, err := api.behind(context.Background(), who, "k", "e1", "try", nil, unremembered, func(ctx context.Context) (context.Context, error) { return ctx, nil }, func(context.Context, *run) error { panic("a secret") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-r.ended
+	if !errors.Is(r.err, errInternal) || !strings.Contains(log.String(), "a secret") {
+		t.Errorf("%v %s", r.err, log)
+	}
+	if o, err := s.a.Once("archivist", "cd99", "k"); err != nil { // the key is free again
+		t.Error(err)
+	} else {
+		o.End()
+	}
+}
+
 // TestExports: units go out as packages, each of which the ledger knows.
 func TestExports(t *testing.T) {
 	s := serve(t, nil)
