@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -37,6 +38,7 @@ func (s *service) addActs() {
 	add(s, huma.Operation{OperationID: "setHold", Method: http.MethodPost, Path: "/v1/holds", DefaultStatus: http.StatusCreated, Summary: "Put units on hold, and all below them"}, s.setHold)
 	add(s, huma.Operation{OperationID: "reviewHold", Method: http.MethodPost, Path: "/v1/holds/{act}/review", DefaultStatus: http.StatusCreated, Summary: "Say that a hold was looked at again and stays"}, s.reviewHold)
 	add(s, huma.Operation{OperationID: "grantDerogation", Method: http.MethodPost, Path: "/v1/derogations", DefaultStatus: http.StatusCreated, Summary: "Let a person read units, and all below them, that are not open yet"}, s.grantDerogation)
+	add(s, huma.Operation{OperationID: "explainAccess", Method: http.MethodGet, Path: "/v1/units/{unit}/access", Summary: "Whether a unit is open to a person, which rules stand against it, and until when"}, s.explainAccess)
 	add(s, huma.Operation{OperationID: "setStart", Method: http.MethodPost, Path: "/v1/starts", DefaultStatus: http.StatusCreated, Summary: "Say on which day the retention of a rule starts for units, now that its event is known"}, s.setStart)
 	add(s, huma.Operation{OperationID: "drawSample", Method: http.MethodPost, Path: "/v1/samples", DefaultStatus: http.StatusCreated, Summary: "Sort: choose what is kept of the units under a rule whose final action is Sort",
 		Description: "By an archivist. A seed is drawn and entered into the ledger before anything is chosen."}, s.drawSample)
@@ -260,4 +262,32 @@ func (s *service) drawSample(ctx context.Context, who *Identity, in *drawSampleI
 		return nil, err
 	}
 	return &done[*archive.Act]{ETag: etag(act.AsOf, act), Replayed: replayed, Location: "/v1/samples/" + act.ID, Body: act}, nil
+}
+
+type explainInput struct {
+	UnitPath
+	Person  string          `header:"X-Person" maxLength:"1000" doc:"the name by which the person acts: in a header, as it names somebody; who asks when absent"`
+	Purpose archive.Purpose `query:"purpose" default:"access" enum:"access,dissemination,reuse,instruction,legal-claims,consent,protection-of-others,public-interest,data-subject-request,audit"`
+	At      string          `query:"at" format:"date" doc:"today when absent"`
+}
+
+// Explained is whether a unit is open.
+type Explained struct {
+	Open   bool            `json:"open"`
+	Closed *archive.Closed `json:"closed,omitempty" doc:"what stands against it"`
+}
+
+type explainedOutput struct {
+	Body Explained
+}
+
+func (s *service) explainAccess(_ context.Context, who *Identity, in *explainInput) (*explainedOutput, error) {
+	if err := s.ours(who, in.Unit); err != nil {
+		return nil, err
+	}
+	closed, err := s.a.As(cmp.Or(in.Person, who.Name), retention.ToRead).For(in.Purpose, "").Explain(in.Unit, in.At)
+	if err != nil {
+		return nil, err
+	}
+	return &explainedOutput{Explained{closed == nil, closed}}, nil
 }

@@ -34,6 +34,7 @@ func (s *service) addEliminations() {
 		Description: "By an archivist. Nothing is destroyed before it was agreed to, visaed and executed. A transfer freezes what is to be kept for ever and goes to another archive."}, s.proposeElimination)
 	add(s, huma.Operation{OperationID: "stepElimination", Method: http.MethodPost, Path: "/v1/eliminations/{elimination}/steps", DefaultStatus: http.StatusCreated, Summary: "Agree to a request, give it the visa, refuse or withdraw it",
 		Description: "Each step is for its role, and by another person than those before. " + needsMatch}, s.stepElimination)
+	add(s, huma.Operation{OperationID: "listEliminationSteps", Method: http.MethodGet, Path: eliminationRoot + "/steps", Summary: "The steps of a request, with what was said with each"}, s.listEliminationSteps)
 	add(s, huma.Operation{OperationID: "executeElimination", Method: http.MethodPost, Path: eliminationRoot + "/execute", Summary: "Destroy what has its visa: it cannot be taken back",
 		Description: "By an archivist who took no other step. Every unit is looked at again before it goes: a rule, a hold or a unit below it that came meanwhile keeps it. " + goesOn + " " + needsMatch,
 		Responses:   accepted(s)}, s.executeElimination)
@@ -63,17 +64,18 @@ func (s *service) eliminated(who *Identity, id string) (*archive.Elimination, er
 type eliminationsOutput struct {
 	Body struct {
 		Eliminations []*archive.Elimination `json:"eliminations"`
+		Next         string                 `json:"next,omitempty"`
 	}
 }
 
-func (s *service) listEliminations(_ context.Context, who *Identity, _ *struct{}) (*eliminationsOutput, error) {
+func (s *service) listEliminations(_ context.Context, who *Identity, in *Paged) (*eliminationsOutput, error) {
 	all, err := s.a.Eliminations(who.Tenant, archive.ForElimination, archive.ForTransfer, archive.ForPaper)
 	if err != nil {
 		return nil, err
 	}
 	out := &eliminationsOutput{}
-	out.Body.Eliminations = append([]*archive.Elimination{}, all...)
-	return out, nil
+	out.Body.Eliminations, out.Body.Next, err = pageOf(all, *in, func(e *archive.Elimination) string { return e.ID })
+	return out, err
 }
 
 // EliminationPath names a request.
@@ -254,4 +256,32 @@ func (s *service) replyToElimination(ctx context.Context, who *Identity, in *rep
 		return nil, err
 	}
 	return eliminationDone(e, replayed), nil
+}
+
+// SaidStep is a step of an elimination, and what was said with it.
+type SaidStep struct {
+	archive.StepTaken
+	Said archive.StepText `json:"said"`
+}
+
+type saidStepsOutput struct {
+	Body struct {
+		Steps []SaidStep `json:"steps"`
+	}
+}
+
+func (s *service) listEliminationSteps(_ context.Context, who *Identity, in *executionInput) (*saidStepsOutput, error) {
+	e, err := s.eliminated(who, in.Elimination)
+	if err != nil {
+		return nil, err
+	}
+	out := &saidStepsOutput{}
+	for _, step := range e.Steps {
+		said, err := s.a.StepWords(step)
+		if err != nil {
+			return nil, err
+		}
+		out.Body.Steps = append(out.Body.Steps, SaidStep{step, said})
+	}
+	return out, nil
 }

@@ -21,7 +21,7 @@ func TestExecuteElimination(t *testing.T) {
 	path := "/v1/eliminations/" + f.elimination
 	read := c.tag(path)
 	c.post(archive.OriginatingAgency, path+"/steps", `{"step":"agreed"}`, "", 428)
-	c.post(archive.OriginatingAgency, path+"/steps", `{"step":"agreed"}`, read, 201)
+	c.post(archive.OriginatingAgency, path+"/steps", `{"step":"agreed","reason":"d'accord"}`, read, 201)
 	c.post(archive.ControlAuthority, path+"/steps", `{"step":"visaed"}`, read, 412)
 	c.post(archive.ControlAuthority, path+"/steps", `{"step":"visaed"}`, c.tag(path), 201)
 	key, visaed := s.key("cd99", archive.Archivist), c.tag(path)
@@ -52,6 +52,9 @@ func TestExecuteElimination(t *testing.T) {
 	}
 	if r := execute("3", c.tag(path)); r.StatusCode != 422 {
 		t.Errorf("again: %s %s", r.Status, r.body)
+	}
+	if said := s.ask(key, "GET", path+"/steps", nil); !strings.Contains(string(said.body), `"reason":"d'accord"`) {
+		t.Errorf("%s", said.body)
 	}
 	for at, begins := range map[string]string{"/certificate": "{", "/certificate?format=pdf": "%PDF", "/bordereau": "%PDF", "/message?kind=notification": "<?xml", "/message?kind=control-authority&controlAuthority=AD": "<?xml"} {
 		if r := s.ask(key, "GET", path+at, nil); r.StatusCode != 200 || !strings.HasPrefix(string(r.body), begins) {

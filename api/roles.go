@@ -30,6 +30,7 @@ var roles = map[string][]archive.Role{
 	"stepElimination":      {archive.Archivist, archive.OriginatingAgency, archive.ControlAuthority},
 
 	"executeElimination":         {archive.Archivist},
+	"listEliminationSteps":       reading,
 	"showExecution":              reading,
 	"printBordereau":             reading,
 	"eliminationCertificate":     reading,
@@ -75,6 +76,7 @@ var roles = map[string][]archive.Role{
 	"showDerogation":   reading,
 	"grantDerogation":  {archive.Archivist},
 	"endDerogation":    {archive.Archivist},
+	"explainAccess":    {archive.Archivist, archive.DataProtection, archive.Auditor},
 	"listStarts":       reading,
 	"showStart":        reading,
 	"setStart":         {archive.Archivist, archive.OriginatingAgency},
