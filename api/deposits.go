@@ -81,13 +81,22 @@ type depositInput struct {
 	ContentType   string `header:"Content-Type" required:"true"`
 	ContentDigest string `header:"Content-Digest" doc:"of the whole body (RFC 9530); held against what is received"`
 	Prefer        string `header:"Prefer" doc:"wait=SECONDS waits for the seal, at most 60 seconds (RFC 7240)"`
-	body          io.Reader
+	Streamed
 }
 
+// Streamed is the body of a request that is read as it comes: the framework reads bodies that it knows of
+// whole.
+type Streamed struct{ body io.Reader }
+
 // Resolve takes the body before anything reads it.
-func (in *depositInput) Resolve(ctx huma.Context) []error {
+func (in *Streamed) Resolve(ctx huma.Context) []error {
 	in.body = ctx.BodyReader()
 	return nil
+}
+
+// takes tells the interface of a body that is streamed.
+func takes(op *huma.Operation, mediaType string, m *huma.MediaType) {
+	op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{mediaType: m}}
 }
 
 type depositOutput struct {
@@ -106,10 +115,9 @@ func (s *service) addDeposits() {
 		Description: "Multipart: a part \"metadata\" (JSON, DepositMetadata), then each content as a part, in the order of the units. Parts are read once, as they come, and enciphered on the way. " +
 			"A part may carry Content-Digest or Repr-Digest (sha-256, sha-512). The answer means that everything is durable and in the ledger.",
 	}, noting(s, "createDeposit", s.createDeposit))
-	// It is told of afterwards: the framework reads bodies that it knows of whole.
-	s.api.OpenAPI().Paths["/v1/deposits"].Post.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"multipart/form-data": {
+	takes(s.api.OpenAPI().Paths["/v1/deposits"].Post, "multipart/form-data", &huma.MediaType{
 		Schema:   &huma.Schema{Type: "object", Properties: map[string]*huma.Schema{"metadata": meta}, Required: []string{"metadata"}, AdditionalProperties: &huma.Schema{Type: "string", Format: "binary"}},
-		Encoding: map[string]*huma.Encoding{"metadata": {ContentType: "application/json"}}}}}
+		Encoding: map[string]*huma.Encoding{"metadata": {ContentType: "application/json"}}})
 	add(s, huma.Operation{OperationID: "showDeposit", Method: http.MethodGet, Path: "/v1/deposits/{entry}", Summary: "What became of a deposit"}, s.showDeposit)
 }
 

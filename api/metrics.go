@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"log/slog"
 	"maps"
 	"net/http"
 	"slices"
@@ -128,14 +127,15 @@ func head(w io.Writer, name, kind, help string) {
 	fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind)
 }
 
-// Admin gives the handler of those who run the service: /healthz, /readyz and /metrics. It asks nobody
-// who they are, and tells nothing of anybody.
-func Admin(a *archive.Archive, m *Metrics, log *slog.Logger) http.Handler {
+// withHealth adds /healthz, /readyz and /metrics to a handler: they ask nobody who they are, and tell
+// nothing of anybody.
+func (s *service) withHealth(others http.Handler) http.Handler {
 	mux := http.NewServeMux()
+	mux.Handle("/", others)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := a.Ready(); err != nil {
-			log.Error("not ready", "error", err)
+		if err := s.a.Ready(); err != nil {
+			s.log.Error("not ready", "error", err)
 			w.WriteHeader(http.StatusServiceUnavailable)
 			io.WriteString(w, "not ready: see the log\n")
 			return
@@ -143,9 +143,9 @@ func Admin(a *archive.Archive, m *Metrics, log *slog.Logger) http.Handler {
 		io.WriteString(w, "ready\n")
 	})
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
-		g, err := a.Gauges()
+		g, err := s.a.Gauges()
 		if err != nil {
-			log.Error("reading gauges", "error", err)
+			s.log.Error("reading gauges", "error", err)
 			w.WriteHeader(http.StatusInternalServerError)
 			return
 		}
@@ -153,9 +153,11 @@ func Admin(a *archive.Archive, m *Metrics, log *slog.Logger) http.Handler {
 		out := bufio.NewWriter(w)
 		defer out.Flush()
 		writeGauges(out, g, time.Now())
-		m.write(out)
-		if end, err := a.FeedEnd(); err == nil {
-			m.writeHooks(out, end)
+		if s.metrics != nil {
+			s.metrics.write(out)
+			if end, err := s.a.FeedEnd(); err == nil {
+				s.metrics.writeHooks(out, end)
+			}
 		}
 	})
 	return mux

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -28,8 +27,7 @@ func (s *service) addTransfers() {
 		Description: "The body is the package. It is kept enciphered while it is read. The answer is the ArchiveTransferReply, of a transfer that was archived (201) as of one that was refused (422); " +
 			"nothing of the latter is kept.",
 		Responses: responses}, noting(s, "depositTransfer", s.depositTransfer))
-	// It is told of afterwards: the framework reads bodies that it knows of whole.
-	s.api.OpenAPI().Paths["/v1/transfers/{name}"].Put.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/octet-stream": {Schema: &huma.Schema{Type: "string", Format: "binary"}}}}
+	takes(s.api.OpenAPI().Paths["/v1/transfers/{name}"].Put, "application/octet-stream", &huma.MediaType{Schema: &huma.Schema{Type: "string", Format: "binary"}})
 }
 
 type transferInput struct {
@@ -39,13 +37,7 @@ type transferInput struct {
 	Subject       string `header:"X-Subject" maxLength:"1000" doc:"identifier of the citizen file, for all units"`
 	ContentDigest string `header:"Content-Digest"`
 	ReprDigest    string `header:"Repr-Digest" doc:"of the package (RFC 9530); held against what is received"`
-	body          io.Reader
-}
-
-// Resolve takes the body before anything reads it.
-func (in *transferInput) Resolve(ctx huma.Context) []error {
-	in.body = ctx.BodyReader()
-	return nil
+	Streamed
 }
 
 type transferOutput struct {

@@ -145,6 +145,10 @@ func refusedWithin(v *Archive, x theirs) map[string]func() error {
 			return err
 		},
 
+		"AsOf":        func() error { _, err := v.AsOf(x.act); return err },
+		"IfAsOf":      func() error { _, err := v.IfAsOf(ctx, x.elimination, []string{"1"}); return err },
+		"MayExecute":  func() error { return v.MayExecute(who, x.elimination, "due") },
+		"MayErase":    func() error { return v.MayErase("dora", x.request) },
 		"Unit":        func() error { _, err := v.Unit(x.unit); return err },
 		"UnitVersion": func() error { _, err := v.UnitVersion(x.file, 1); return err },
 		"Object":      func() error { _, err := v.Object(x.object); return err },
@@ -339,7 +343,6 @@ func wideWithin(v *Archive) map[string]func() error {
 		"RepairQueue":     func() error { _, err := v.RepairQueue(ctx, "alice"); return err },
 		"AcceptRollback":  func() error { _, _, err := v.AcceptRollback(ctx, "alice", "x"); return err },
 		"Scrub":           func() error { _, err := v.Scrub(ctx); return err },
-		"Seal":            func() error { _, err := v.Seal(ctx, "alice"); return err },
 		"Status":          func() error { _, err := v.Status(); return err },
 		"Stats":           func() error { _, err := v.Stats(); return err },
 		"SyncOffer":       func() error { _, err := v.SyncOffer(ctx, "alice", "x", SyncOptions{}); return err },
@@ -365,7 +368,9 @@ var openWithin = map[string]string{
 	"StepWords":        "words of a step that was read before",
 	"RequestWords":     "words of a request that was read before",
 	"Checkpoint":       "the ledger names nobody",
+	"Seal":             "what waits is sealed, whosever it is: certificates want it",
 	"FeedEnd":          "a place",
+	"Audits":           "what audits found names nobody",
 	"LedgerKey":        "the ledger names nobody",
 	"Entry":            "the ledger names nobody",
 	"ProveEntry":       "the ledger names nobody",

@@ -14,8 +14,9 @@ import (
 // Config is how an archive is served. It holds no secret: keys are named by the path of their file.
 type Config struct {
 	Listen string `yaml:"listen,omitempty"` // address and port of the service; 127.0.0.1:8443 when absent
-	// Admin is where health and metrics are told, without authentication: an address that only those
-	// who run the machine reach. Nothing listens when it is absent.
+	// Admin is where health and metrics are told, without authentication, and where those who run the
+	// archive ask, with keys like others: an address that only they reach. It has the TLS of the service
+	// unless it is a loopback address. Nothing listens when it is absent.
 	Admin string `yaml:"admin-listen,omitempty"`
 	// Cert and Key are PEM files; when they change they are read again.
 	Cert string `yaml:"tls-cert,omitempty"`

@@ -37,7 +37,7 @@ func TestDocExamples(t *testing.T) {
 		block, _, _ = strings.Cut(block, "\n```")
 		script += block + "\n"
 	}
-	script = strings.NewReplacer("http://127.0.0.1:8443", s.url, "KEY=sae_...", "KEY="+s.key).Replace(script)
+	script = strings.NewReplacer("http://127.0.0.1:8443", s.url, "http://127.0.0.1:8444", s.admin, "KEY=sae_...", "KEY="+s.key).Replace(script)
 	cmd := exec.Command("bash", "-c", script)
 	cmd.Dir = t.TempDir()
 	cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(program)+":"+os.Getenv("PATH"), "ROOTS="+filepath.Join(dir, "keys", "tsa-ca.pem"))

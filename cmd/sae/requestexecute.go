@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"sae/archive"
+	"sae/archive/printed"
 	"sae/retention"
 )
 
@@ -113,7 +114,7 @@ func (c *cli) executeAccess(ctx context.Context, a *archive.Archive, id string, 
 	}
 	var data *archive.PersonalData
 	write := func(files archive.Files) (err error) {
-		data, err = c.reader(a).ExecuteAccess(ctx, id, files, func(p *archive.PersonalData, w io.Writer) error { return c.personalIndex(a, p, w) })
+		data, err = c.reader(a).ExecuteAccess(ctx, id, files, func(p *archive.PersonalData, w io.Writer) error { return printed.Index(a, p, w) })
 		return err
 	}
 	var err error
