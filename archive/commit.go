@@ -97,6 +97,9 @@ func (a *Archive) commit(ctx context.Context, op *operation) (position, integrit
 	if o := onceOf(ctx); o != nil {
 		o.remember(op)
 	}
+	if j := jobOf(ctx); j != nil {
+		j.remember(op)
+	}
 	p := pending{op, make(chan committed, 1)}
 	select {
 	case a.queue <- p:
