@@ -25,6 +25,7 @@ type Config struct {
 	Version string
 	Serving serving.Config // filled in: see serving.Config.With
 	Sealer  *Sealer        // for who waits for the seal; nobody waits when it is nil
+	Queue   *Queue         // for what is worked off later; all is done at once when it is nil
 	Spool   string         // folder for bodies that are read at random, enciphered
 	Metrics *Metrics       // nil: nothing is counted
 	Log     *slog.Logger   // of requests and of what fails; names nobody
@@ -36,6 +37,7 @@ type service struct {
 	config    serving.Config
 	log       *slog.Logger
 	sealer    *Sealer
+	queue     *Queue
 	metrics   *Metrics
 	spool     string
 	providers []*provider
@@ -46,16 +48,19 @@ type service struct {
 
 // New gives the handler of the service.
 func New(a *archive.Archive, c Config) (http.Handler, error) {
-	s := &service{a: a, config: c.Serving, log: c.Log, sealer: c.Sealer, metrics: c.Metrics, spool: c.Spool, limiter: newLimiter(c.Serving.Limits), mux: http.NewServeMux()}
+	s := &service{a: a, config: c.Serving, log: c.Log, sealer: c.Sealer, queue: c.Queue, metrics: c.Metrics, spool: c.Spool, limiter: newLimiter(c.Serving.Limits), mux: http.NewServeMux()}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
 	if err := s.newProviders(c.Serving.Issuers); err != nil {
 		return nil, fmt.Errorf("serving: %w", err)
 	}
+	if s.queue != nil {
+		s.queue.work = s.work
+	}
 	s.api = humago.New(s.mux, s.interfaceConfig(c.Version))
 	s.api.UseMiddleware(s.authorise)
-	for _, add := range []func(){s.addDeposits, s.addTransfers, s.addUnits, s.addObjects, s.addFiles, s.addSubjects, s.addRetention, s.addEliminations, s.addLedger, s.addEvents, s.addKeys, s.addStatus} {
+	for _, add := range []func(){s.addDeposits, s.addTransfers, s.addOperations, s.addUnits, s.addObjects, s.addFiles, s.addSubjects, s.addRetention, s.addEliminations, s.addLedger, s.addEvents, s.addKeys, s.addStatus} {
 		add()
 	}
 	if err := s.addDocs(); err != nil {

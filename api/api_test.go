@@ -26,13 +26,14 @@ import (
 
 // served is a service over TLS, on an archive that is audited when the test ends.
 type served struct {
-	t    testing.TB
-	a    *archive.Archive
-	dir  string
-	ts   *httptest.Server
-	c    *http.Client
-	log  *lockedBuffer
-	keys map[string]string // secrets, by tenant and role
+	t     testing.TB
+	a     *archive.Archive
+	dir   string
+	ts    *httptest.Server
+	c     *http.Client
+	log   *lockedBuffer
+	queue *Queue
+	keys  map[string]string // secrets, by tenant and role
 }
 
 type lockedBuffer struct {
@@ -67,16 +68,22 @@ const twoTenants = `tenants:
 // serve makes an archive with two tenants, and serves it.
 func serve(t testing.TB, edit func(*serving.Config)) *served {
 	t.Helper()
-	return serveAnd(t, edit, true)
+	return serveAnd(t, edit, true, nil)
+}
+
+// serveHeld serves, but works nothing off before hold is closed.
+func serveHeld(t testing.TB, edit func(*serving.Config), hold chan struct{}) *served {
+	t.Helper()
+	return serveAnd(t, edit, true, hold)
 }
 
 // serveDamaged serves an archive that is not sound in the end.
 func serveDamaged(t testing.TB) *served {
 	t.Helper()
-	return serveAnd(t, nil, false)
+	return serveAnd(t, nil, false, nil)
 }
 
-func serveAnd(t testing.TB, edit func(*serving.Config), sound bool) *served {
+func serveAnd(t testing.TB, edit func(*serving.Config), sound bool, hold chan struct{}) *served {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "a")
 	if _, err := archive.Create(dir, archive.New{Tenant: "cd99"}); err != nil {
@@ -117,13 +124,30 @@ func serveAnd(t testing.TB, edit func(*serving.Config), sound bool) *served {
 	ctx, stop := context.WithCancel(context.Background())
 	sealing := make(chan struct{})
 	go func() { defer close(sealing); sealer.Run(ctx) }()
-	h, err := New(a, Config{Version: "test", Serving: config, Sealer: sealer, Spool: filepath.Join(dir, "spool"), Log: log})
+	queue, err := NewQueue(a, config.Limits, log)
 	if err != nil {
 		t.Fatal(err)
 	}
+	h, err := New(a, Config{Version: "test", Serving: config, Sealer: sealer, Queue: queue, Spool: filepath.Join(dir, "spool"), Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	working := make(chan struct{})
+	go func() {
+		defer close(working)
+		if hold != nil {
+			select {
+			case <-hold:
+			case <-ctx.Done():
+				return
+			}
+		}
+		queue.Run(ctx)
+	}()
+	s.queue = queue
 	s.ts = httptest.NewTLSServer(h)
 	s.c = s.ts.Client()
-	t.Cleanup(func() { s.ts.Close(); stop(); <-sealing })
+	t.Cleanup(func() { s.ts.Close(); stop(); <-sealing; <-working })
 	return s
 }
 

@@ -15,10 +15,10 @@ import (
 
 // fixture is an archive of cd99 with something of each kind.
 type fixture struct {
-	s                                                *served
-	unit, object, file, number, subject, elimination string
-	entry                                            int64
-	n                                                int
+	s                                                           *served
+	unit, object, file, number, subject, elimination, operation string
+	entry                                                       int64
+	n                                                           int
 }
 
 const apa = `id: apa
@@ -67,6 +67,9 @@ func newFixture(t testing.TB, s *served) *fixture {
 		t.Fatal(err)
 	}
 	f.elimination = e.ID
+	ct, body := form(part{"metadata", oneFile, nil}, part{"f", "later", nil})
+	later := s.ask(s.key("cd99", archive.Depositor), "POST", "/v1/deposits", body, "Content-Type", ct, "Idempotency-Key", "later", "Prefer", "respond-async")
+	f.operation = decode[Operation](t, later.body).ID
 	return f
 }
 
@@ -85,7 +88,7 @@ func (f *fixture) ask(w walk, key string) *reply {
 		}
 		id = k.ID
 	}
-	fill := strings.NewReplacer("UNIT", f.unit, "OBJECT", f.object, "ELIMINATION", f.elimination, "FILE", f.file, "SUBJECT", f.subject, "ENTRY", fmt.Sprint(f.entry), "NUMBER", "APA-"+once, "EXPIRES", inAnHour(), "KEY", id)
+	fill := strings.NewReplacer("UNIT", f.unit, "OBJECT", f.object, "ELIMINATION", f.elimination, "OPERATION", f.operation, "FILE", f.file, "SUBJECT", f.subject, "ENTRY", fmt.Sprint(f.entry), "NUMBER", "APA-"+once, "EXPIRES", inAnHour(), "KEY", id)
 	var body io.Reader
 	headers := []string{"Idempotency-Key", once}
 	switch w.body {

@@ -14,6 +14,11 @@ var roles = map[string][]archive.Role{
 
 	"depositTransfer": {archive.Depositor, archive.Archivist},
 
+	"listOperations":  {archive.Depositor, archive.Archivist},
+	"showOperation":   {archive.Depositor, archive.Archivist},
+	"operationReply":  {archive.Depositor, archive.Archivist},
+	"cancelOperation": {archive.Depositor, archive.Archivist},
+
 	"listUnits":     reading,
 	"showUnit":      reading,
 	"unitHistory":   reading,

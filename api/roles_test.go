@@ -24,6 +24,10 @@ type walk struct {
 var walks = map[string]walk{
 	"createDeposit":        {"POST", "/v1/deposits", "multipart", 0, "DA"},
 	"depositTransfer":      {"PUT", "/v1/transfers/x.zip", "zip", 0, "DA"},
+	"listOperations":       {"GET", "/v1/operations", "", 0, "DA"},
+	"showOperation":        {"GET", "/v1/operations/OPERATION", "", 404, "DA"},
+	"operationReply":       {"GET", "/v1/operations/OPERATION/reply", "", 404, "DA"},
+	"cancelOperation":      {"DELETE", "/v1/operations/OPERATION", "", 404, "DA"},
 	"showDeposit":          {"GET", "/v1/deposits/ENTRY", "", 404, "DAOU"},
 	"listUnits":            {"GET", "/v1/units", "", 0, "AOCPU"},
 	"showUnit":             {"GET", "/v1/units/UNIT", "", 404, "AOCPU"},

@@ -379,28 +379,30 @@ type JobBody struct {
 	SHA256 [sha256.Size]byte
 
 	a    *Archive
-	id   string
 	file string
 	key  [32]byte
 }
 
-// SpoolBody keeps what r gives for the job of an identifier. When it returns nil the file is durable;
+// SpoolBody keeps what r gives. When it returns nil the file is durable;
 // a crash before the job is accepted leaves it without a row, and it is swept. An error of r is given as
 // it is.
-func (a *Archive) SpoolBody(id string, r io.Reader) (b *JobBody, err error) {
+func (a *Archive) SpoolBody(r io.Reader) (b *JobBody, err error) {
 	if a.readOnly {
 		return nil, ErrReadOnly
 	}
-	b = &JobBody{a: a, id: id, file: a.jobPath(newID(jobID), ".part"), key: newKey()}
-	f, err := a.fs.Create(b.file, 0o600)
-	if err != nil {
+	b = &JobBody{a: a, file: a.jobPath(newID(jobID), ".part"), key: newKey()}
+	if err := b.write(r); err != nil {
+		b.Discard()
 		return nil, fmt.Errorf("keeping a body: %w", err)
 	}
-	defer func() {
-		if err != nil {
-			b.Discard()
-		}
-	}()
+	return b, nil
+}
+
+func (b *JobBody) write(r io.Reader) error {
+	f, err := b.a.fs.Create(b.file, 0o600)
+	if err != nil {
+		return err
+	}
 	w, err := stream.NewWriter(f, b.key, jobBodyAD)
 	if err == nil {
 		sum := sha256.New()
@@ -413,12 +415,12 @@ func (a *Archive) SpoolBody(id string, r io.Reader) (b *JobBody, err error) {
 	if err == nil {
 		err = f.Sync()
 	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return nil, fmt.Errorf("keeping a body: %w", err)
-	}
 	b.Size = stream.CiphertextSize(b.Length)
-	return b, nil
+	return errors.Join(err, f.Close())
 }
+
+// Open opens the body, of random access; it is to be closed.
+func (b *JobBody) Open() (*JobReader, error) { return openJobFile(b.file, b.key, jobBodyAD) }
 
 // Discard removes a body that no job takes over.
 func (b *JobBody) Discard() {

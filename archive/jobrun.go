@@ -22,8 +22,9 @@ type RunningJob struct {
 	Job
 	Request JobRequest
 
-	a   *Archive
-	key [32]byte
+	a     *Archive
+	key   [32]byte
+	print []byte // jobRecord.Request
 }
 
 // changeJob changes the row of a job. f gets the key and the secret, when it has them; with keep they
@@ -60,7 +61,7 @@ func (a *Archive) StartJob(id string) (*RunningJob, error) {
 		}
 		r.Retry = nil
 		r.add(JobRunning, "")
-		run.key = key
+		run.key, run.print = key, r.Request
 		return true, json.Unmarshal(secret[saltSize:], &run.Request)
 	})
 	if err != nil {
@@ -86,7 +87,7 @@ func jobOf(ctx context.Context) *RunningJob {
 // remember makes an operation write the end of the job.
 func (r *RunningJob) remember(op *operation) {
 	op.records = append(op.records, func(p position) []record {
-		row := jobRecord{Job: r.Job}
+		row := jobRecord{Job: r.Job, Request: r.print}
 		row.Events = slices.Clone(r.Events)
 		row.Entry = &p.entry
 		row.add(JobArchived, "")
@@ -96,7 +97,7 @@ func (r *RunningJob) remember(op *operation) {
 
 // Body opens the body. It is of random access, and is to be closed.
 func (r *RunningJob) Body() (*JobReader, error) {
-	return r.a.openJobFile(r.ID, bodyFile, r.key, jobBodyAD)
+	return openJobFile(r.a.jobPath(r.ID, bodyFile), r.key, jobBodyAD)
 }
 
 // JobReader reads a file of a job.
@@ -108,8 +109,8 @@ type JobReader struct {
 // Close lets go of the file.
 func (r *JobReader) Close() error { return r.f.Close() }
 
-func (a *Archive) openJobFile(id, what string, key [32]byte, ad []byte) (*JobReader, error) {
-	f, err := os.Open(a.jobPath(id, what))
+func openJobFile(path string, key [32]byte, ad []byte) (*JobReader, error) {
+	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, ErrBodyLost
 	}
@@ -119,10 +120,10 @@ func (a *Archive) openJobFile(id, what string, key [32]byte, ad []byte) (*JobRea
 	fi, err := f.Stat()
 	var r *stream.Reader
 	if err == nil {
-		r, err = stream.NewReader(key, ad, stream.Source{Name: id + what, ReaderAt: f, Size: fi.Size()})
+		r, err = stream.NewReader(key, ad, stream.Source{Name: path, ReaderAt: f, Size: fi.Size()})
 	}
 	if err != nil {
-		return nil, errors.Join(damaged("file of a job", id+what, err), f.Close())
+		return nil, errors.Join(damaged("file of a job", path, err), f.Close())
 	}
 	return &JobReader{r, f}, nil
 }
@@ -190,6 +191,21 @@ func (a *Archive) CancelJob(id string) (*Job, error) {
 		return nil, fmt.Errorf("cancelling: %w", err)
 	}
 	return j, nil
+}
+
+// LoseJob ends a job whose body or key is gone.
+func (a *Archive) LoseJob(id string) error {
+	_, err := a.changeJob(id, func(r *jobRecord, _ [32]byte, _ []byte) (bool, error) {
+		if r.State.ended() {
+			return false, ErrBegun
+		}
+		r.add(JobRefused, CodeBodyLost)
+		return false, nil
+	})
+	if err != nil {
+		return fmt.Errorf("ending a job: %w", err)
+	}
+	return a.removeBody(id)
 }
 
 // JobKey gives the key under which the body of a job that is being received is written, its associated
@@ -290,7 +306,7 @@ func (a *Archive) JobAnswer(id string) (answer []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := a.openJobFile(id, answerFile, key, jobAnswerAD)
+	f, err := openJobFile(a.jobPath(id, answerFile), key, jobAnswerAD)
 	if errors.Is(err, ErrBodyLost) {
 		err = fmt.Errorf("answer to operation %q: %w", id, ErrNotFound)
 	}

@@ -57,7 +57,11 @@ func (c *cli) serve(ctx context.Context, dev bool) (err error) {
 		return err
 	}
 	sealer, metrics := api.NewSealer(a, "sae serve", config.SealEvery, log), api.NewMetrics()
-	handler, err := api.New(a, api.Config{Version: version, Serving: config, Sealer: sealer, Spool: filepath.Join(c.dir, "spool"), Metrics: metrics, Log: log})
+	queue, err := api.NewQueue(a, config.Limits, log)
+	if err != nil {
+		return err
+	}
+	handler, err := api.New(a, api.Config{Version: version, Serving: config, Sealer: sealer, Queue: queue, Spool: filepath.Join(c.dir, "spool"), Metrics: metrics, Log: log})
 	if err != nil {
 		return err
 	}
@@ -71,5 +75,6 @@ func (c *cli) serve(ctx context.Context, dev bool) (err error) {
 	defer wg.Wait()
 	defer stop()
 	wg.Go(func() { sealer.Run(running) })
+	wg.Go(func() { queue.Run(running) })
 	return c.runServers(running, servers)
 }
