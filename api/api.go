@@ -60,7 +60,7 @@ func New(a *archive.Archive, c Config) (http.Handler, error) {
 	}
 	s.api = humago.New(s.mux, s.interfaceConfig(c.Version))
 	s.api.UseMiddleware(s.authorise)
-	for _, add := range []func(){s.addDeposits, s.addTransfers, s.addOperations, s.addUnits, s.addObjects, s.addFiles, s.addSubjects, s.addRetention, s.addEliminations, s.addLedger, s.addEvents, s.addKeys, s.addStatus} {
+	for _, add := range []func(){s.addDeposits, s.addTransfers, s.addOperations, s.addUnits, s.addObjects, s.addFiles, s.addSubjects, s.addRetention, s.addEliminations, s.addLedger, s.addEvents, s.addKeys, s.addStatus, s.addVitam} {
 		add()
 	}
 	if err := s.addDocs(); err != nil {
@@ -161,8 +161,8 @@ func (s *service) authorise(ctx huma.Context, next func(huma.Context)) {
 // write answers with a problem.
 func (s *service) write(ctx huma.Context, err error) {
 	p := problemOf(err)
-	said, _ := translate(ctx, "", p) // it gives no error
 	ctx.SetHeader("Content-Type", p.ContentType(""))
+	said, _ := translate(ctx, "", p) // it gives no error
 	ctx.SetStatus(p.Status)
 	huma.DefaultJSONFormat.Marshal(ctx.BodyWriter(), said) // who asked may be gone
 }

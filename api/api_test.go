@@ -115,6 +115,7 @@ func serveAnd(t testing.TB, edit func(*serving.Config), sound bool, hold chan st
 	})
 	var none *serving.Config
 	config := none.With()
+	config.Vitam.Tenants = map[int]string{0: "cd99", 1: "cd98"}
 	if edit != nil {
 		edit(&config)
 	}

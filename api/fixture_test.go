@@ -88,9 +88,12 @@ func (f *fixture) ask(w walk, key string) *reply {
 		}
 		id = k.ID
 	}
-	fill := strings.NewReplacer("UNIT", f.unit, "OBJECT", f.object, "ELIMINATION", f.elimination, "OPERATION", f.operation, "FILE", f.file, "SUBJECT", f.subject, "ENTRY", fmt.Sprint(f.entry), "NUMBER", "APA-"+once, "EXPIRES", inAnHour(), "KEY", id)
+	fill := strings.NewReplacer("UNIT", f.unit, "OBJECT", f.object, "ELIMINATION", f.elimination, "OPERATION", f.operation, "GUID", guidOf(0, f.operation), "FILE", f.file, "SUBJECT", f.subject, "ENTRY", fmt.Sprint(f.entry), "NUMBER", "APA-"+once, "EXPIRES", inAnHour(), "KEY", id)
 	var body io.Reader
 	headers := []string{"Idempotency-Key", once}
+	if strings.Contains(w.path, "-external/") {
+		headers = append(headers, "X-Tenant-Id", "0", "X-Context-Id", "DEFAULT_WORKFLOW", "X-Action", "RESUME", "X-Http-Method-Override", "GET")
+	}
 	switch w.body {
 	case "":
 	case "multipart":

@@ -30,6 +30,13 @@ type Config struct {
 	// PublicLedger lets everybody read checkpoint and tiles of the ledger, which name nobody.
 	PublicLedger bool   `yaml:"public-ledger,omitempty"`
 	Limits       Limits `yaml:"limits,omitempty"`
+	// Vitam opens the door for clients of VITAM's ingest.
+	Vitam Vitam `yaml:"vitam,omitempty"`
+}
+
+// Vitam is the door for clients of VITAM. Without tenants it is shut.
+type Vitam struct {
+	Tenants map[int]string `yaml:"tenants,omitempty"` // by the number that X-Tenant-Id says
 }
 
 // Client is who shows a certificate.
@@ -146,6 +153,13 @@ func (c *Config) Problems(roles, tenants []string) map[string]string {
 				bad[key] = fmt.Sprintf("%q is not a role: want some of %v", r, roles)
 			}
 		}
+	}
+	for n, tenant := range c.Vitam.Tenants {
+		key := fmt.Sprintf("vitam.tenants.%d", n)
+		if n < 0 || n > 1<<31-1 || tenant == "" {
+			bad[key] = "want a number that is not negative, and the code of a tenant"
+		}
+		unknown(key, tenant, nil)
 	}
 	for i, x := range c.Clients {
 		key := fmt.Sprintf("clients[%d]", i)
