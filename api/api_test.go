@@ -309,7 +309,7 @@ func TestDepositAndRead(t *testing.T) {
 func TestPreferWaitGivesTheSealAndTheProof(t *testing.T) {
 	// A client that waits is not one that rests: the wait is longer than clients may rest.
 	s := serve(t, func(c *serving.Config) { c.Limits.Idle = 500 * time.Millisecond })
-	r := s.deposit(s.key("cd99", archive.Depositor), "k1", "x", "Prefer", "respond-async, wait=50")
+	r := s.deposit(s.key("cd99", archive.Depositor), "k1", "x", "Prefer", "handling=strict, wait=50")
 	var d Deposited
 	if err := json.Unmarshal(r.body, &d); err != nil || d.Sealed == nil || r.Header.Get("Preference-Applied") != "wait=50" {
 		t.Fatalf("%s %v %s", r.Status, r.Header, r.body)

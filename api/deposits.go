@@ -126,7 +126,7 @@ func (s *service) createDeposit(ctx context.Context, who *Identity, in *depositI
 		return nil, err
 	}
 	out := &depositOutput{Status: http.StatusCreated, Location: depositAt(done.Entry), Replayed: replayed}
-	out.Applied, err = s.waitForSeal(ctx, in.Prefer, done)
+	out.Applied, err = s.waitForSeal(ctx, waitOf(in.Prefer), done)
 	out.Body = *done
 	return out, err
 }
@@ -297,10 +297,9 @@ func (s *service) deposited(who *Identity, entry int64) (d Deposited, err error)
 	return d, err
 }
 
-// waitForSeal waits as long as a request prefers, until what it deposited is sealed.
-func (s *service) waitForSeal(ctx context.Context, prefer string, d *Deposited) (applied string, err error) {
-	wait := waitOf(prefer)
-	if wait == 0 || s.sealer == nil || len(d.Units) == 0 {
+// waitForSeal waits until what was deposited is sealed, or the time is over.
+func (s *service) waitForSeal(ctx context.Context, wait time.Duration, d *Deposited) (applied string, err error) {
+	if wait <= 0 || s.sealer == nil || len(d.Units) == 0 {
 		return "", nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, wait)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -135,6 +136,7 @@ func (f *fingerprint) add(part []byte) {
 }
 
 func (s *service) createDepositLater(ctx context.Context, who *Identity, in *depositInput) (*depositOutput, error) {
+	began := time.Now()
 	n := s.newJob(who, in.Key, kindDeposit, jobDeposit{in.ContentType})
 	j, was, err := s.acceptDeposit(n, depositBody{in.ContentType, in.ContentDigest, in.body})
 	if err != nil {
@@ -147,12 +149,19 @@ func (s *service) createDepositLater(ctx context.Context, who *Identity, in *dep
 	if j, err = s.waitForEnd(ctx, in.Prefer, j); err != nil {
 		return nil, err
 	}
-	if waitOf(in.Prefer) > 0 && j.State == archive.JobArchived {
+	wait := waitOf(in.Prefer)
+	if wait > 0 {
+		out.Applied += ", wait=" + strconv.Itoa(int(wait.Seconds()))
+	}
+	if wait > 0 && j.State == archive.JobArchived {
 		d, err := s.deposited(who, *j.Entry)
+		if err == nil {
+			_, err = s.waitForSeal(ctx, wait-time.Since(began), &d)
+		}
 		out.Status, out.Location, out.Body = http.StatusCreated, depositAt(d.Entry), d
 		return out, err
 	}
-	if waitOf(in.Prefer) > 0 && j.State == archive.JobRefused {
+	if wait > 0 && j.State == archive.JobRefused {
 		answer, err := s.answerTo(j)
 		if err != nil {
 			return nil, err

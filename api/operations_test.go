@@ -62,8 +62,8 @@ func TestDepositLater(t *testing.T) {
 	if o := s.ended(key, s.depositLater(key, "2", "y").Header.Get("Location")); o.Status != archive.JobArchived || *o.Entry != before.Entry {
 		t.Errorf("what was deposited at once is deposited again: %+v", o)
 	}
-	if r := s.depositLater(key, "3", "z", "Prefer", "respond-async, wait=30"); r.StatusCode != 201 || decode[Deposited](t, r.body).Entry == 0 {
-		t.Errorf("%s %s", r.Status, r.body)
+	if r := s.depositLater(key, "3", "z", "Prefer", "respond-async, wait=30"); r.StatusCode != 201 || decode[Deposited](t, r.body).Sealed == nil || r.Header.Get("Preference-Applied") != "respond-async, wait=30" {
+		t.Errorf("%s %v %s", r.Status, r.Header, r.body)
 	}
 	if n := s.units("cd99"); n != 3 {
 		t.Errorf("%d units", n)

@@ -111,7 +111,7 @@ func TestVitamIngest(t *testing.T) {
 	if r := c.ask("GET", "/ingest-external/v1/status", nil); r.StatusCode != 204 {
 		t.Errorf("%s", r.Status)
 	}
-	package0 := sip(t, "default").Bytes()
+	package0 := soundSIP(t)
 	id := c.mustIngest(bytes.NewReader(package0))
 	if status := c.wait(id); status != "OK" {
 		t.Fatalf("%s %+v\n%s", status, c.details(id), c.s.log)
@@ -134,7 +134,11 @@ func TestVitamIngest(t *testing.T) {
 	if v := decode[VitamResponse[VitamItemStatus]](t, r.body); r.StatusCode != 200 || v.Results[0].Status != "OK" || r.Header.Get("X-Global-Execution-State") != "COMPLETED" {
 		t.Errorf("the older form: %s %s", r.Status, r.body)
 	}
-	if n := c.s.units("cd99"); n != 1 {
+	warned := c.mustIngest(sip(t, "default"))
+	if status := c.wait(warned); status != "WARNING" {
+		t.Errorf("a reply with warnings: %s", status)
+	}
+	if n := c.s.units("cd99"); n != 2 {
 		t.Errorf("%d units", n)
 	}
 }
@@ -154,6 +158,27 @@ func inZip(t *testing.T, b []byte, name string) []byte {
 		t.Fatal(err)
 	}
 	return out
+}
+
+// soundSIP is a transfer about which there is nothing to say.
+func soundSIP(t *testing.T) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	w, b := zip.NewWriter(&out), sip(t, "default").Bytes()
+	for _, name := range []string{"manifest.xml", "content/a.txt"} {
+		content := bytes.Replace(inZip(t, b, name), []byte("<Size>3</Size>"), []byte("<Size>3</Size><FormatIdentification><FormatId>x-fmt/111</FormatId></FormatIdentification>"), 1)
+		f, err := w.Create(name)
+		if err == nil {
+			_, err = f.Write(content)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
 }
 
 // asTar gives a zip as tar.
@@ -179,12 +204,12 @@ func asTar(t *testing.T, b []byte) []byte {
 
 func TestVitamPackages(t *testing.T) {
 	c := newVitamClient(t, serve(t, nil))
-	inTar := asTar(t, sip(t, "default").Bytes())
+	inTar := asTar(t, soundSIP(t))
 	var inGzip bytes.Buffer
 	z := gzip.NewWriter(&inGzip)
 	z.Write(inTar)
 	z.Close()
-	for media, body := range map[string][]byte{"application/x-tar": inTar, "application/gzip": inGzip.Bytes(), "application/zip": sip(t, "default").Bytes()} {
+	for media, body := range map[string][]byte{"application/x-tar": inTar, "application/gzip": inGzip.Bytes(), "application/zip": soundSIP(t)} {
 		id := c.mustIngest(bytes.NewReader(body), "Content-Type", media)
 		if status := c.wait(id); status != "OK" {
 			t.Errorf("%s: %s %+v", media, status, c.details(id))
@@ -216,7 +241,7 @@ func TestVitamRefused(t *testing.T) {
 
 func TestVitamHeaders(t *testing.T) {
 	c := newVitamClient(t, serve(t, nil))
-	body := sip(t, "default").Bytes()
+	body := soundSIP(t)
 	for _, x := range []struct {
 		what    string
 		headers []string
