@@ -57,6 +57,9 @@ func New(a *archive.Archive, c Config) (http.Handler, error) {
 	}
 	if s.queue != nil {
 		s.queue.work = s.work
+		if c.Metrics != nil {
+			c.Metrics.queue = s.queue
+		}
 	}
 	s.api = humago.New(s.mux, s.interfaceConfig(c.Version))
 	s.api.UseMiddleware(s.authorise)

@@ -9,7 +9,9 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"sae/archive"
@@ -328,5 +330,46 @@ func TestQueueRetries(t *testing.T) {
 	}
 	if n := s.units("cd99"); n != 1 {
 		t.Errorf("%d units", n)
+	}
+}
+
+// TestNoSpace: what does not find space is refused, counts nowhere and leaves nothing.
+func TestNoSpace(t *testing.T) {
+	s := stuck(t, nil)
+	full := io.MultiReader(strings.NewReader("x"), iotest.ErrReader(&fs.PathError{Op: "write", Path: "body", Err: syscall.ENOSPC}))
+	n := archive.NewJob{ID: archive.NewJobID(), Tenant: "cd99", Kind: kindTransfer, JobRequest: archive.JobRequest{Agent: "gru", Key: "1"}}
+	_, _, err := s.queue.accept(n, full, func(*archive.JobBody, *archive.NewJob) error { return nil })
+	if p := problemOf(err); p.Code != "no-space" || p.Status != 503 {
+		t.Errorf("%+v", p)
+	}
+	if l := s.queue.load("cd99"); l.n != 0 || l.bytes != 0 {
+		t.Errorf("%+v", l)
+	}
+	if entries, err := os.ReadDir(filepath.Join(s.dir, "jobs")); err != nil || len(entries) > 0 {
+		t.Errorf("%v %v", entries, err)
+	}
+}
+
+// TestQueueIsFair: a tenant of which nothing is under way comes before one that has much.
+func TestQueueIsFair(t *testing.T) {
+	q := &Queue{loads: map[string]*queueLoad{}, changed: make(chan struct{})}
+	now := time.Now()
+	for i, tenant := range []string{"a", "a", "a", "b"} {
+		q.waiting = append(q.waiting, waitingJob{id: tenant + string(rune('0'+i)), tenant: tenant})
+	}
+	q.waiting = append(q.waiting, waitingJob{id: "c4", tenant: "c", at: now.Add(time.Minute)})
+	var got []string
+	for {
+		w, wait, _ := q.take(now)
+		if w == nil {
+			if wait != time.Minute {
+				t.Errorf("it waits %s", wait)
+			}
+			break
+		}
+		got = append(got, w.id)
+	}
+	if strings.Join(got, " ") != "a0 b3 a1 a2" {
+		t.Errorf("%v", got)
 	}
 }

@@ -80,6 +80,16 @@ func (q *Queue) load(tenant string) *queueLoad {
 	return q.loads[tenant]
 }
 
+// gauge is what of all tenants waits.
+func (q *Queue) gauge() (n int, bytes int64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, l := range q.loads {
+		n, bytes = n+l.n, bytes+l.bytes
+	}
+	return n, bytes
+}
+
 // runsOf counts how often a job was begun.
 func runsOf(j *archive.Job) (n int) {
 	for _, e := range j.Events {

@@ -452,7 +452,7 @@ func (a *Archive) AcceptJob(n NewJob, b *JobBody) (j *Job, was bool, err error) 
 // BeginJob makes the row of a job whose body is not there yet: who brings it writes it to the file, in
 // the form of the package stream under its key (see JobKey), and then calls CompleteJob.
 func (a *Archive) BeginJob(n NewJob) (j *Job, was bool, err error) {
-	return a.insertJob(n, JobReceiving, newKey(), 0, func() error { return nil })
+	return a.insertJob(n, JobReceiving, newKey(), 0, func() error { return a.fs.MkdirAll(filepath.Join(a.dir, jobDir), 0o700) })
 }
 
 // insertJob inserts a row when there is none of its identifier, after place.

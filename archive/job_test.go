@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"sae/archive/durable"
+	"sae/archive/stream"
 	"sae/integrity"
 )
 
@@ -299,5 +300,76 @@ func TestSpoolBodyFails(t *testing.T) {
 		if names := jobFiles(t, a.dir); len(names) != 1 {
 			t.Errorf("%s: %v", op, names)
 		}
+	}
+}
+
+// TestOldJobs: of too many the oldest are forgotten before their time, and none that waits.
+func TestOldJobs(t *testing.T) {
+	a := newArchive(t, nil)
+	var ids []string
+	for i := range 4 {
+		ids = append(ids, acceptTestJob(t, a, fmt.Sprint(i), "x").ID)
+	}
+	for _, id := range ids[1:] {
+		if _, err := a.CancelJob(id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	old, err := a.oldJobs(now().Add(-KeepJob), 2)
+	if err != nil || len(old) != 1 || old[0].ID != ids[1] {
+		t.Errorf("%+v %v", old, err)
+	}
+}
+
+// TestBeginJob: a body that comes in pieces is worked off when it is complete, once, and stays until
+// then whatever happens.
+func TestBeginJob(t *testing.T) {
+	a := newArchive(t, nil)
+	n := newTestJob(a, "1")
+	j, was, err := a.BeginJob(n)
+	if err != nil || was {
+		t.Fatal(j, was, err)
+	}
+	if again, was, err := a.BeginJob(n); err != nil || !was || again.ID != j.ID {
+		t.Error(again, was, err)
+	}
+	key, ad, file, said, err := a.JobKey(j.ID)
+	if err != nil || said.Agent != "gru" {
+		t.Fatal(said, err)
+	}
+	if _, err := a.StartJob(j.ID); !errors.Is(err, ErrBegun) {
+		t.Error(err)
+	}
+	if _, _, err := a.CompleteJob(j.ID, nil); !errors.Is(err, os.ErrNotExist) {
+		t.Error(err)
+	}
+	f, err := os.Create(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := stream.NewWriter(f, key, ad)
+	if err == nil {
+		_, err = io.WriteString(w, "le contenu")
+	}
+	if err = errors.Join(err, w.Close(), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if waiting, err := a.RecoverJobs(); err != nil || len(waiting) > 0 || len(jobFiles(t, a.dir)) != 1 {
+		t.Error(waiting, err, jobFiles(t, a.dir))
+	}
+	if all, _, err := a.Jobs(JobFilter{Tenant: "archives", Limit: 10}); err != nil || len(all) > 0 {
+		t.Error(all, err)
+	}
+	said.Said = []byte(`{"kind":"transfer"}`)
+	for _, want := range []bool{false, true} {
+		if j, was, err := a.CompleteJob(j.ID, &said); err != nil || was != want || j.State != JobReceived || j.Size == 0 {
+			t.Errorf("%+v %v %v", j, was, err)
+		}
+	}
+	if all, _, err := a.Jobs(JobFilter{Tenant: "archives", Limit: 10}); err != nil || len(all) != 1 {
+		t.Error(all, err)
+	}
+	if r, err := a.StartJob(j.ID); err != nil || readBody(t, r) != "le contenu" || string(r.Request.Said) != string(said.Said) {
+		t.Errorf("%+v %v", r, err)
 	}
 }

@@ -225,21 +225,22 @@ func (a *Archive) JobKey(id string) (key [32]byte, ad []byte, file string, said 
 	return key, jobBodyAD, a.jobPath(id, bodyFile), said, err
 }
 
-// CompleteJob lets a job be worked off whose body is whole and durable. request, when it is not nil, is
-// what is asked for from now on.
-func (a *Archive) CompleteJob(id string, said *JobRequest) (*Job, error) {
-	fi, err := os.Stat(a.jobPath(id, bodyFile))
-	if err != nil {
-		return nil, fmt.Errorf("completing a body: %w", err)
-	}
-	j := &Job{}
+// CompleteJob lets a job be worked off whose body is whole and durable; was says that it was completed
+// before. said, when it is not nil, is what is asked for from now on.
+func (a *Archive) CompleteJob(id string, said *JobRequest) (j *Job, was bool, err error) {
+	j = &Job{}
 	err = a.changeJobs(func(t *tx) error {
 		r, key, secret, err := a.readJob(t, id)
 		if err != nil {
 			return err
 		}
-		if *j = r.Job; r.State != JobReceiving { // completed before
+		if *j = r.Job; r.State != JobReceiving {
+			was = true
 			return nil
+		}
+		fi, err := os.Stat(a.jobPath(id, bodyFile))
+		if err != nil {
+			return err
 		}
 		if said != nil {
 			secret = append(secret[:saltSize], mustJSON(said)...)
@@ -256,9 +257,9 @@ func (a *Archive) CompleteJob(id string, said *JobRequest) (*Job, error) {
 		return t.put(bktJob, jobRow(id), r.encode(key, secret))
 	})
 	if err != nil {
-		return nil, fmt.Errorf("completing a body: %w", err)
+		return nil, false, fmt.Errorf("completing a body: %w", err)
 	}
-	return j, nil
+	return j, was, nil
 }
 
 func (a *Archive) removeBody(id string) error { return a.removeJobFile(id + bodyFile) }
@@ -397,20 +398,13 @@ func (a *Archive) sweepJobFiles(wanted map[string]bool) error {
 	return err
 }
 
+// maxJobsKept bounds the jobs of a tenant that have ended and are told of: of more, the oldest are
+// forgotten before their time.
+const maxJobsKept = 100_000
+
 // ForgetJobs forgets what became of jobs that ended long enough ago, and gives their number.
 func (a *Archive) ForgetJobs() (n int, err error) {
-	before := now().Add(-KeepJob)
-	var old []*Job
-	err = a.cat.view(func(t *tx) error {
-		return t.scan(bktJob, jobRow(""), prefixEnd(jobRow("")), func(_, v []byte) (bool, error) {
-			var r jobRecord
-			_, err := decodeRecord(v, &r)
-			if err == nil && r.State.ended() && r.Events[len(r.Events)-1].Time.Before(before) {
-				old = append(old, &r.Job)
-			}
-			return len(old) < a.stageItems, err
-		})
-	})
+	old, err := a.oldJobs(now().Add(-KeepJob), maxJobsKept)
 	if err != nil || len(old) == 0 {
 		return 0, err
 	}
@@ -431,4 +425,33 @@ func (a *Archive) ForgetJobs() (n int, err error) {
 		return 0, fmt.Errorf("forgetting jobs: %w", err)
 	}
 	return len(old), nil
+}
+
+// oldJobs are some of the jobs that ended before a time, and of those of a tenant that are more than
+// most, the oldest.
+func (a *Archive) oldJobs(before time.Time, most int) (old []*Job, err error) {
+	ended := map[string]int{}
+	each := func(t *tx, f func(j *Job) bool) error {
+		return t.scan(bktJob, []byte("l"), prefixEnd([]byte("l")), func(k, _ []byte) (bool, error) {
+			r, _, err := t.jobRecord(string(k[len(k)-idSize:]))
+			return err == nil && (!r.State.ended() || f(&r.Job)), err
+		})
+	}
+	err = a.cat.view(func(t *tx) error {
+		err := each(t, func(j *Job) bool {
+			ended[j.Tenant]++
+			return true
+		})
+		if err != nil {
+			return err
+		}
+		return each(t, func(j *Job) bool {
+			if ended[j.Tenant] > most || j.Events[len(j.Events)-1].Time.Before(before) {
+				ended[j.Tenant]--
+				old = append(old, j)
+			}
+			return len(old) < a.stageItems
+		})
+	})
+	return old, err
 }
