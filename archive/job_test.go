@@ -373,3 +373,77 @@ func TestBeginJob(t *testing.T) {
 		t.Errorf("%+v %v", r, err)
 	}
 }
+
+// TestJobFaults: whichever transaction of a job fails, before it took place or after, who asks again
+// after a restart has the deposit once, and nothing is left.
+func TestJobFaults(t *testing.T) {
+	boom := errors.New("boom")
+	for _, step := range []string{"commit", "committed"} {
+		for at := 1; ; at++ {
+			dir, n := createEdited(t, nil), 0
+			fault := func(s string) error {
+				if s == step {
+					if n++; n == at {
+						return boom
+					}
+				}
+				return nil
+			}
+			failed := workJobOff(t, dir, Options{CatalogueFault: fault})
+			if err := workJobOff(t, dir, Options{}); err != nil {
+				t.Errorf("%s %d: after a restart: %v", step, at, err)
+			}
+			a, err := Open(dir, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			page, err := a.List(Filter{Limit: 10})
+			if err != nil || len(page.Units) != 1 {
+				t.Errorf("%s %d: %d units, %v", step, at, len(page.Units), err)
+			}
+			if names := jobFiles(t, dir); len(names) > 0 {
+				t.Errorf("%s %d: left %v", step, at, names)
+			}
+			if err := a.Close(); err != nil {
+				t.Error(err)
+			}
+			if failed == nil {
+				if at < 5 {
+					t.Errorf("%s: only %d transactions", step, at-1)
+				}
+				break
+			}
+		}
+	}
+}
+
+// workJobOff opens the archive, takes up what was left, accepts a job, which may be there, and works it
+// off, as far as nothing fails.
+func workJobOff(t *testing.T, dir string, o Options) error {
+	a, err := Open(dir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	if _, err := a.RecoverJobs(); err != nil {
+		return err
+	}
+	b, err := a.SpoolBody(strings.NewReader("le contenu"))
+	if err != nil {
+		return err
+	}
+	n := newTestJob(a, "1")
+	j, _, err := a.AcceptJob(n, b)
+	if err != nil || j.State == JobArchived {
+		return err
+	}
+	r, err := a.StartJob(j.ID)
+	if err != nil {
+		return err
+	}
+	d, err := a.Deposit(r.Context(context.Background()), r.Request.Agent, Deposit{Tenant: r.Tenant, Units: []NewUnit{{Parent: -1, Title: "Demande", Channel: Digital, Content: text("f.txt", readBody(t, r))}}})
+	if err != nil {
+		return err
+	}
+	return r.Archived(d.Receipt.Index)
+}
