@@ -175,11 +175,7 @@ func TestOperationsAreOnesOwn(t *testing.T) {
 		all = append(all, decode[Operation](t, s.depositLater(own, strings.Repeat("k", i+1), "x").body).ID)
 	}
 	list := func(key, query string) (ids []string, next string) {
-		var page struct {
-			Operations []Operation
-			Next       string
-		}
-		page = decode[struct {
+		page := decode[struct {
 			Operations []Operation
 			Next       string
 		}](t, s.ask(key, "GET", "/v1/operations"+query, nil).body)

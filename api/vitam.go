@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/base32"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,7 +12,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -76,39 +73,6 @@ func (s *service) vitamTenant(who *Identity, in VitamTenant) (uint32, error) {
 	return uint32(n), nil
 }
 
-// A GUID of VITAM is 22 bytes in base32: version, type, tenant, and what makes it unique. Here this is
-// the identifier of the operation.
-const (
-	guidVersion = 1
-	guidRequest = 8 // type
-	guidHead    = 6 // bytes of version, type and tenant
-	guidSize    = 22
-)
-
-var base32Lower = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
-
-// guidOf is the GUID of an operation.
-func guidOf(tenant uint32, id string) string {
-	b := []byte{guidVersion, guidRequest, byte(tenant >> 24), byte(tenant >> 16), byte(tenant >> 8), byte(tenant)}
-	rest, err := base32Lower.DecodeString(id[1:])
-	if err != nil {
-		panic(err) // identifiers of operations are of this form
-	}
-	return base32Lower.EncodeToString(append(b, rest...))
-}
-
-// ofGUID is the operation of a GUID of a tenant.
-func ofGUID(tenant uint32, guid string) (id string, err error) {
-	b, err := base32Lower.DecodeString(guid)
-	if err == nil && len(b) == guidSize {
-		id = "j" + base32Lower.EncodeToString(b[guidHead:])
-	}
-	if id == "" || guidOf(tenant, id) != guid {
-		return "", fmt.Errorf("%.40q is not the identifier of an operation of the tenant: %w", guid, archive.ErrNotFound)
-	}
-	return id, nil
-}
-
 type vitamIngestInput struct {
 	VitamTenant
 	ContentType     string `header:"Content-Type"`
@@ -136,7 +100,7 @@ func (in *vitamIngestInput) check() error {
 	case "":
 		return bad("X-Context-Id", "", "is missing: want DEFAULT_WORKFLOW")
 	case "BLANK_TEST":
-		return bad("X-Context-Id", in.Context, "is not done here: to check a transfer without depositing it, use sae seda validate")
+		return bad("X-Context-Id", in.Context, "is not done here: to check a transfer without depositing it, use sae seda check")
 	case "HOLDING_SCHEME", "FILING_SCHEME":
 		return bad("X-Context-Id", in.Context, "is not done here: holding and filing schemes are units like others, deposited with DEFAULT_WORKFLOW")
 	default:
@@ -220,59 +184,6 @@ func (in *vitamIngestInput) checkManifest(b *archive.JobBody) error {
 		err = fmt.Errorf("the manifest does not have the digest of X-Manifest-Digest-Value: %w", errDigest)
 	}
 	return err
-}
-
-// vitamOf is the state of a job in the words of VITAM. It is never PAUSE: a client that waits would
-// take it for an end.
-func vitamOf(j *archive.Job) (state, status string) {
-	switch j.State {
-	case archive.JobArchived: // vitamShown asks whether with warnings
-		return "COMPLETED", "OK"
-	case archive.JobRefused:
-		return "COMPLETED", "KO"
-	case archive.JobCancelled:
-		return "COMPLETED", "FATAL"
-	}
-	return "RUNNING", "STARTED"
-}
-
-// vitamLevels are the statuses in their order, as the status meter counts them.
-var vitamLevels = []string{"UNKNOWN", "STARTED", "ALREADY_EXECUTED", "OK", "WARNING", "KO", "FATAL"}
-
-// VitamItemStatus is the state of an operation.
-type VitamItemStatus struct {
-	Items   map[string]any `json:"itemsStatus"`
-	ID      string         `json:"itemId"`
-	Message string         `json:"message"`
-	Status  string         `json:"globalStatus"`
-	Meter   []int          `json:"statusMeter"`
-	Data    map[string]any `json:"data"`
-	State   string         `json:"globalState"`
-}
-
-// VitamHits counts results.
-type VitamHits struct {
-	Total  int `json:"total"`
-	Offset int `json:"offset"`
-	Limit  int `json:"limit"`
-	Size   int `json:"size"`
-}
-
-// VitamResponse is the form of all answers that are no error.
-type VitamResponse[T any] struct {
-	Code    int            `json:"httpCode"`
-	Hits    VitamHits      `json:"$hits"`
-	Results []T            `json:"$results"`
-	Facets  []any          `json:"$facetResults"`
-	Context map[string]any `json:"$context"`
-}
-
-func vitamResponse[T any](code int, results ...T) VitamResponse[T] {
-	if results == nil {
-		results = []T{}
-	}
-	n := len(results)
-	return VitamResponse[T]{code, VitamHits{n, 0, n, n}, results, []any{}, map[string]any{}}
 }
 
 // VitamOperationPath names an operation by its GUID.
@@ -441,159 +352,6 @@ func (s *service) vitamDownload(ctx context.Context, who *Identity, in *vitamDow
 	return out, nil
 }
 
-// VitamQuery chooses operations. What it does not have of VITAM's is passed over, as there.
-type VitamQuery struct {
-	ID       string   `json:"id"`
-	States   []string `json:"states"`
-	Statuses []string `json:"statuses"`
-	Types    []string `json:"listProcessTypes"`
-	From     string   `json:"startDateMin" format:"date"`
-	To       string   `json:"startDateMax" format:"date"`
-}
-
-// VitamProcess is an operation in a list.
-type VitamProcess struct {
-	ID         string `json:"operationId"`
-	Type       string `json:"processType"`
-	StepByStep bool   `json:"stepByStep"`
-	State      string `json:"globalState"`
-	Status     string `json:"stepStatus"`
-	Date       string `json:"processDate"`
-	Previous   string `json:"previousStep"`
-	Next       string `json:"nextStep"`
-}
-
-// VitamList asks for operations; the body is a query.
-type VitamList struct {
-	VitamTenant
-	query []byte
-}
-
-// maxVitamQuery bounds a query.
-const maxVitamQuery = 1 << 20
-
-// Resolve takes the body, which a GET has too.
-func (in *VitamList) Resolve(ctx huma.Context) []error {
-	b, err := io.ReadAll(io.LimitReader(ctx.BodyReader(), maxVitamQuery+1))
-	if err == nil && len(b) > maxVitamQuery {
-		err = fmt.Errorf("a query has at most %d bytes", maxVitamQuery)
-	}
-	if in.query = b; err != nil {
-		return []error{err}
-	}
-	return nil
-}
-
-type vitamListOutput struct {
-	Body VitamResponse[VitamProcess]
-}
-
-// maxVitamList bounds a list: of more, the newest are told.
-const maxVitamList = 1000
-
-func (s *service) vitamList(_ context.Context, who *Identity, in *VitamList) (*vitamListOutput, error) {
-	tenant, err := s.vitamTenant(who, in.VitamTenant)
-	if err != nil {
-		return nil, err
-	}
-	q := &VitamQuery{}
-	if len(in.query) > 0 {
-		if err := json.Unmarshal(in.query, q); err != nil {
-			return nil, fmt.Errorf("reading the query: %w: %w", errMalformed, err)
-		}
-	}
-	from, to, err := q.days()
-	if err != nil {
-		return nil, err
-	}
-	f := archive.JobFilter{Tenant: who.Tenant, Limit: maxVitamList}
-	if s.onlyOwn(who) {
-		f.Agent = s.a.Pseudonym(who.Name)
-	}
-	found := []VitamProcess{}
-	for more := true; more; {
-		var jobs []*archive.Job
-		if jobs, more, err = s.a.Jobs(f); err != nil {
-			return nil, err
-		}
-		for _, j := range jobs {
-			f.After = j.ID
-			if p := vitamProcessOf(tenant, j); j.Kind == kindTransfer && !j.Received.Before(from) && j.Received.Before(to) && q.wants(&p) {
-				found = append(found, p)
-			}
-		}
-		found = found[max(0, len(found)-maxVitamList):]
-	}
-	return &vitamListOutput{vitamResponse(http.StatusOK, found...)}, nil
-}
-
-func vitamProcessOf(tenant uint32, j *archive.Job) VitamProcess {
-	p := VitamProcess{ID: guidOf(tenant, j.ID), Type: vitamProcess, Date: j.Received.Format("2006-01-02T15:04:05.000")}
-	p.State, p.Status = vitamOf(j)
-	return p
-}
-
-// days are the bounds of a query; the last day counts whole.
-func (q *VitamQuery) days() (from, to time.Time, err error) {
-	to = time.Now().Add(24 * time.Hour)
-	for _, d := range []struct {
-		key, value string
-		to         *time.Time
-		add        int
-	}{{"startDateMin", q.From, &from, 0}, {"startDateMax", q.To, &to, 1}} {
-		if d.value == "" {
-			continue
-		}
-		day, err := time.Parse(time.DateOnly, d.value)
-		if err != nil {
-			return from, to, fmt.Errorf("%s: want a day as 2026-03-01: %w", d.key, errMalformed)
-		}
-		*d.to = day.AddDate(0, 0, d.add)
-	}
-	return from, to, nil
-}
-
-func (q *VitamQuery) wants(p *VitamProcess) bool {
-	in := func(list []string, value string) bool { return len(list) == 0 || slices.Contains(list, value) }
-	return (q.ID == "" || q.ID == p.ID) && in(q.States, p.State) && in(q.Statuses, p.Status) && in(q.Types, p.Type)
-}
-
-type vitamListPostInput struct {
-	Override string `header:"X-Http-Method-Override"`
-	VitamList
-}
-
-func (s *service) vitamListPost(ctx context.Context, who *Identity, in *vitamListPostInput) (*vitamListOutput, error) {
-	if !strings.EqualFold(in.Override, http.MethodGet) {
-		return nil, fmt.Errorf("want X-Http-Method-Override: GET: %w", errMalformed)
-	}
-	return s.vitamList(ctx, who, &in.VitamList)
-}
-
 func (s *service) vitamStatus(context.Context, *Identity, *struct{}) (*struct{}, error) {
 	return nil, nil
-}
-
-// VitamError is a problem in the form of VITAM.
-type VitamError struct {
-	HTTPCode    int          `json:"httpCode"`
-	Code        string       `json:"code"`
-	Context     string       `json:"context"`
-	State       string       `json:"state"`
-	Message     string       `json:"message"`
-	Description string       `json:"description"`
-	Errors      []VitamError `json:"errors,omitempty"`
-}
-
-// asVitam gives a problem in that form.
-func (p *Problem) asVitam(path string) *VitamError {
-	from, _, _ := strings.Cut(strings.Trim(path, "/"), "/")
-	e := &VitamError{HTTPCode: p.Status, Code: p.Code, Context: from, State: replyKO, Message: p.Title, Description: p.Detail}
-	if p.Status >= 500 {
-		e.State = replyFatal
-	}
-	for _, f := range p.Faults {
-		e.Errors = append(e.Errors, VitamError{HTTPCode: p.Status, Code: p.Code, Context: from, State: e.State, Message: f.Message, Description: f.Location})
-	}
-	return e
 }

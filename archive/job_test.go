@@ -447,3 +447,50 @@ func workJobOff(t *testing.T, dir string, o Options) error {
 	}
 	return r.Archived(d.Receipt.Index)
 }
+
+// TestRebuildWithJobs: what waits is of the catalogue that is lost; what was archived is known by the
+// journal, and the key of jobs works on.
+func TestRebuildWithJobs(t *testing.T) {
+	dir := createEdited(t, nil)
+	a, err := Open(dir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	waits, done := acceptTestJob(t, a, "waits", "1"), acceptTestJob(t, a, "done", "2")
+	r, err := a.StartJob(done.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := depositIn(t, a, r)
+	offer := a.config.Offers[0].Path
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, catalogueFile)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Rebuild(context.Background(), RebuildFrom{Dir: dir, Path: offer}); err != nil {
+		t.Fatal(err)
+	}
+	if a, err = Open(dir, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	waiting, err := a.RecoverJobs()
+	if err != nil || len(waiting) > 0 || len(jobFiles(t, dir)) > 0 {
+		t.Errorf("%+v %v %v", waiting, err, jobFiles(t, dir))
+	}
+	if j, err := a.Job(waits.ID); !errors.Is(err, ErrNotFound) && (err != nil || j.State != JobRefused) {
+		t.Errorf("%+v %v", j, err)
+	}
+	if j, err := a.Job(done.ID); err != nil || j.State != JobArchived || *j.Entry != d.Receipt.Index {
+		t.Errorf("%+v %v", j, err)
+	}
+	j := acceptTestJob(t, a, "after", "3")
+	if r, err := a.StartJob(j.ID); err != nil || readBody(t, r) != "3" {
+		t.Error(err)
+	}
+	if f, err := a.Fsck(context.Background()); err != nil || len(f.Findings) > 0 {
+		t.Errorf("%+v %v", f, err)
+	}
+}
