@@ -329,6 +329,39 @@ func TestQueueRetries(t *testing.T) {
 	}
 }
 
+// TestQueueOutlivesAnOffer: what comes while no place for copies is there waits until one is.
+func TestQueueOutlivesAnOffer(t *testing.T) {
+	s := serve(t, nil)
+	key, offers := s.key("cd99", archive.Depositor), filepath.Join(s.dir, "offers")
+	err := os.Rename(offers, offers+".away")
+	if err == nil {
+		err = os.WriteFile(offers, nil, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := s.depositLater(key, "1", "x").Header.Get("Location")
+	var o Operation
+	for end := time.Now().Add(20 * time.Second); o.Status != archive.JobDelayed && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		o = decode[Operation](t, s.ask(key, "GET", at, nil).body)
+	}
+	if o.Status != archive.JobDelayed || o.Retry == nil {
+		t.Errorf("%+v", o)
+	}
+	if err = os.Remove(offers); err == nil {
+		err = os.Rename(offers+".away", offers)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o := s.ended(key, at); o.Status != archive.JobArchived {
+		t.Errorf("%+v\n%s", o, s.log)
+	}
+	if n := s.units("cd99"); n != 1 {
+		t.Errorf("%d units", n)
+	}
+}
+
 // TestNoSpace: what does not find space is refused, counts nowhere and leaves nothing.
 func TestNoSpace(t *testing.T) {
 	s := stuck(t, nil)
