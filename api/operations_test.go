@@ -113,6 +113,9 @@ func TestDepositLaterRefused(t *testing.T) {
 	if o.Status != archive.JobRefused || o.Problem == nil || o.Problem.Code != "refused" || len(o.Problem.Faults) == 0 || o.Problem.Title == "" || o.Entry != nil {
 		t.Errorf("%+v", o)
 	}
+	if events := s.ask(key, "GET", "/v1/events", nil); !strings.Contains(string(events.body), "sae.refused") || !strings.Contains(string(events.body), o.ID) {
+		t.Errorf("the refusal is not told: %s %s", events.Status, events.body)
+	}
 	fr := decode[Operation](t, s.ask(key, "GET", r.Header.Get("Location"), nil, "Accept-Language", "fr").body)
 	if fr.Problem == nil || fr.Problem.Title != "Refusé" {
 		t.Errorf("%+v", fr.Problem)
