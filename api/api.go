@@ -25,6 +25,7 @@ type Config struct {
 	Version string
 	Serving serving.Config // filled in: see serving.Config.With
 	Sealer  *Sealer        // for who waits for the seal; nobody waits when it is nil
+	Queue   *Queue         // for what is worked off later; all is done at once when it is nil
 	Spool   string         // folder for bodies that are read at random, enciphered
 	// Executions are stopped before the archive is closed.
 	Executions *Executions
@@ -39,6 +40,7 @@ type service struct {
 	config     serving.Config
 	log        *slog.Logger
 	sealer     *Sealer
+	queue      *Queue
 	metrics    *Metrics
 	spool      string
 	providers  []*provider
@@ -57,7 +59,7 @@ type Service struct {
 
 // New gives the handlers of the service.
 func New(a *archive.Archive, c Config) (*Service, error) {
-	s := &service{a: a, config: c.Serving, log: c.Log, sealer: c.Sealer, metrics: c.Metrics, spool: c.Spool, executions: c.Executions, outcomes: &outcomes{converted: map[string]converted{}}, limiter: newLimiter(c.Serving.Limits), mux: http.NewServeMux(), views: map[string]*archive.Archive{}}
+	s := &service{a: a, config: c.Serving, log: c.Log, sealer: c.Sealer, queue: c.Queue, metrics: c.Metrics, spool: c.Spool, executions: c.Executions, outcomes: &outcomes{converted: map[string]converted{}}, limiter: newLimiter(c.Serving.Limits), mux: http.NewServeMux(), views: map[string]*archive.Archive{}}
 	for _, t := range a.Config().Tenants {
 		view, err := a.Within(t.ID)
 		if err != nil {
@@ -74,10 +76,16 @@ func New(a *archive.Archive, c Config) (*Service, error) {
 	if err := s.newProviders(c.Serving.Issuers); err != nil {
 		return nil, fmt.Errorf("serving: %w", err)
 	}
+	if s.queue != nil {
+		s.queue.work, s.queue.note = s.work, s.noteJob
+		if c.Metrics != nil {
+			c.Metrics.queue = s.queue
+		}
+	}
 	admin := *s // it shares all but where it listens
 	admin.mux = http.NewServeMux()
-	main, err := s.handler(c.Version, s.addDeposits, s.addTransfers, s.addUnits, s.addObjects, s.addFiles, s.addSubjects, s.addSubjectChanges, s.addRequests, s.addRequestExecution, s.addActs, s.addGDPR,
-		s.addRetention, s.addRules, s.addReports, s.addConversions, s.addEliminations, s.addExports, s.addLedger, s.addEvents, s.addHooks)
+	main, err := s.handler(c.Version, s.addDeposits, s.addTransfers, s.addOperations, s.addUnits, s.addObjects, s.addFiles, s.addSubjects, s.addSubjectChanges, s.addRequests, s.addRequestExecution, s.addActs, s.addGDPR,
+		s.addRetention, s.addRules, s.addReports, s.addConversions, s.addEliminations, s.addExports, s.addLedger, s.addEvents, s.addHooks, s.addVitam)
 	if err != nil {
 		return nil, err
 	}
@@ -196,8 +204,8 @@ func (s *service) authorise(ctx huma.Context, next func(huma.Context)) {
 // write answers with a problem.
 func (s *service) write(ctx huma.Context, err error) {
 	p := problemOf(err)
-	said, _ := translate(ctx, "", p) // it gives no error
 	ctx.SetHeader("Content-Type", p.ContentType(""))
+	said, _ := translate(ctx, "", p) // it gives no error
 	ctx.SetStatus(p.Status)
 	huma.DefaultJSONFormat.Marshal(ctx.BodyWriter(), said) // who asked may be gone
 }

@@ -34,6 +34,7 @@ type served struct {
 	settle func()           // waits for what goes on behind requests
 	c      *http.Client
 	log    *lockedBuffer
+	queue  *Queue
 	keys   map[string]string // secrets, by tenant and role
 }
 
@@ -71,16 +72,22 @@ tenants:
 // serve makes an archive with two tenants, and serves it.
 func serve(t testing.TB, edit func(*serving.Config)) *served {
 	t.Helper()
-	return serveAnd(t, edit, true)
+	return serveAnd(t, edit, true, nil)
+}
+
+// serveHeld serves, but works nothing off before hold is closed.
+func serveHeld(t testing.TB, edit func(*serving.Config), hold chan struct{}) *served {
+	t.Helper()
+	return serveAnd(t, edit, true, hold)
 }
 
 // serveDamaged serves an archive that is not sound in the end.
 func serveDamaged(t testing.TB) *served {
 	t.Helper()
-	return serveAnd(t, nil, false)
+	return serveAnd(t, nil, false, nil)
 }
 
-func serveAnd(t testing.TB, edit func(*serving.Config), sound bool) *served {
+func serveAnd(t testing.TB, edit func(*serving.Config), sound bool, hold chan struct{}) *served {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "a")
 	if _, err := archive.Create(dir, archive.New{Tenant: "cd99"}); err != nil {
@@ -112,6 +119,7 @@ func serveAnd(t testing.TB, edit func(*serving.Config), sound bool) *served {
 	})
 	var none *serving.Config
 	config := none.With()
+	config.Vitam.Tenants = map[int]string{0: "cd99", 1: "cd98"}
 	if edit != nil {
 		edit(&config)
 	}
@@ -122,13 +130,37 @@ func serveAnd(t testing.TB, edit func(*serving.Config), sound bool) *served {
 	sealing := make(chan struct{})
 	go func() { defer close(sealing); sealer.Run(ctx) }()
 	executions := NewExecutions()
-	h, err := New(a, Config{Version: "test", Serving: config, Sealer: sealer, Spool: filepath.Join(dir, "spool"), Executions: executions, Log: log})
+	queue, err := NewQueue(a, config.Limits, log)
 	if err != nil {
 		t.Fatal(err)
 	}
+	h, err := New(a, Config{Version: "test", Serving: config, Sealer: sealer, Queue: queue, Spool: filepath.Join(dir, "spool"), Executions: executions, Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	working := make(chan struct{})
+	go func() {
+		defer close(working)
+		if hold != nil {
+			select {
+			case <-hold:
+			case <-ctx.Done():
+				return
+			}
+		}
+		queue.Run(ctx)
+	}()
+	s.queue = queue
 	s.ts, s.beside = httptest.NewTLSServer(h), httptest.NewTLSServer(h.Admin)
 	s.c, s.settle = s.ts.Client(), executions.wg.Wait
-	t.Cleanup(func() { s.ts.Close(); s.beside.Close(); executions.Stop(); stop(); <-sealing })
+	t.Cleanup(func() {
+		s.ts.Close()
+		s.beside.Close()
+		executions.Stop()
+		stop()
+		<-sealing
+		<-working
+	})
 	return s
 }
 
@@ -300,7 +332,7 @@ func TestDepositAndRead(t *testing.T) {
 func TestPreferWaitGivesTheSealAndTheProof(t *testing.T) {
 	// A client that waits is not one that rests: the wait is longer than clients may rest.
 	s := serve(t, func(c *serving.Config) { c.Limits.Idle = 500 * time.Millisecond })
-	r := s.deposit(s.key("cd99", archive.Depositor), "k1", "x", "Prefer", "respond-async, wait=50")
+	r := s.deposit(s.key("cd99", archive.Depositor), "k1", "x", "Prefer", "handling=strict, wait=50")
 	var d Deposited
 	if err := json.Unmarshal(r.body, &d); err != nil || d.Sealed == nil || r.Header.Get("Preference-Applied") != "wait=50" {
 		t.Fatalf("%s %v %s", r.Status, r.Header, r.body)

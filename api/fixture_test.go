@@ -15,11 +15,11 @@ import (
 
 // fixture is an archive of cd99 with something of each kind.
 type fixture struct {
-	s                                                *served
-	unit, object, file, number, subject, elimination string
-	request, hold, derogation, start, event          string
-	entry                                            int64
-	n                                                int
+	s                                                           *served
+	unit, object, file, number, subject, elimination, operation string
+	request, hold, derogation, start, event                     string
+	entry                                                       int64
+	n                                                           int
 }
 
 const apa = `id: apa
@@ -93,6 +93,9 @@ func newFixture(t testing.TB, s *served) *fixture {
 		t.Fatal(err)
 	}
 	f.event = happened.ID
+	ct, body := form(part{"metadata", oneFile, nil}, part{"f", "later", nil})
+	later := s.ask(s.key("cd99", archive.Depositor), "POST", "/v1/deposits", body, "Content-Type", ct, "Idempotency-Key", "later", "Prefer", "respond-async")
+	f.operation = decode[Operation](t, later.body).ID
 	return f
 }
 
@@ -111,10 +114,13 @@ func (f *fixture) ask(id string, w walk, key string) *reply {
 		}
 		apiKey = k.ID
 	}
-	fill := strings.NewReplacer("UNIT", f.unit, "OBJECT", f.object, "ELIMINATION", f.elimination, "FILE", f.file, "SUBJECT", f.subject, "ENTRY", fmt.Sprint(f.entry), "NUMBER", "APA-"+once, "EXPIRES", inAnHour(), "KEY", apiKey,
+	fill := strings.NewReplacer("UNIT", f.unit, "OBJECT", f.object, "ELIMINATION", f.elimination, "OPERATION", f.operation, "GUID", guidOf(0, f.operation), "FILE", f.file, "SUBJECT", f.subject, "ENTRY", fmt.Sprint(f.entry), "NUMBER", "APA-"+once, "EXPIRES", inAnHour(), "KEY", apiKey,
 		"REQUEST", f.request, "HOLD", f.hold, "DEROGATION", f.derogation, "START", f.start, "EVENT", f.event)
 	var body io.Reader
 	headers := []string{"Idempotency-Key", once}
+	if strings.Contains(w.path, "-external/") {
+		headers = append(headers, "X-Tenant-Id", "0", "X-Context-Id", "DEFAULT_WORKFLOW", "X-Action", "RESUME", "X-Http-Method-Override", "GET")
+	}
 	switch w.body {
 	case "":
 	case "multipart":

@@ -21,6 +21,7 @@ type Metrics struct {
 	took     map[string]*histogram
 	received int64 // bytes
 	sent     int64
+	queue    *Queue              // nil for none
 	hooks    map[[2]string]int64 // webhook, outcome
 	hooksAt  map[string]archive.Cursor
 }
@@ -121,6 +122,14 @@ func (m *Metrics) write(w io.Writer) {
 	fmt.Fprintf(w, "sae_received_bytes_total %d\n", m.received)
 	head(w, "sae_sent_bytes_total", "counter", "bytes of bodies that were sent")
 	fmt.Fprintf(w, "sae_sent_bytes_total %d\n", m.sent)
+	if m.queue == nil {
+		return
+	}
+	n, bytes := m.queue.gauge()
+	head(w, "sae_waiting_operations", "gauge", "operations that were received and wait, or are worked off")
+	fmt.Fprintf(w, "sae_waiting_operations %d\n", n)
+	head(w, "sae_waiting_bytes", "gauge", "bytes of their bodies")
+	fmt.Fprintf(w, "sae_waiting_bytes %d\n", bytes)
 }
 
 func head(w io.Writer, name, kind, help string) {

@@ -14,6 +14,26 @@ var roles = map[string][]archive.Role{
 
 	"depositTransfer": {archive.Depositor, archive.Archivist},
 
+	"listOperations":  {archive.Depositor, archive.Archivist},
+	"showOperation":   {archive.Depositor, archive.Archivist},
+	"operationReply":  {archive.Depositor, archive.Archivist},
+	"cancelOperation": {archive.Depositor, archive.Archivist},
+
+	"vitamIngest":         {archive.Depositor, archive.Archivist},
+	"vitamDownload":       {archive.Depositor, archive.Archivist},
+	"vitamStatus":         everyone,
+	"vitamList":           {archive.Depositor, archive.Archivist},
+	"vitamListPost":       {archive.Depositor, archive.Archivist},
+	"vitamShow":           {archive.Depositor, archive.Archivist},
+	"vitamAct":            {archive.Depositor, archive.Archivist},
+	"vitamCancel":         {archive.Depositor, archive.Archivist},
+	"vitamStatusIngest":   everyone,
+	"vitamListIngest":     {archive.Depositor, archive.Archivist},
+	"vitamListPostIngest": {archive.Depositor, archive.Archivist},
+	"vitamShowIngest":     {archive.Depositor, archive.Archivist},
+	"vitamActIngest":      {archive.Depositor, archive.Archivist},
+	"vitamCancelIngest":   {archive.Depositor, archive.Archivist},
+
 	"listUnits":     reading,
 	"showUnit":      reading,
 	"unitHistory":   reading,

@@ -97,6 +97,9 @@ func (a *Archive) commit(ctx context.Context, op *operation) (position, integrit
 	if o := onceOf(ctx); o != nil && (o.ends == "" || o.ends == op.entry.Kind) {
 		o.remember(op)
 	}
+	if j := jobOf(ctx); j != nil {
+		j.remember(op)
+	}
 	read := outdatingOf(ctx)
 	if read != nil {
 		read.hold(op)

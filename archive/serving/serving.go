@@ -32,6 +32,8 @@ type Config struct {
 	// PublicLedger lets everybody read checkpoint and tiles of the ledger, which name nobody.
 	PublicLedger bool   `yaml:"public-ledger,omitempty"`
 	Limits       Limits `yaml:"limits,omitempty"`
+	// Vitam opens the door for clients of VITAM's ingest.
+	Vitam Vitam `yaml:"vitam,omitempty"`
 	// Webhooks are told what happens.
 	Webhooks []Webhook `yaml:"webhooks,omitempty"`
 	// DueSoon is how many days before the end of its retention it is told of a unit that it is due; 90
@@ -50,6 +52,11 @@ type Webhook struct {
 	Secrets []string      `yaml:"secrets"`
 	CA      string        `yaml:"ca,omitempty"`      // PEM file of authorities for its certificate; those of the system when absent
 	GiveUp  time.Duration `yaml:"give-up,omitempty"` // after which an event that is not taken becomes a dead letter; 24h when absent
+}
+
+// Vitam is the door for clients of VITAM. Without tenants it is shut.
+type Vitam struct {
+	Tenants map[int]string `yaml:"tenants,omitempty"` // by the number that X-Tenant-Id says
 }
 
 // Client is who shows a certificate.
@@ -80,11 +87,15 @@ type Granted struct {
 
 // Limits bound what clients may use.
 type Limits struct {
-	Upload     int64         `yaml:"upload,omitempty"`                // bytes of one deposit; 64 GiB when absent
-	Concurrent int           `yaml:"concurrent,omitempty"`            // requests at a time; 256 when absent
-	PerClient  int           `yaml:"concurrent-per-client,omitempty"` // of them, of one client; 96 when absent
-	Rate       int           `yaml:"per-second,omitempty"`            // requests of one client a second, on average; 1000 when absent
-	Idle       time.Duration `yaml:"idle,omitempty"`                  // after which a client that neither sends nor takes anything is dropped; 30s when absent
+	Upload     int64 `yaml:"upload,omitempty"`                // bytes of one deposit; 64 GiB when absent
+	Concurrent int   `yaml:"concurrent,omitempty"`            // requests at a time; 256 when absent
+	PerClient  int   `yaml:"concurrent-per-client,omitempty"` // of them, of one client; 96 when absent
+	Rate       int   `yaml:"per-second,omitempty"`            // requests of one client a second, on average; 1000 when absent
+	// Waiting and WaitingBytes bound what of one tenant was received and waits to be worked off: 1000
+	// operations and 256 GiB when absent.
+	Waiting      int           `yaml:"waiting,omitempty"`
+	WaitingBytes int64         `yaml:"waiting-bytes,omitempty"`
+	Idle         time.Duration `yaml:"idle,omitempty"` // after which a client that neither sends nor takes anything is dropped; 30s when absent
 }
 
 // With gives the configuration with what is absent filled in.
@@ -99,6 +110,8 @@ func (c *Config) With() Config {
 	or(&out.Limits.Concurrent, 256)
 	or(&out.Limits.PerClient, 96)
 	or(&out.Limits.Rate, 1000)
+	or(&out.Limits.Waiting, 1000)
+	or(&out.Limits.WaitingBytes, 256<<30)
 	or(&out.Limits.Idle, 30*time.Second)
 	or(&out.DueSoon, 90)
 	out.Webhooks = slices.Clone(out.Webhooks)
@@ -159,7 +172,7 @@ func (c *Config) Problems(roles, tenants []string) map[string]string {
 	if c.SealEvery < 0 || c.SealEvery > 0 && c.SealEvery < time.Second {
 		bad["seal-every"] = "want at least 1s"
 	}
-	if l := c.Limits; l.Upload < 0 || l.Concurrent < 0 || l.PerClient < 0 || l.Rate < 0 || l.Idle < 0 {
+	if l := c.Limits; l.Upload < 0 || l.Concurrent < 0 || l.PerClient < 0 || l.Rate < 0 || l.Idle < 0 || l.Waiting < 0 || l.WaitingBytes < 0 {
 		bad["limits"] = "limits are not negative"
 	}
 	unknown := func(key, tenant string, given []string) {
@@ -171,6 +184,13 @@ func (c *Config) Problems(roles, tenants []string) map[string]string {
 				bad[key] = fmt.Sprintf("%q is not a role: want some of %v", r, roles)
 			}
 		}
+	}
+	for n, tenant := range c.Vitam.Tenants {
+		key := fmt.Sprintf("vitam.tenants.%d", n)
+		if n < 0 || n > 1<<31-1 || tenant == "" {
+			bad[key] = "want a number that is not negative, and the code of a tenant"
+		}
+		unknown(key, tenant, nil)
 	}
 	for i, x := range c.Clients {
 		key := fmt.Sprintf("clients[%d]", i)

@@ -30,7 +30,7 @@ func TestDocExamples(t *testing.T) {
 	if out, err := exec.Command(program, "init", "--dir", dir, "--accept-unknown", "agreements,agencies,rules").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	writeServe(t, dir, "serve: {listen: \"127.0.0.1:0\"}\n")
+	writeServe(t, dir, "serve: {listen: \"127.0.0.1:0\", vitam: {tenants: {0: archives}}}\n")
 	s := startServe(t, program, dir, "--dev")
 	script := "set -euo pipefail\n"
 	for _, block := range strings.Split(string(text), "\n```sh\n")[1:] {

@@ -65,7 +65,11 @@ func (c *cli) serve(ctx context.Context, dev bool) (err error) {
 	sealer, metrics := api.NewSealer(a, "sae serve", config.SealEvery, log), api.NewMetrics()
 	executions := api.NewExecutions()
 	defer executions.Stop()
-	service, err := api.New(a, api.Config{Version: version, Serving: config, Sealer: sealer, Spool: filepath.Join(c.dir, "spool"), Metrics: metrics, Executions: executions, Log: log})
+	queue, err := api.NewQueue(a, config.Limits, log)
+	if err != nil {
+		return err
+	}
+	service, err := api.New(a, api.Config{Version: version, Serving: config, Sealer: sealer, Queue: queue, Spool: filepath.Join(c.dir, "spool"), Metrics: metrics, Executions: executions, Log: log})
 	if err != nil {
 		return err
 	}
@@ -87,6 +91,7 @@ func (c *cli) serve(ctx context.Context, dev bool) (err error) {
 	defer wg.Wait()
 	defer stop()
 	wg.Go(func() { sealer.Run(running) })
+	wg.Go(func() { queue.Run(running) })
 	wg.Go(func() { hooks.Run(running) })
 	wg.Go(func() { api.TellDue(running, a, config.DueSoon, log) })
 	return c.runServers(running, servers)
