@@ -28,6 +28,7 @@ type Config struct {
 	Spool   string         // folder for bodies that are read at random, enciphered
 	Metrics *Metrics       // nil: nothing is counted
 	Log     *slog.Logger   // of requests and of what fails; names nobody
+	Run     RunCommand     // runs verbs for who is elsewhere; none are run when it is nil
 }
 
 // service is the handlers and what they share.
@@ -42,11 +43,30 @@ type service struct {
 	limiter   *limiter
 	mux       *http.ServeMux
 	api       huma.API
+	run       RunCommand
+	commands  chan struct{} // verbs at a time
+	whole     bool          // verbs concern the archive as a whole, and no operation is here
 }
 
 // New gives the handler of the service.
 func New(a *archive.Archive, c Config) (http.Handler, error) {
-	s := &service{a: a, config: c.Serving, log: c.Log, sealer: c.Sealer, metrics: c.Metrics, spool: c.Spool, limiter: newLimiter(c.Serving.Limits), mux: http.NewServeMux()}
+	s, err := newService(a, c)
+	if err != nil {
+		return nil, err
+	}
+	for _, add := range []func(){s.addDeposits, s.addTransfers, s.addUnits, s.addObjects, s.addFiles, s.addSubjects, s.addRetention, s.addEliminations, s.addLedger, s.addEvents, s.addKeys, s.addStatus, s.addCommands} {
+		add()
+	}
+	if err := s.addDocs(); err != nil {
+		return nil, fmt.Errorf("serving: %w", err)
+	}
+	s.mux.HandleFunc("/", s.nothingHere)
+	return s.around(s.mux), nil
+}
+
+// newService is the service without its operations.
+func newService(a *archive.Archive, c Config) (*service, error) {
+	s := &service{a: a, config: c.Serving, log: c.Log, sealer: c.Sealer, metrics: c.Metrics, spool: c.Spool, limiter: newLimiter(c.Serving.Limits), mux: http.NewServeMux(), run: c.Run, commands: make(chan struct{}, c.Serving.Limits.Commands)}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -55,14 +75,7 @@ func New(a *archive.Archive, c Config) (http.Handler, error) {
 	}
 	s.api = humago.New(s.mux, s.interfaceConfig(c.Version))
 	s.api.UseMiddleware(s.authorise)
-	for _, add := range []func(){s.addDeposits, s.addTransfers, s.addUnits, s.addObjects, s.addFiles, s.addSubjects, s.addRetention, s.addEliminations, s.addLedger, s.addEvents, s.addKeys, s.addStatus} {
-		add()
-	}
-	if err := s.addDocs(); err != nil {
-		return nil, fmt.Errorf("serving: %w", err)
-	}
-	s.mux.HandleFunc("/", s.nothingHere)
-	return s.around(s.mux), nil
+	return s, nil
 }
 
 // interfaceConfig is the interface before its operations.

@@ -49,6 +49,7 @@ var (
 	errDigest     = errors.New("the digest is not that of what was received")
 	errMediaType  = errors.New("the media type is not one that the operation takes")
 	errNoMethod   = errors.New("the method is not one of the resource")
+	errUpgrade    = errors.New("the request is not one for a WebSocket")
 	errInternal   = errors.New("it failed")
 )
 
@@ -141,6 +142,9 @@ var kinds = []struct {
 	{is(errNoMethod), kind{"method", 405, "",
 		words{"Méthode non admise", "La ressource n'admet pas cette méthode."},
 		words{"Method not allowed", "The resource does not have this method."}}},
+	{is(errUpgrade), kind{"upgrade", 426, "",
+		words{"WebSocket attendu", "Cette ressource est celle du programme : sae --server."},
+		words{"WebSocket wanted", "This resource is for the program: sae --server."}}},
 	{is(errMalformed), malformed},
 	{is(context.Canceled), kind{"incomplete", 400, replyKO,
 		words{"Incomplet", "La requête a été abandonnée ; rien n'a été conservé."},

@@ -48,6 +48,8 @@ var roles = map[string][]archive.Role{
 
 	"listEvents": everyone,
 
+	"runCommand": everyone, // and then by the table of verbs
+
 	"showStatus":   {archive.Administrator, archive.Archivist, archive.Auditor},
 	"createAPIKey": {archive.Administrator},
 	"listAPIKeys":  {archive.Administrator},

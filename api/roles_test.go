@@ -53,6 +53,7 @@ var walks = map[string]walk{
 	"showReceipt":          {"GET", "/v1/ledger/entries/1/receipt", "", 0, "DAOCPUM"},
 	"proveConsistency":     {"GET", "/v1/ledger/consistency?from=1&to=2", "", 0, "DAOCPUM"},
 	"listEvents":           {"GET", "/v1/events", "", 0, "DAOCPUM"},
+	"runCommand":           {"GET", "/v1/commands", "", 0, "DAOCPUM"},
 	"showStatus":           {"GET", "/v1/status", "", 0, "AUM"},
 	"createAPIKey":         {"POST", "/v1/apikeys", `{"name":"x","roles":["depositor"],"expires":"EXPIRES"}`, 0, "M"},
 	"listAPIKeys":          {"GET", "/v1/apikeys", "", 0, "M"},

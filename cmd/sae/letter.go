@@ -88,7 +88,7 @@ func (c *cli) writeLetter(ctx context.Context, a *archive.Archive, id string, ex
 			return err
 		}
 	}
-	return writeNew(out, l.PDF)
+	return c.writeNew(out, l.PDF)
 }
 
 func nonEmpty(s string) []string {
@@ -265,7 +265,7 @@ func (c *cli) gdprRegisterCmd() *cobra.Command {
 				if out == "" {
 					return r.Text(c.out)
 				}
-				if err := writeNew(out, r.PDF); err != nil {
+				if err := c.writeNew(out, r.PDF); err != nil {
 					return err
 				}
 				c.printf("record of processing activities written to %s\n", out)
@@ -340,12 +340,15 @@ something. It names identifiers, and nobody.
 }
 
 // writeZip writes a new zip by f; when f fails, nothing is left behind.
-func writeZip(file string, f func(archive.Files) error) error {
-	return writeNew(file, func(w io.Writer) error {
-		z := zip.NewWriter(w)
-		if err := f(archive.ZipFiles{Writer: z, Modified: time.Now()}); err != nil {
-			return err
-		}
-		return z.Close()
-	})
+func (c *cli) writeZip(file string, f func(archive.Files) error) error {
+	return c.writeNew(file, func(w io.Writer) error { return zipped(w, f) })
+}
+
+// zipped writes a zip by f.
+func zipped(w io.Writer, f func(archive.Files) error) error {
+	z := zip.NewWriter(w)
+	if err := f(archive.ZipFiles{Writer: z, Modified: time.Now()}); err != nil {
+		return err
+	}
+	return z.Close()
 }

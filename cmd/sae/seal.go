@@ -52,7 +52,7 @@ func (c *cli) seal(ctx context.Context, a *archive.Archive, sayNone bool) error 
 
 // watch seals again and again; a failure is told and tried again the next time.
 func (c *cli) watch(ctx context.Context, every time.Duration) error {
-	return repeat(ctx, every, func() error {
+	return c.repeat(ctx, every, func() error {
 		err := c.open(false, func(a *archive.Archive) error {
 			_, repairErr := a.RepairQueue(ctx, c.agent)
 			return errors.Join(repairErr, c.seal(ctx, a, false))
@@ -68,13 +68,19 @@ func (c *cli) watch(ctx context.Context, every time.Duration) error {
 	})
 }
 
-// repeat does f again and again, until it fails or ctx ends.
-func repeat(ctx context.Context, every time.Duration, f func() error) error {
+// repeat does f again and again, until it fails, ctx ends, or the service that runs it is to end.
+func (c *cli) repeat(ctx context.Context, every time.Duration, f func() error) error {
+	var stopping <-chan struct{}
+	if c.served != nil {
+		stopping = c.served.stopping
+	}
 	for {
 		if err := f(); err != nil {
 			return err
 		}
 		select {
+		case <-stopping:
+			return nil
 		case <-ctx.Done():
 			return nil
 		case <-time.After(every):

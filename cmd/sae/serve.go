@@ -57,19 +57,28 @@ func (c *cli) serve(ctx context.Context, dev bool) (err error) {
 		return err
 	}
 	sealer, metrics := api.NewSealer(a, "sae serve", config.SealEvery, log), api.NewMetrics()
-	handler, err := api.New(a, api.Config{Version: version, Serving: config, Sealer: sealer, Spool: filepath.Join(c.dir, "spool"), Metrics: metrics, Log: log})
+	running, stop := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer stop()
+	verbs := newRunner(running)
+	served := api.Config{Version: version, Serving: config, Sealer: sealer, Spool: filepath.Join(c.dir, "spool"), Metrics: metrics, Log: log, Run: verbs.run}
+	handler, err := api.New(a, served)
 	if err != nil {
 		return err
 	}
 	servers := []*server{{"service", config.Listen, newServer(handler, &config, log)}}
 	servers[0].TLSConfig = transport
 	if config.Admin != "" {
-		servers = append(servers, &server{"admin", config.Admin, newServer(api.Admin(a, metrics, log), &config, log)})
+		admin, err := api.AdminCommands(api.Admin(a, metrics, log), a, served)
+		if err != nil {
+			return err
+		}
+		servers = append(servers, &server{"admin", config.Admin, newServer(admin, &config, log)})
 	}
-	running, stop := context.WithCancel(ctx)
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	defer stop()
 	wg.Go(func() { sealer.Run(running) })
-	return c.runServers(running, servers)
+	err = c.runServers(running, servers)
+	stop()
+	verbs.end(finishWithin)
+	return err
 }

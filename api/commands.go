@@ -1,0 +1,122 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"sae/api/remote"
+	"sae/archive"
+)
+
+// Command is a verb of the program that somebody elsewhere asks for: who, on what, and with whose files.
+type Command struct {
+	Verb     string // of the table of verbs
+	Args     []string
+	Agent    string
+	Archive  *archive.Archive // the tenant's of who asks; the whole one when the verb concerns that
+	Terminal bool
+	In       io.Reader
+	Out, Err io.Writer
+	Files    remote.Files
+}
+
+// RunCommand runs a command, and gives its exit status. Its context ends when nobody wants it any more.
+type RunCommand func(ctx context.Context, c *Command) (status int)
+
+func (s *service) addCommands() {
+	add(s, huma.Operation{OperationID: "runCommand", Method: http.MethodGet, Path: remote.Path, Summary: "Run a verb of the program, for its client",
+		Description: "A WebSocket (RFC 6455) between `sae --server` and the service, in frames of their own. Each verb has its roles; streams and files are those of the client.",
+		Responses:   map[string]*huma.Response{"101": {Description: "a connection for one verb"}, "426": {Description: "the request is not one for a WebSocket"}}}, s.runCommand)
+}
+
+type commandInput struct {
+	Upgrade string `header:"Upgrade" doc:"websocket"`
+}
+
+// statusRefused is the exit status of what is refused.
+const statusRefused = 1
+
+func (s *service) runCommand(ctx context.Context, who *Identity, in *commandInput) (*huma.StreamResponse, error) {
+	if !strings.EqualFold(in.Upgrade, "websocket") {
+		return nil, errUpgrade
+	}
+	if s.run == nil {
+		return nil, archive.ErrNotFound
+	}
+	select {
+	case s.commands <- struct{}{}:
+	default:
+		return nil, errBusy
+	}
+	return &huma.StreamResponse{Body: func(hc huma.Context) {
+		defer func() { <-s.commands }()
+		r, w := humago.Unwrap(hc)
+		session, err := remote.Accept(w, r, commandIdle*s.config.Limits.Idle)
+		if err != nil {
+			s.log.Info("no command", "request", requestOf(ctx).id, "error", err)
+			return
+		}
+		of := requestOf(ctx)
+		of.status = http.StatusSwitchingProtocols
+		err = session.Run(func(ctx context.Context) int { return s.command(ctx, who, session) })
+		if err != nil {
+			s.log.Info("command ended", "request", of.id, "error", err)
+		}
+	}}, nil
+}
+
+// commandIdle is how many times longer a client may take nothing while it runs a verb: a person reads.
+const commandIdle = 10
+
+// command runs what a client asks for, when it may.
+func (s *service) command(ctx context.Context, who *Identity, session *remote.Session) int {
+	ask := &session.Ask
+	if err := who.mayRun(ask.Verb, s.whole); err != nil {
+		fmt.Fprintln(session.ErrOut, "sae:", err)
+		return statusRefused
+	}
+	a := s.a
+	if !s.whole {
+		var err error
+		if a, err = s.tenantOnly(who); err != nil {
+			fmt.Fprintln(session.ErrOut, "sae:", err)
+			return statusRefused
+		}
+	}
+	c := &Command{Verb: ask.Verb, Agent: who.Name, Archive: a, Terminal: ask.Terminal, In: session.In, Out: session.Out, Err: session.ErrOut, Files: session.Files}
+	for _, arg := range ask.Args {
+		c.Args = append(c.Args, string(arg))
+	}
+	s.log.Info("command", "request", requestOf(ctx).id, "verb", c.Verb, "by", who.By)
+	return s.run(ctx, c)
+}
+
+// tenantOnly is the archive as who asks may know it.
+func (s *service) tenantOnly(who *Identity) (*archive.Archive, error) {
+	if tenants := s.a.Config().Tenants; len(tenants) > 1 || tenants[0].ID != who.Tenant {
+		return nil, errors.New("this archive has several tenants: a verb would know all of them")
+	}
+	return s.a, nil
+}
+
+// AdminCommands adds to the handler of those who run the service the verbs that concern the archive as a
+// whole. Who asks for them is known as everywhere.
+func AdminCommands(admin http.Handler, a *archive.Archive, c Config) (http.Handler, error) {
+	s, err := newService(a, c)
+	if err != nil {
+		return nil, err
+	}
+	s.whole = true
+	s.addCommands()
+	mux := http.NewServeMux()
+	mux.Handle("GET "+remote.Path, s.around(s.mux))
+	mux.Handle("/", admin)
+	return mux, nil
+}
