@@ -51,7 +51,7 @@ func (g guarded) tree(path string) (root, rel string, err error) {
 
 // within does something to a path: by the name alone when the command names it, and else by the tree it
 // lies in, out of which no link leads.
-func within[T any](g guarded, path string, named func(string) (T, error), below func(*os.Root, string) (T, error)) (out T, err error) {
+func within[T any](g guarded, op, path string, named func(string) (T, error), below func(*os.Root, string) (T, error)) (out T, err error) {
 	root, rel, err := g.tree(path)
 	if err != nil {
 		return out, err
@@ -65,45 +65,39 @@ func within[T any](g guarded, path string, named func(string) (T, error), below 
 	}
 	defer r.Close()
 	out, err = below(r, rel)
-	return out, renamed(err, path)
+	return out, renamed(err, op, path)
 }
 
-// renamed makes an error name a path as it was asked for.
-func renamed(err error, path string) error {
+// renamed makes an error say what was asked for, as it would of a path by its name.
+func renamed(err error, op, path string) error {
 	if p, ok := err.(*fs.PathError); ok {
-		return &fs.PathError{Op: opOf(p.Op), Path: path, Err: p.Err}
+		return &fs.PathError{Op: op, Path: path, Err: p.Err}
 	}
 	return err
 }
 
-// opOf is the name of an operation without the "at" that those below a folder have.
-func opOf(op string) string {
-	for _, plain := range []string{"open", "stat", "lstat", "readlink"} {
-		if op == plain+"at" {
-			return plain
-		}
-	}
-	return op
-}
-
 func (g guarded) Open(path string) (fs.File, error) {
-	return within(g, path, g.Disk.Open, func(r *os.Root, rel string) (fs.File, error) { return r.Open(rel) })
+	return within(g, "open", path, g.Disk.Open, func(r *os.Root, rel string) (fs.File, error) { return r.Open(rel) })
 }
 
 func (g guarded) Stat(path string) (fs.FileInfo, error) {
-	return within(g, path, g.Disk.Stat, (*os.Root).Stat)
+	return within(g, "stat", path, g.Disk.Stat, (*os.Root).Stat)
 }
 
+// Lstat is also of what is to be made: whether it is there.
 func (g guarded) Lstat(path string) (fs.FileInfo, error) {
-	return within(g, path, g.Disk.Lstat, (*os.Root).Lstat)
+	if g.mayMake(path) == nil {
+		return g.Disk.Lstat(path)
+	}
+	return within(g, "lstat", path, g.Disk.Lstat, (*os.Root).Lstat)
 }
 
 func (g guarded) ReadLink(path string) (string, error) {
-	return within(g, path, g.Disk.ReadLink, (*os.Root).Readlink)
+	return within(g, "readlink", path, g.Disk.ReadLink, (*os.Root).Readlink)
 }
 
 func (g guarded) ReadDir(path string) ([]fs.DirEntry, error) {
-	return within(g, path, g.Disk.ReadDir, func(r *os.Root, rel string) ([]fs.DirEntry, error) {
+	return within(g, "open", path, g.Disk.ReadDir, func(r *os.Root, rel string) ([]fs.DirEntry, error) {
 		d, err := r.Open(rel)
 		if err != nil {
 			return nil, err
@@ -124,7 +118,7 @@ func (g guarded) ReadDir(path string) ([]fs.DirEntry, error) {
 }
 
 func (g guarded) Readable(path string) error {
-	_, err := within(g, path, func(p string) (struct{}, error) { return struct{}{}, g.Disk.Readable(p) }, func(r *os.Root, rel string) (struct{}, error) {
+	_, err := within(g, "access", path, func(p string) (struct{}, error) { return struct{}{}, g.Disk.Readable(p) }, func(r *os.Root, rel string) (struct{}, error) {
 		f, err := r.Open(rel)
 		if err != nil {
 			if p, ok := err.(*fs.PathError); ok {

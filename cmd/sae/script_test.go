@@ -15,16 +15,24 @@ import (
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"sae": func() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
+		"sae": func() {
+			if os.Getenv(atADistance) != "" {
+				os.Exit(runAtADistance(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+			}
+			os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+		},
 	})
 }
 
 // TestScripts runs the stories in testdata/script. Each begins with an archive in
 // the folder named by SAE_DIR, unless it makes its own; ROOTS is its authority's root.
-func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{
+func TestScripts(t *testing.T) { testscript.Run(t, scripts(func(*testscript.Env) {})) }
+
+func scripts(with func(*testscript.Env)) testscript.Params {
+	return testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
+			with(env)
 			env.Setenv("SAE_DIR", env.WorkDir+"/archive")
 			env.Setenv("SAE_AGENT", "tester")
 			env.Setenv("ROOTS", env.WorkDir+"/archive/keys/tsa-ca.pem")
@@ -44,7 +52,7 @@ func TestScripts(t *testing.T) {
 			}
 			return err == nil, nil
 		},
-	})
+	}
 }
 
 // exitStatus runs sae and wants an exit status: status 2 sae bogus.
