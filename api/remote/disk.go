@@ -28,7 +28,7 @@ func (Disk) CreateFolder(path string) (NewFolder, error) {
 	}
 	tmp, err := os.MkdirTemp(filepath.Dir(filepath.Clean(path)), ".sae-*")
 	if err != nil {
-		return nil, err
+		return nil, renamed(err, "mkdir", path) // not of a name that we made
 	}
 	root, err := os.OpenRoot(tmp)
 	if err != nil {
@@ -57,7 +57,7 @@ func (Disk) Begin(path string) (*Begun, error) {
 	}
 	tmp, err := os.CreateTemp(filepath.Dir(path), ".sae-*")
 	if err != nil {
-		return nil, err
+		return nil, renamed(err, "open", path)
 	}
 	return &Begun{tmp, path}, nil
 }
