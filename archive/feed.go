@@ -27,7 +27,7 @@ var notFed = []integrity.Kind{integrity.Accesses, integrity.AccessLogPurged, int
 // Feed gives the entries of a tenant, and the seals, from an index on, in their order. next is where to
 // go on: at the end of the ledger, the index of the entry to come. It names nobody.
 func (a *Archive) Feed(tenant string, from int64, limit int) (events []FedEvent, next int64, err error) {
-	of, err := a.config.tenant(tenant)
+	of, err := a.tenant(tenant)
 	if err != nil {
 		return nil, from, err
 	}
