@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -45,6 +46,8 @@ type service struct {
 	api       huma.API
 	run       RunCommand
 	commands  chan struct{} // verbs at a time
+	sealing   sync.Mutex    // by a verb
+	sealed    time.Time     // when it was the last time
 	whole     bool          // verbs concern the archive as a whole, and no operation is here
 }
 

@@ -2,11 +2,11 @@ package api
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -20,7 +20,8 @@ type Command struct {
 	Verb     string // of the table of verbs
 	Args     []string
 	Agent    string
-	Archive  *archive.Archive // the tenant's of who asks; the whole one when the verb concerns that
+	Archive  *archive.Archive                                // the tenant's of who asks; the whole one when the verb concerns that
+	Seal     func(context.Context) ([]archive.Sealed, error) // of all that waits, which no tenant's archive does
 	Terminal bool
 	In       io.Reader
 	Out, Err io.Writer
@@ -85,12 +86,12 @@ func (s *service) command(ctx context.Context, who *Identity, session *remote.Se
 	a := s.a
 	if !s.whole {
 		var err error
-		if a, err = s.tenantOnly(who); err != nil {
+		if a, err = s.a.Within(who.Tenant); err != nil {
 			fmt.Fprintln(session.ErrOut, "sae:", err)
 			return statusRefused
 		}
 	}
-	c := &Command{Verb: ask.Verb, Agent: who.Name, Archive: a, Terminal: ask.Terminal, In: session.In, Out: session.Out, Err: session.ErrOut, Files: session.Files}
+	c := &Command{Verb: ask.Verb, Agent: who.Name, Archive: a, Seal: s.sealFor(who), Terminal: ask.Terminal, In: session.In, Out: session.Out, Err: session.ErrOut, Files: session.Files}
 	for _, arg := range ask.Args {
 		c.Args = append(c.Args, string(arg))
 	}
@@ -98,12 +99,23 @@ func (s *service) command(ctx context.Context, who *Identity, session *remote.Se
 	return s.run(ctx, c)
 }
 
-// tenantOnly is the archive as who asks may know it.
-func (s *service) tenantOnly(who *Identity) (*archive.Archive, error) {
-	if tenants := s.a.Config().Tenants; len(tenants) > 1 || tenants[0].ID != who.Tenant {
-		return nil, errors.New("this archive has several tenants: a verb would know all of them")
+// sealFor seals for a verb that waits for it, such as deposit --wait-seal. It is of the archive as a whole,
+// whoever asks: not more often than every sealSoonest, because a time-stamp may have its price.
+func (s *service) sealFor(who *Identity) func(context.Context) ([]archive.Sealed, error) {
+	waited := false // a verb that seals twice, such as for a certificate, waits once
+	return func(ctx context.Context) ([]archive.Sealed, error) {
+		s.sealing.Lock()
+		defer s.sealing.Unlock()
+		if !waited {
+			select {
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			case <-time.After(time.Until(s.sealed.Add(sealSoonest))):
+			}
+		}
+		waited, s.sealed = true, time.Now()
+		return s.a.Seal(ctx, who.Name)
 	}
-	return s.a, nil
 }
 
 // AdminCommands adds to the handler of those who run the service the verbs that concern the archive as a

@@ -26,7 +26,7 @@ func (c *cli) certify(ctx context.Context, a *archive.Archive, id string, destro
 	if destroyed == 0 {
 		return nil, nil
 	}
-	if _, err := a.Seal(ctx, c.agent); err != nil {
+	if _, err := c.sealAll(ctx, a); err != nil {
 		return nil, err
 	}
 	cert, err := a.Certify(ctx, c.agent, id, func(e *archive.Elimination, h certificate.Head) ([]byte, error) {
@@ -45,7 +45,7 @@ func (c *cli) certify(ctx context.Context, a *archive.Archive, id string, destro
 		return b.PDF()
 	})
 	if err == nil { // the certificate is a document like others: it is sealed, too
-		_, err = a.Seal(ctx, c.agent)
+		_, err = c.sealAll(ctx, a)
 	}
 	return cert, err
 }

@@ -27,6 +27,9 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 
 	"sae/api"
 	"sae/api/remote"
@@ -69,7 +72,7 @@ func runAtADistance(args []string, in io.Reader, out, errOut io.Writer) int {
 	here := func() int { return run(args, in, out, errOut) }
 	c := &cli{}
 	cmd, rest, err := c.root().Find(args)
-	if err != nil || cmd.HasSubCommands() {
+	if err != nil {
 		return here()
 	}
 	name := verbOf(cmd)
@@ -280,12 +283,12 @@ func TestTheSameFromADistance(t *testing.T) {
 		{"transfer", "list"}, {"transfer", "send", "x", "-o", "out/t"}, {"transfer", "acknowledge", "x", "nowhere.xml"},
 		{"request", "list"}, {"request", "open", "--article", "19", "--subject", subject}, {"request", "answer", "x", "--letter", "nowhere.pdf"},
 		{"gdpr", "check"}, {"gdpr", "register"},
-		{"convert", "list"}, {"convert", "add", unit, "nowhere"}, {"convert", "add", unit, "docs"}, {"convert", "run", "nothing", "--all"}, {"formats", "units", "x-fmt/111"},
+		{"convert", "list"}, {"convert", "add", unit, "nowhere"}, {"convert", "add", unit, "docs"}, {"convert", "run", "nothing", "--all"}, {"formats"}, {"formats", "units", "x-fmt/111"}, {"formats", "risks", "fmt/40"}, {"formats", "risks", "--risks", "bad.yaml"}, {"formats", "--risks", "nowhere.yaml"},
 		{"ledger", "checkpoint"}, {"ledger", "checkpoint", "--key"}, {"ledger", "entry", "1"}, {"ledger", "prove", "1"}, {"ledger", "consistency", "1", "3"},
 		{"apikey", "list"}, {"apikey", "revoke", "x"},
 		{"deposit", "nowhere"}, {"deposit"}, {"deposit", "--metadata", "meta.json", "docs"}, {"deposit", "--metadata", "nowhere.json", "docs"}, {"deposit", "--files-from", "list"}, {"deposit", "--files-from", "-"}, {"deposit", "--jobs", "0", "docs"},
 		{"export", unit, "-o", "list"}, {"export", unit}, {"export", unit, "--kind", "gift", "-o", "out/x"}, {"restitute", "--originating-agency", "NOBODY", "-o", "out/x"}, {"restitute", "--originating-agency", "MDPH", "-o", "docs"},
-		{"status"}, {"stats"}, {"stats", "--json"}, {"fsck"}, {"formats", "risks"}, {"ledger", "verify"}, {"gdpr", "verify-log"}, {"offer", "list"}, {"root", "status"}, {"offer", "sync", "nobody"}, {"offer", "remove", "first"}, {"repair"}, {"repair", "--reason", "x"}, {"seal"}, {"audit", "--sample", "0"},
+		{"status"}, {"stats"}, {"stats", "--json"}, {"fsck"}, {"ledger", "verify"}, {"gdpr", "verify-log"}, {"offer", "list"}, {"root", "status"}, {"offer", "sync", "nobody"}, {"offer", "remove", "first"}, {"repair"}, {"repair", "--reason", "x"}, {"seal"}, {"audit", "--sample", "0"},
 		{"verify", "list"}, {"seda", "check", "reply.xml"}, {"seda", "tree", "nowhere"}, {"nonsense"}, {"list", "too", "many"},
 	}
 	in := "{\"familyName\":\"Martin\"}\nnowhere\n"
@@ -442,3 +445,97 @@ func TestNotTheMachineOfTheService(t *testing.T) {
 		t.Error("a file was written on the machine of the service")
 	}
 }
+
+// TestNoVerbReachesTheDiskOfTheService gives every verb, in every flag and every place, the name of a file
+// and of a folder of the service, which are watched: nothing opens the one, or makes anything in the other.
+func TestNoVerbReachesTheDiskOfTheService(t *testing.T) {
+	t.Chdir(t.TempDir())
+	t.Setenv("SAE_DIR", "archive")
+	if r := do(t, "", "init"); r.status != 0 {
+		t.Fatal(r)
+	}
+	if err := errors.Join(os.Mkdir("watched", 0o700), os.WriteFile("watched/secret.yaml", []byte("secret"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
+	if err == nil {
+		defer unix.Close(fd)
+		_, err = unix.InotifyAddWatch(fd, "watched", unix.IN_OPEN|unix.IN_ACCESS|unix.IN_CREATE|unix.IN_MOVED_TO)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	touched := func() bool {
+		n, err := unix.Read(fd, make([]byte, 64<<10))
+		return err == nil && n > 0
+	}
+	if _, err := os.ReadFile("watched/secret.yaml"); err != nil || !touched() {
+		t.Fatalf("the watch shows nothing: %v", err)
+	}
+	a, err := archive.Open("archive", archive.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	view, err := a.Within("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	life, end := context.WithCancel(t.Context())
+	defer end()
+	verbs := newRunner(life)
+	asked := 0
+	for name, cmd := range verbsBelow((&cli{served: &served{Command: &api.Command{}}}).root(), map[string]*cobra.Command{}) {
+		whole, known := api.Verbs()[name]
+		if !known {
+			continue
+		}
+		of := view
+		if whole {
+			of = a
+		}
+		try := func(args ...string) {
+			files := &noFiles{}
+			var out bytes.Buffer
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			verbs.run(ctx, &api.Command{Verb: name, Args: args, Agent: "tester", Archive: of, Seal: func(context.Context) ([]archive.Sealed, error) { return nil, nil }, In: strings.NewReader(""), Out: &out, Err: &out, Files: files})
+			asked += files.asked
+			if touched() || strings.Contains(out.String(), "secret\n") {
+				t.Errorf("sae %s %v reaches the disk of the service: %s", name, args, &out)
+			}
+		}
+		id := "u" + strings.Repeat("a", 26)
+		for _, positional := range [][]string{nil, {"watched/secret.yaml"}, {id, "watched/secret.yaml"}, {"watched/new", "watched/secret.yaml"}} {
+			try(positional...)
+			flags := func(f *pflag.Flag) {
+				if strings.HasPrefix(f.Value.Type(), "string") {
+					try(append([]string{"--" + f.Name + "=watched/secret.yaml"}, positional...)...)
+					try(append([]string{"--" + f.Name + "=watched/new"}, positional...)...)
+				}
+			}
+			cmd.LocalFlags().VisitAll(flags)
+			cmd.InheritedFlags().VisitAll(flags)
+		}
+	}
+	if asked < 50 {
+		t.Errorf("the client was asked %d times: the test shows little", asked)
+	}
+}
+
+// noFiles are those of a client who gives none.
+type noFiles struct{ asked int }
+
+var errNoFiles = errors.New("no files")
+
+func (f *noFiles) no() error                                     { f.asked++; return errNoFiles }
+func (f *noFiles) Open(string) (fs.File, error)                  { return nil, f.no() }
+func (f *noFiles) ReadDir(string) ([]fs.DirEntry, error)         { return nil, f.no() }
+func (f *noFiles) Stat(string) (fs.FileInfo, error)              { return nil, f.no() }
+func (f *noFiles) Lstat(string) (fs.FileInfo, error)             { return nil, f.no() }
+func (f *noFiles) ReadLink(string) (string, error)               { return "", f.no() }
+func (f *noFiles) Base(path string) string                       { return path }
+func (f *noFiles) Readable(string) error                         { return f.no() }
+func (f *noFiles) Same(fs.FileInfo, fs.FileInfo) bool            { return false }
+func (f *noFiles) Create(string) (remote.New, error)             { return nil, f.no() }
+func (f *noFiles) CreateFolder(string) (remote.NewFolder, error) { return nil, f.no() }

@@ -108,7 +108,7 @@ func (c *cli) executeAccess(ctx context.Context, a *archive.Archive, id string, 
 	if x.out == "" {
 		return usagef("name the folder, or the zip, to write: -o FOLDER or -o FILE.zip")
 	}
-	if _, err := a.Seal(ctx, c.agent); err != nil { // a document without proof is worth less to the person
+	if _, err := c.sealAll(ctx, a); err != nil { // a document without proof is worth less to the person
 		c.log().Warn("sealing what waits", "error", err)
 	}
 	var data *archive.PersonalData

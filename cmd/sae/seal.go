@@ -34,9 +34,17 @@ processes go in between; missing copies are made at the same time.`,
 	return cmd
 }
 
+// sealAll seals what waits in the archive as a whole, also for a verb that knows a tenant's alone.
+func (c *cli) sealAll(ctx context.Context, a *archive.Archive) ([]archive.Sealed, error) {
+	if c.served != nil {
+		return c.served.Seal(ctx)
+	}
+	return a.Seal(ctx, c.agent)
+}
+
 // seal seals and prints the batches; sayNone tells when there was nothing to do.
 func (c *cli) seal(ctx context.Context, a *archive.Archive, sayNone bool) error {
-	batches, err := a.Seal(ctx, c.agent)
+	batches, err := c.sealAll(ctx, a)
 	if c.json && (len(batches) > 0 || sayNone) {
 		return errors.Join(err, c.printJSON(map[string]any{"batches": append([]archive.Sealed{}, batches...)}))
 	}

@@ -36,8 +36,8 @@ func (s *service) flags(f *pflag.FlagSet) {
 	f.StringVar(&s.certKey, "cert-key", "", "with --server: PEM file of its key")
 }
 
-// hereVerbs need no archive: they are run here, with or without a service.
-var hereVerbs = []string{"verify", "seda check", "seda tree", "seda pack", "procedure example"}
+// hereVerbs need no archive ("root" and "ledger" alone name their verbs): they are run here, with or without a service.
+var hereVerbs = []string{"root", "ledger", "verify", "seda check", "seda tree", "seda pack", "procedure example"}
 
 // machineVerbs begin, replace or serve an archive, bring its root key out, or read and write folders of
 // its machine: no service runs them.
@@ -57,7 +57,7 @@ func (c *cli) place(cmd *cobra.Command) {
 		switch {
 		case c.served != nil && c.served.Verb != name:
 			return usagef("sae %s is not the verb that was asked for", name)
-		case c.served != nil || c.service.url == "" || cmd.HasSubCommands() || isOneOf(name, hereVerbs):
+		case c.served != nil || c.service.url == "" || isOneOf(name, hereVerbs):
 			return run(cmd, args)
 		case isOneOf(name, machineVerbs):
 			return usagef("sae %s is done on the machine of the archive, without --server", name)
@@ -216,6 +216,9 @@ type paths struct {
 var pathsOf = map[string]paths{
 	"deposit":               {args: 0, trees: true, reads: []string{"metadata", "from", "files-from"}, writes: []string{"receipt", "reply", "acknowledgement"}},
 	"convert add":           {args: 1},
+	"formats":               {args: -1, reads: []string{"risks"}},
+	"formats units":         {args: -1, reads: []string{"risks"}},
+	"formats risks":         {args: -1, reads: []string{"risks"}},
 	"procedure add":         {args: 0},
 	"procedure check":       {args: 0},
 	"rules import":          {args: 0},
