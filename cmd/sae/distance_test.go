@@ -23,6 +23,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -126,6 +127,7 @@ func appendLine(file, line string) error {
 type distant struct {
 	url, ca, cert, certKey string
 	close                  func()
+	running                atomic.Int64 // verbs
 }
 
 // serveOver serves an archive to one person, known by a certificate: a key would be in the ledger. Whole
@@ -153,7 +155,11 @@ func serveTo(a *archive.Archive, agent, tenant string, whole bool, roles []archi
 	config.Clients = []serving.Client{client}
 	life, end := context.WithCancel(context.Background())
 	verbs := newRunner(life)
-	served := api.Config{Version: "test", Serving: config, Spool: filepath.Join(dir, "spool"), Run: verbs.run}
+	served := api.Config{Version: "test", Serving: config, Spool: filepath.Join(dir, "spool"), Run: func(ctx context.Context, command *api.Command) int {
+		d.running.Add(1)
+		defer d.running.Add(-1)
+		return verbs.run(ctx, command)
+	}}
 	handler, err := api.New(a, served)
 	if whole {
 		handler, err = api.AdminCommands(api.Admin(a, nil, nil), a, served)
