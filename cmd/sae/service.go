@@ -60,7 +60,7 @@ func (c *cli) place(cmd *cobra.Command) {
 		case c.served != nil || c.service.url == "" || isOneOf(name, hereVerbs):
 			return run(cmd, args)
 		case isOneOf(name, machineVerbs):
-			return usagef("sae %s is done on the machine of the archive, without --server", name)
+			return usagef("sae %s is done on the machine of the archive, without --server (SAE_SERVER)", name)
 		}
 		return c.haveRun(cmd, name, args)
 	}
