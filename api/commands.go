@@ -67,6 +67,7 @@ func (s *service) runCommand(ctx context.Context, who *Identity, in *commandInpu
 		of := requestOf(ctx)
 		of.status = http.StatusSwitchingProtocols
 		err = session.Run(func(ctx context.Context) int { return s.command(ctx, who, session) })
+		of.received, of.sent = session.Received.Load(), session.Sent.Load()
 		if err != nil {
 			s.log.Info("command ended", "request", of.id, "error", err)
 		}

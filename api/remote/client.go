@@ -47,7 +47,8 @@ func (e *Refused) Error() string {
 // interruptWithin is how long an interrupted verb may take to end.
 const interruptWithin = 30 * time.Second
 
-// leaveWithin is how long the client waits, in the end, for a file that does not answer.
+// leaveWithin is how long, in the end, the client waits for a file that does not answer, and the service
+// for the client.
 const leaveWithin = 5 * time.Second
 
 // Run has a verb run by the service, with these streams, and with the files that are named; status is its

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -19,6 +20,9 @@ type Session struct {
 	In          io.Reader
 	Out, ErrOut io.Writer
 	Files       Files
+
+	// Bytes of frames, so far.
+	Received, Sent atomic.Int64
 
 	conn    *websocket.Conn
 	idle    time.Duration
@@ -42,6 +46,7 @@ type reply struct {
 // Bounds of a session.
 const (
 	maxFlying    = 64
+	askWithin    = 30 * time.Second
 	answerWithin = 10 * time.Minute // a disk may have to spin up; a person may have to type
 	pingEvery    = 20 * time.Second
 )
@@ -72,7 +77,7 @@ func Accept(w http.ResponseWriter, r *http.Request, idle time.Duration) (*Sessio
 }
 
 func (s *Session) begin() error {
-	ctx, cancel := context.WithTimeout(s.ctx, s.idle)
+	ctx, cancel := context.WithTimeout(s.ctx, min(s.idle, askWithin))
 	defer cancel()
 	f, err := receive(ctx, s.conn)
 	if err != nil {
@@ -126,7 +131,7 @@ func (s *Session) Run(f func(context.Context) (status int)) error {
 	// The client closes when it has done what is left, such as writing what was printed.
 	select {
 	case <-s.ctx.Done():
-	case <-time.After(s.idle):
+	case <-time.After(min(s.idle, leaveWithin)):
 	}
 	return nil
 }
@@ -139,6 +144,7 @@ func (s *Session) receiveAll() {
 			s.end(fmt.Errorf("%w: %w", errGone, err))
 			return
 		}
+		s.Received.Add(int64(frameHead + len(f.head) + len(f.data)))
 		switch f.kind {
 		case frameInterrupt:
 			s.running()
@@ -193,7 +199,9 @@ func (s *Session) pingAll() {
 func (s *Session) send(f *frame) error {
 	ctx, cancel := context.WithTimeout(s.ctx, s.idle)
 	defer cancel()
-	err := s.conn.Write(ctx, websocket.MessageBinary, f.append(make([]byte, 0, frameHead+len(f.head)+len(f.data))))
+	b := f.append(make([]byte, 0, frameHead+len(f.head)+len(f.data)))
+	s.Sent.Add(int64(len(b)))
+	err := s.conn.Write(ctx, websocket.MessageBinary, b)
 	if err != nil {
 		if cause := context.Cause(s.ctx); cause != nil {
 			return cause

@@ -207,3 +207,50 @@ func TestServiceEndsWhileVerbsRun(t *testing.T) {
 	stop()
 	verbs.end(0)
 }
+
+// TestManyAtATime: verbs of many clients run side by side, each on its own streams and files.
+func TestManyAtATime(t *testing.T) {
+	t.Chdir(t.TempDir())
+	t.Setenv("SAE_DIR", "archive")
+	if r := do(t, "", "init"); r.status != 0 {
+		t.Fatal(r)
+	}
+	a, err := archive.Open("archive", archive.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := serveOver(a, "tester", "", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for n := range 8 {
+		wg.Go(func() {
+			name := string(rune('a' + n))
+			if err := os.WriteFile(name, []byte(name), 0o600); err != nil {
+				t.Error(err)
+			}
+			for range 4 {
+				var out, errOut bytes.Buffer
+				at := []string{"--server", d.url, "--ca", d.ca, "--cert", d.cert, "--cert-key", d.certKey}
+				if s := run(append(at, "deposit", name), nil, &out, &errOut); s != 0 {
+					t.Errorf("status %d: %s", s, &errOut)
+					return
+				}
+				object := identifiers("o", out.String())[0]
+				out.Reset()
+				if s := run(append(at, "get", object), nil, &out, &errOut); s != 0 || out.String() != name {
+					t.Errorf("status %d: %q for %q: %s", s, &out, name, &errOut)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	d.close()
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if r := do(t, "", "fsck"); r.status != 0 {
+		t.Errorf("%+v", r)
+	}
+}
