@@ -17,7 +17,7 @@ type far struct {
 
 	mu     sync.Mutex
 	opened int
-	names  int64            // bytes of the names that listings gave
+	names  int64            // bytes of what listings have said
 	listed map[string]*info // by path, what a listing has said and nobody asked for yet
 }
 
@@ -25,7 +25,8 @@ type far struct {
 const (
 	maxBlocks = 64        // of maxChunk, read ahead
 	maxAhead  = 8         // of them, for one file
-	maxNames  = 512 << 20 // bytes of names and their paths
+	maxNames  = 256 << 20 // bytes of what listings say of files: a million of them
+	perName   = 256       // of these, beside the name and its path
 )
 
 func newFar(s *Session) *far {
@@ -163,8 +164,8 @@ func (f *far) ReadDir(path string) (out []fs.DirEntry, err error) {
 func (f *far) list(path string, i *info) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.names += int64(len(path) + len(i.Called)); f.names > maxNames {
-		return fmt.Errorf("the names of all files are more than %d bytes; name fewer folders", int64(maxNames))
+	if f.names += int64(len(path)+len(i.Called)) + perName; f.names > maxNames {
+		return fmt.Errorf("the folders hold too many files for one command: what is said of them is more than %d bytes; name fewer", maxNames)
 	}
 	f.listed[path] = i
 	return nil

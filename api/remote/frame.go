@@ -11,7 +11,7 @@ import (
 
 // Bounds of what one end takes from the other.
 const (
-	maxHead  = 1 << 20 // arguments, or a page of a listing
+	maxHead  = 4 << 20 // arguments, as many as a system takes; or a page of a listing
 	maxChunk = 256 << 10
 	maxFrame = frameHead + maxHead + maxChunk
 	maxPath  = 4096 // as of the systems' own; a walk is no deeper than it lets it be

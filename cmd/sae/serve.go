@@ -77,8 +77,9 @@ func (c *cli) serve(ctx context.Context, dev bool) (err error) {
 		servers = append(servers, &server{"admin", config.Admin, newServer(admin, &config, log)})
 	}
 	wg.Go(func() { sealer.Run(running) })
-	err = c.runServers(running, servers)
-	stop()
-	verbs.end(finishWithin)
-	return err
+	wg.Go(func() {
+		<-running.Done()
+		verbs.end(finishWithin)
+	})
+	return c.runServers(running, servers)
 }
