@@ -34,7 +34,8 @@ type Config struct {
 
 // service is the handlers and what they share.
 type service struct {
-	a         *archive.Archive
+	a         *archive.Archive            // as a whole; handlers use of
+	views     map[string]*archive.Archive // by tenant
 	config    serving.Config
 	log       *slog.Logger
 	sealer    *Sealer
@@ -57,7 +58,7 @@ func New(a *archive.Archive, c Config) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, add := range []func(){s.addDeposits, s.addTransfers, s.addUnits, s.addObjects, s.addFiles, s.addSubjects, s.addRetention, s.addEliminations, s.addLedger, s.addEvents, s.addKeys, s.addStatus, s.addCommands} {
+	for _, add := range []func(){s.addDeposits, s.addTransfers, s.addUnits, s.addObjects, s.addFiles, s.addSubjects, s.addRetention, s.addEliminations, s.addLedger, s.addEvents, s.addHooks, s.addKeys, s.addStatus, s.addCommands} {
 		add()
 	}
 	if err := s.addDocs(); err != nil {
@@ -69,7 +70,14 @@ func New(a *archive.Archive, c Config) (http.Handler, error) {
 
 // newService is the service without its operations.
 func newService(a *archive.Archive, c Config) (*service, error) {
-	s := &service{a: a, config: c.Serving, log: c.Log, sealer: c.Sealer, metrics: c.Metrics, spool: c.Spool, limiter: newLimiter(c.Serving.Limits), mux: http.NewServeMux(), run: c.Run, commands: make(chan struct{}, c.Serving.Limits.Commands)}
+	s := &service{a: a, config: c.Serving, log: c.Log, sealer: c.Sealer, metrics: c.Metrics, spool: c.Spool, limiter: newLimiter(c.Serving.Limits), mux: http.NewServeMux(), views: map[string]*archive.Archive{}, run: c.Run, commands: make(chan struct{}, c.Serving.Limits.Commands)}
+	for _, t := range a.Config().Tenants {
+		view, err := a.Within(t.ID)
+		if err != nil {
+			return nil, fmt.Errorf("serving: %w", err)
+		}
+		s.views[t.ID] = view
+	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -157,6 +165,9 @@ func (s *service) authorise(ctx huma.Context, next func(huma.Context)) {
 		of.by = who.By
 		err = who.may(operation)
 	}
+	if err == nil && s.of(who) == nil { // the key outlived its tenant
+		err = fmt.Errorf("its tenant is not configured any more: %w", errAnonymous)
+	}
 	release := func() {}
 	if err == nil {
 		release, err = s.limiter.take(who.By+"\x00"+who.Name, time.Now())
@@ -196,11 +207,5 @@ func (s *service) nothingHere(w http.ResponseWriter, r *http.Request) {
 	s.write(humago.NewContext(&huma.Operation{}, r, w), err)
 }
 
-// ours gives archive.ErrNotFound for what another tenant has: nobody is told that it is there.
-func (s *service) ours(who *Identity, id string) error {
-	tenant, err := s.a.TenantOf(id)
-	if err == nil && tenant != who.Tenant {
-		err = fmt.Errorf("%q: %w", id, archive.ErrNotFound)
-	}
-	return err
-}
+// of is the archive as the tenant of who asks has it: what another has is not there.
+func (s *service) of(who *Identity) *archive.Archive { return s.views[who.Tenant] }

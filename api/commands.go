@@ -20,6 +20,7 @@ type Command struct {
 	Verb     string // of the table of verbs
 	Args     []string
 	Agent    string
+	Tenant   string
 	Archive  *archive.Archive                                // the tenant's of who asks; the whole one when the verb concerns that
 	Seal     func(context.Context) ([]archive.Sealed, error) // of all that waits, which no tenant's archive does
 	Terminal bool
@@ -92,7 +93,7 @@ func (s *service) command(ctx context.Context, who *Identity, session *remote.Se
 			return statusRefused
 		}
 	}
-	c := &Command{Verb: ask.Verb, Agent: who.Name, Archive: a, Seal: s.sealFor(who), Terminal: ask.Terminal, In: session.In, Out: session.Out, Err: session.ErrOut, Files: session.Files}
+	c := &Command{Verb: ask.Verb, Agent: who.Name, Tenant: who.Tenant, Archive: a, Seal: s.sealFor(who), Terminal: ask.Terminal, In: session.In, Out: session.Out, Err: session.ErrOut, Files: session.Files}
 	for _, arg := range ask.Args {
 		c.Args = append(c.Args, string(arg))
 	}

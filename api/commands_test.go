@@ -85,7 +85,7 @@ func TestCommandIsOfWhoAsks(t *testing.T) {
 	if err != nil || status != 5 || said != "typed" {
 		t.Fatalf("%d %q %v", status, said, err)
 	}
-	if got.Agent != "archivist" || got.Verb != "show" || !slices.Equal(got.Args, []string{"--json=true", "--", f.unit}) {
+	if got.Agent != "archivist" || got.Tenant != "cd98" || got.Verb != "show" || !slices.Equal(got.Args, []string{"--json=true", "--", f.unit}) {
 		t.Errorf("%+v", got)
 	}
 	if _, err := got.Archive.As("archivist", retention.ToRead).For(archive.ForInstruction, "").Unit(f.unit, 0); !errors.Is(err, archive.ErrNotFound) {

@@ -105,7 +105,7 @@ func (s *service) addDeposits() {
 		Summary: "Deposit units and files as one operation",
 		Description: "Multipart: a part \"metadata\" (JSON, DepositMetadata), then each content as a part, in the order of the units. Parts are read once, as they come, and enciphered on the way. " +
 			"A part may carry Content-Digest or Repr-Digest (sha-256, sha-512). The answer means that everything is durable and in the ledger.",
-	}, s.createDeposit)
+	}, noting(s, "createDeposit", s.createDeposit))
 	// It is told of afterwards: the framework reads bodies that it knows of whole.
 	s.api.OpenAPI().Paths["/v1/deposits"].Post.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"multipart/form-data": {
 		Schema:   &huma.Schema{Type: "object", Properties: map[string]*huma.Schema{"metadata": meta}, Required: []string{"metadata"}, AdditionalProperties: &huma.Schema{Type: "string", Format: "binary"}},
@@ -126,7 +126,7 @@ func (s *service) createDeposit(ctx context.Context, who *Identity, in *depositI
 	if err != nil {
 		return nil, err
 	}
-	o, err := s.a.Once(who.Name, who.Tenant, in.Key)
+	o, err := s.of(who).Once(who.Name, who.Tenant, in.Key)
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +153,7 @@ func (s *service) createDeposit(ctx context.Context, who *Identity, in *depositI
 				return nil, err
 			}
 		}
-		done, err := s.a.Deposit(o.Context(ctx), who.Name, d)
+		done, err := s.of(who).Deposit(o.Context(ctx), who.Name, d)
 		if err != nil {
 			return nil, err
 		}
@@ -164,7 +164,7 @@ func (s *service) createDeposit(ctx context.Context, who *Identity, in *depositI
 		out.Body = Deposited{Operation: done.Operation, Entry: done.Receipt.Index, Units: done.Units, Archived: e.Time, Receipt: string(done.Receipt.Marshal())}
 	}
 	out.Location = "/v1/deposits/" + strconv.FormatInt(out.Body.Entry, 10)
-	return out, s.waitForSeal(ctx, in.Prefer, out)
+	return out, s.waitForSeal(ctx, who, in.Prefer, out)
 }
 
 // parseMetadata reads the metadata, and says all that is wrong with its form.
@@ -239,7 +239,7 @@ func (s *service) deposited(who *Identity, entry int64) (d Deposited, err error)
 	}
 	d = Deposited{Operation: e.Operation, Entry: entry, Archived: e.Time, Units: []archive.DepositedUnit{}}
 	own := e.Agent == s.a.Pseudonym(who.Name)
-	err = s.a.UnitsOf(entry, func(u archive.DepositedUnit) error {
+	err = s.of(who).UnitsOf(entry, func(u archive.DepositedUnit) error {
 		if !own {
 			u.Title = ""
 			for i := range u.Objects {
@@ -253,7 +253,7 @@ func (s *service) deposited(who *Identity, entry int64) (d Deposited, err error)
 		return d, err
 	}
 	if len(d.Units) > 0 {
-		u, err := s.a.UnitVersion(d.Units[0].ID, 1)
+		u, err := s.of(who).UnitVersion(d.Units[0].ID, 1)
 		if err != nil {
 			return d, err
 		}
@@ -265,7 +265,7 @@ func (s *service) deposited(who *Identity, entry int64) (d Deposited, err error)
 }
 
 // waitForSeal waits as long as a request prefers, until what it deposited is sealed.
-func (s *service) waitForSeal(ctx context.Context, prefer string, out *depositOutput) error {
+func (s *service) waitForSeal(ctx context.Context, who *Identity, prefer string, out *depositOutput) error {
 	value, asked := preferred(prefer, "wait")
 	seconds, err := strconv.Atoi(value)
 	if !asked || err != nil || seconds < 1 || s.sealer == nil || len(out.Body.Units) == 0 {
@@ -275,7 +275,7 @@ func (s *service) waitForSeal(ctx context.Context, prefer string, out *depositOu
 	defer cancel()
 	out.Applied = "wait=" + strconv.Itoa(min(seconds, maxWait))
 	return s.sealer.wait(ctx, func() (bool, error) {
-		u, err := s.a.UnitVersion(out.Body.Units[0].ID, 1)
+		u, err := s.of(who).UnitVersion(out.Body.Units[0].ID, 1)
 		if err != nil {
 			return false, err
 		}

@@ -50,6 +50,10 @@ var roles = map[string][]archive.Role{
 
 	"runCommand": everyone, // and then by the table of verbs
 
+	"listWebhooks":    {archive.Administrator},
+	"listDeadLetters": {archive.Administrator},
+	"replayWebhook":   {archive.Administrator},
+
 	"showStatus":   {archive.Administrator, archive.Archivist, archive.Auditor},
 	"createAPIKey": {archive.Administrator},
 	"listAPIKeys":  {archive.Administrator},

@@ -27,7 +27,7 @@ func (s *service) addTransfers() {
 		Summary: "Deposit a SEDA transfer (zip, tar, tar.gz, or a manifest alone)",
 		Description: "The body is the package. It is kept enciphered while it is read. The answer is the ArchiveTransferReply, of a transfer that was archived (201) as of one that was refused (422); " +
 			"nothing of the latter is kept.",
-		Responses: responses}, s.depositTransfer)
+		Responses: responses}, noting(s, "depositTransfer", s.depositTransfer))
 	// It is told of afterwards: the framework reads bodies that it knows of whole.
 	s.api.OpenAPI().Paths["/v1/transfers/{name}"].Put.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/octet-stream": {Schema: &huma.Schema{Type: "string", Format: "binary"}}}}
 }
@@ -62,7 +62,7 @@ func (s *service) depositTransfer(ctx context.Context, who *Identity, in *transf
 	if err != nil {
 		return nil, err
 	}
-	o, err := s.a.Once(who.Name, who.Tenant, in.Key)
+	o, err := s.of(who).Once(who.Name, who.Tenant, in.Key)
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +80,7 @@ func (s *service) depositTransfer(ctx context.Context, who *Identity, in *transf
 		if err != nil {
 			return nil, err
 		}
-		return s.replied(ctx, entry)
+		return s.replied(ctx, who, entry)
 	}
 	var findings seda.Findings
 	p, err := seda.ReadPackage(in.Name, body, body.Size(), &findings)
@@ -90,13 +90,16 @@ func (s *service) depositTransfer(ctx context.Context, who *Identity, in *transf
 	if p == nil {
 		return nil, refusedFor(&findings)
 	}
-	outcome, err := s.a.DepositTransfer(o.Context(ctx), who.Name, archive.Transfer{Package: p, Tenant: who.Tenant, Agreement: in.Agreement, Subject: in.Subject})
+	outcome, err := s.of(who).DepositTransfer(o.Context(ctx), who.Name, archive.Transfer{Package: p, Tenant: who.Tenant, Agreement: in.Agreement, Subject: in.Subject})
 	if err != nil && (outcome == nil || !errors.Is(err, archive.ErrRefused)) {
 		return nil, err
 	}
 	out := &transferOutput{Status: http.StatusCreated}
 	if err != nil {
 		out.Status = http.StatusUnprocessableEntity
+		if failed := s.noteRefused(ctx, who, "depositTransfer", "refused", out.Status, len(outcome.Findings.List)); failed != nil {
+			return nil, failed
+		}
 	} else {
 		out.Location = "/v1/deposits/" + strconv.FormatInt(outcome.Receipt.Index, 10)
 	}
@@ -124,7 +127,7 @@ func refusedFor(findings *seda.Findings) error {
 
 // replied is the answer that the transfer of a ledger entry had: the reply is the last object among what
 // the operation archived.
-func (s *service) replied(ctx context.Context, entry int64) (*transferOutput, error) {
+func (s *service) replied(ctx context.Context, who *Identity, entry int64) (*transferOutput, error) {
 	b, err := s.a.Entry(entry)
 	if err != nil {
 		return nil, err
@@ -135,7 +138,7 @@ func (s *service) replied(ctx context.Context, entry int64) (*transferOutput, er
 	}
 	var it integrity.Item
 	for n := int64(1); e.Items != nil && n <= e.Items.Count && it.Object == ""; n++ {
-		if it, err = s.a.Item(entry, e.Items.Count-n); err != nil {
+		if it, err = s.of(who).Item(entry, e.Items.Count-n); err != nil {
 			return nil, err
 		}
 	}
@@ -143,7 +146,7 @@ func (s *service) replied(ctx context.Context, entry int64) (*transferOutput, er
 		return nil, fmt.Errorf("reply of entry %d: %w", entry, archive.ErrNotFound)
 	}
 	var reply bytes.Buffer
-	if _, _, err := s.a.Get(ctx, it.Object, &reply); err != nil {
+	if _, _, err := s.of(who).Get(ctx, it.Object, &reply); err != nil {
 		return nil, err
 	}
 	out := &transferOutput{Status: http.StatusCreated, Replayed: repeated, Location: "/v1/deposits/" + strconv.FormatInt(entry, 10)}

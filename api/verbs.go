@@ -129,6 +129,10 @@ var verbs = map[string]verb{
 	"gdpr log":       {roles: inspecting},
 	"gdpr purge-log": {roles: []archive.Role{archive.DataProtection}},
 
+	"webhook list":         {roles: administering},
+	"webhook dead-letters": {roles: administering},
+	"webhook replay":       {roles: administering},
+
 	"apikey create": {roles: administering},
 	"apikey list":   {roles: administering},
 	"apikey revoke": {roles: administering},

@@ -172,6 +172,21 @@ func refusedWithin(v *Archive, x theirs) map[string]func() error {
 			_, err := v.Deposit(ctx, who, Deposit{Parents: []string{x.file}, Units: []NewUnit{digital("x", "x")}})
 			return err
 		},
+		"Deposit into a file": func() error {
+			_, err := v.Deposit(ctx, who, Deposit{File: x.file, Units: []NewUnit{digital("x", "x")}})
+			return err
+		},
+		"Act that starts": func() error {
+			_, err := v.Act(ctx, who, "", StartAct, ActText{Units: []string{x.unit}, Rule: "AIDE-REFUSEE", Day: "2020-01-01"})
+			return err
+		},
+		"Reader.Files of a person": func() error {
+			p, err := r.Files(FileFilter{Person: x.subject})
+			if err == nil && len(p.Files) == 0 {
+				err = ErrNotFound // none of his
+			}
+			return err
+		},
 
 		"Subject":     func() error { _, err := v.Subject(x.subject); return err },
 		"FindSubject": func() error { _, err := v.FindSubject("", franceConnect); return err },
@@ -249,7 +264,7 @@ func tenantWithin(v *Archive, other string) map[string]func() error {
 			return err
 		},
 		"Eliminations":   func() error { _, err := v.Eliminations(other); return err },
-		"Feed":           func() error { _, _, err := v.Feed(other, 0, 10); return err },
+		"Feed":           func() error { _, _, err := v.Feed(other, Cursor{}, 10); return err },
 		"PersonsOf":      func() error { _, err := v.PersonsOf(other, "2026/1"); return err },
 		"Risks":          func() error { _, err := v.Risks(other); return err },
 		"Formats":        func() error { _, err := v.Formats(ctx, other, nil); return err },
@@ -274,6 +289,15 @@ func tenantWithin(v *Archive, other string) map[string]func() error {
 		"RuleHistory":     func() error { _, err := v.RuleHistory(other, "x"); return err },
 		"PlanRules":       func() error { _, err := v.PlanRules(ctx, other, nil, false); return err },
 		"ChangeRules":     func() error { _, err := v.ChangeRules(ctx, "alice", &RulesPlan{Tenant: other}); return err },
+		"NoteRefused":     func() error { return v.NoteRefused("alice", other, Noted{}) },
+		"NoteDue":         func() error { _, err := v.NoteDue(ctx, other, 90); return err },
+		"HookState":       func() error { _, _, err := v.HookState(other, "x"); return err },
+		"MoveHook":        func() error { _, err := v.MoveHook(other, "x", 0, HookState{}, nil); return err },
+		"DeadLetters":     func() error { return v.DeadLetters(other, "x", nil) },
+		"DropLetter":      func() error { return v.DropLetter(other, "x", Cursor{}) },
+		"KeepLetter":      func() error { return v.KeepLetter(other, "x", DeadLetter{}) },
+		"ReplayLetters":   func() error { _, err := v.ReplayLetters(ctx, other, "x"); return err },
+		"ReplayHook":      func() error { return v.ReplayHook(ctx, other, "x", Cursor{}) },
 		"HoldingsOf":      func() error { _, _, err := v.HoldingsOf(other, ""); return err },
 		"DepositTransfer": func() error { _, err := v.DepositTransfer(ctx, "alice", Transfer{Tenant: other}); return err },
 		"Search":          func() error { _, err := v.Search(other, "form", 10); return err },
@@ -310,6 +334,7 @@ func wideWithin(v *Archive) map[string]func() error {
 		"AcceptLoss":      func() error { _, err := v.AcceptLoss(ctx, "alice", "x", "x"); return err },
 		"ReplaceRoot":     func() error { return v.ReplaceRoot(ctx, "alice") },
 		"RootStatus":      func() error { _, err := v.RootStatus(); return err },
+		"ForgetNoted":     func() error { _, err := v.ForgetNoted(ctx); return err },
 		"ForgetOnce":      func() error { _, err := v.ForgetOnce(ctx); return err },
 		"RepairQueue":     func() error { _, err := v.RepairQueue(ctx, "alice"); return err },
 		"AcceptRollback":  func() error { _, _, err := v.AcceptRollback(ctx, "alice", "x"); return err },
@@ -340,6 +365,7 @@ var openWithin = map[string]string{
 	"StepWords":        "words of a step that was read before",
 	"RequestWords":     "words of a request that was read before",
 	"Checkpoint":       "the ledger names nobody",
+	"FeedEnd":          "a place",
 	"LedgerKey":        "the ledger names nobody",
 	"Entry":            "the ledger names nobody",
 	"ProveEntry":       "the ledger names nobody",
@@ -420,7 +446,7 @@ func ownIsThere(t *testing.T, v *Archive, x theirs) {
 	if err != nil || len(units) != 1 || units[0].Tenant != "other" {
 		t.Errorf("search: %d units, %v", len(units), err)
 	}
-	events, _, err := v.Feed("", 0, 100)
+	events, _, err := v.Feed("", Cursor{}, 100)
 	for _, e := range events {
 		if e.Entry.Tenant != "other" && e.Entry.Kind != integrity.Seal {
 			t.Errorf("an event of %s", e.Entry.Tenant)

@@ -175,6 +175,14 @@ func (u *user) send(kind byte, id uint32, head any, data []byte) error {
 // errLost is what the user has to know when no exit status came.
 var errLost = errors.New("the connection to the service was lost before the verb had ended; look whether it was done before doing it again")
 
+// innermost is what lies below what the library says of its own doing.
+func innermost(err error) error {
+	for inner := err; inner != nil; inner = errors.Unwrap(inner) {
+		err = inner
+	}
+	return err
+}
+
 // receive takes what the service sends, until the verb has ended.
 func (u *user) receive() (status int, err error) {
 	defer close(u.requests)
@@ -184,7 +192,7 @@ func (u *user) receive() (status int, err error) {
 			if cause := context.Cause(u.ctx); cause != nil {
 				return 0, cause
 			}
-			return 0, fmt.Errorf("%w: %w", errLost, err)
+			return 0, fmt.Errorf("%w: %w", errLost, innermost(err))
 		}
 		switch f.kind {
 		case frameOut:

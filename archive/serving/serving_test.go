@@ -28,6 +28,15 @@ func TestProblems(t *testing.T) {
 		"oidc: [{issuer: 'http://sso.example', audience: sae, roles-claim: groups, roles: [{word: a, roles: [archivist]}]}]":  "oidc[0]",
 		"oidc: [{issuer: 'https://sso.example', roles-claim: groups, roles: [{word: a, roles: [archivist]}]}]":                "oidc[0]",
 		"oidc: [{issuer: 'https://sso.example', audience: sae, roles-claim: groups, roles: [{word: a, roles: [king]}]}]":      "oidc[0]",
+		"due-soon: -1": "due-soon",
+		"webhooks: [{name: gru, url: 'https://gru.example/events', secrets: [keys/gru]}]":                                    "",
+		"webhooks: [{name: gru, url: 'http://[::1]:8080/events', secrets: [keys/gru], types: [sae.deposit]}]":                "",
+		"webhooks: [{name: gru, url: 'http://gru.example/events', secrets: [keys/gru]}]":                                     "webhooks[0]",
+		"webhooks: [{name: gru, url: 'https://a:b@gru.example/', secrets: [keys/gru]}]":                                      "webhooks[0]",
+		"webhooks: [{name: gru, url: 'https://gru.example/events'}]":                                                         "webhooks[0]",
+		"webhooks: [{name: '', url: 'https://gru.example/events', secrets: [k]}]":                                            "webhooks[0]",
+		"webhooks: [{name: a, url: 'https://x.example/', secrets: [k]}, {name: a, url: 'https://y.example/', secrets: [k]}]": "webhooks[1]",
+		"webhooks: [{name: a, tenant: cd98, url: 'https://x.example/', secrets: [k]}]":                                       "webhooks[0]",
 	} {
 		c := &Config{}
 		if err := yaml.UnmarshalWithOptions([]byte(text), c, yaml.Strict()); err != nil {

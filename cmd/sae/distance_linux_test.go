@@ -70,7 +70,7 @@ func TestNoVerbReachesTheDiskOfTheService(t *testing.T) {
 			var out bytes.Buffer
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
-			verbs.run(ctx, &api.Command{Verb: name, Args: args, Agent: "tester", Archive: of, Seal: func(context.Context) ([]archive.Sealed, error) { return nil, nil }, In: strings.NewReader(""), Out: &out, Err: &out, Files: files})
+			verbs.run(ctx, &api.Command{Verb: name, Args: args, Agent: "tester", Tenant: a.Config().Tenants[0].ID, Archive: of, Seal: func(context.Context) ([]archive.Sealed, error) { return nil, nil }, In: strings.NewReader(""), Out: &out, Err: &out, Files: files})
 			asked += files.asked
 			if touched() || strings.Contains(out.String(), "secret\n") {
 				t.Errorf("sae %s %v reaches the disk of the service: %s", name, args, &out)

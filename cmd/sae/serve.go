@@ -67,6 +67,10 @@ func (c *cli) serve(ctx context.Context, dev bool) (err error) {
 	if err != nil {
 		return err
 	}
+	hooks, err := api.NewWebhooks(a, config.Webhooks, metrics, log)
+	if err != nil {
+		return err
+	}
 	servers := []*server{{"service", config.Listen, newServer(handler, &config, log)}}
 	servers[0].TLSConfig = transport
 	if config.Admin != "" {
@@ -77,6 +81,8 @@ func (c *cli) serve(ctx context.Context, dev bool) (err error) {
 		servers = append(servers, &server{"admin", config.Admin, newServer(admin, &config, log)})
 	}
 	wg.Go(func() { sealer.Run(running) })
+	wg.Go(func() { hooks.Run(running) })
+	wg.Go(func() { api.TellDue(running, a, config.DueSoon, log) })
 	wg.Go(func() {
 		<-running.Done()
 		verbs.end(finishWithin)
