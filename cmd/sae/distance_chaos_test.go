@@ -124,7 +124,7 @@ func (n wildNew) Close() error { return nil }
 
 type wildFolder struct{ w wildFiles }
 
-func (d wildFolder) Create(string) (io.WriteCloser, error) { return wildNew{d.w}, nil }
+func (d wildFolder) Create(string) (io.WriteCloser, error) { return wildNew(d), nil }
 func (d wildFolder) Mkdir(string) error                    { return nil }
 func (d wildFolder) Keep() error                           { return nil }
 func (d wildFolder) Drop() error                           { return errWild }
