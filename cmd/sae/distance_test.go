@@ -19,6 +19,7 @@ import (
 	"net"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -42,13 +43,12 @@ const atADistance = "SAE_TEST_AT_A_DISTANCE"
 
 // TestScriptsAtADistance runs the stories again, with a service in between.
 func TestScriptsAtADistance(t *testing.T) {
-	all, err := filepath.Glob("testdata/script/*.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
 	asked := filepath.Join(t.TempDir(), "asked")
-	p := scripts(func(env *testscript.Env) { env.Setenv(atADistance, asked) })
-	p.Dir, p.Files = "", all
+	programs := t.TempDir() // these tests as a program, without the race detector: see TestScripts
+	if out, err := exec.Command("go", "test", "-c", "-o", filepath.Join(programs, "sae"), ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	p := scripts(programs, asked)
 	t.Run("scripts", func(t *testing.T) { testscript.Run(t, p) })
 	b, err := os.ReadFile(asked)
 	if errors.Is(err, fs.ErrNotExist) {
