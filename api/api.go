@@ -31,6 +31,7 @@ type Config struct {
 	Executions *Executions
 	Metrics    *Metrics     // nil: nothing is counted
 	Log        *slog.Logger // of requests and of what fails; names nobody
+	Run        RunCommand   // runs verbs for who is elsewhere; none are run when it is nil
 }
 
 // service is the handlers and what they share.
@@ -49,6 +50,10 @@ type service struct {
 	limiter    *limiter
 	mux        *http.ServeMux
 	api        huma.API
+	run        RunCommand
+	commands   chan struct{} // verbs at a time
+	seals      *verbSeals
+	whole      bool // verbs concern the archive as a whole
 }
 
 // Service is the handler of the service, and beside it that of those who run it.
@@ -59,7 +64,7 @@ type Service struct {
 
 // New gives the handlers of the service.
 func New(a *archive.Archive, c Config) (*Service, error) {
-	s := &service{a: a, config: c.Serving, log: c.Log, sealer: c.Sealer, queue: c.Queue, metrics: c.Metrics, spool: c.Spool, executions: c.Executions, outcomes: &outcomes{converted: map[string]converted{}}, limiter: newLimiter(c.Serving.Limits), mux: http.NewServeMux(), views: map[string]*archive.Archive{}}
+	s := &service{a: a, config: c.Serving, log: c.Log, sealer: c.Sealer, queue: c.Queue, metrics: c.Metrics, spool: c.Spool, executions: c.Executions, outcomes: &outcomes{converted: map[string]converted{}}, limiter: newLimiter(c.Serving.Limits), mux: http.NewServeMux(), views: map[string]*archive.Archive{}, run: c.Run, commands: make(chan struct{}, c.Serving.Limits.Commands), seals: &verbSeals{}}
 	for _, t := range a.Config().Tenants {
 		view, err := a.Within(t.ID)
 		if err != nil {
@@ -83,13 +88,13 @@ func New(a *archive.Archive, c Config) (*Service, error) {
 		}
 	}
 	admin := *s // it shares all but where it listens
-	admin.mux = http.NewServeMux()
+	admin.mux, admin.whole = http.NewServeMux(), true
 	main, err := s.handler(c.Version, s.addDeposits, s.addTransfers, s.addOperations, s.addUnits, s.addObjects, s.addFiles, s.addSubjects, s.addSubjectChanges, s.addRequests, s.addRequestExecution, s.addActs, s.addGDPR,
-		s.addRetention, s.addRules, s.addReports, s.addConversions, s.addEliminations, s.addExports, s.addLedger, s.addEvents, s.addHooks, s.addVitam)
+		s.addRetention, s.addRules, s.addReports, s.addConversions, s.addEliminations, s.addExports, s.addLedger, s.addEvents, s.addHooks, s.addVitam, s.addCommands)
 	if err != nil {
 		return nil, err
 	}
-	beside, err := admin.handler(c.Version, admin.addKeys, admin.addStatus, admin.addAdministration)
+	beside, err := admin.handler(c.Version, admin.addKeys, admin.addStatus, admin.addAdministration, admin.addCommands)
 	if err != nil {
 		return nil, err
 	}

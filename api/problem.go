@@ -56,6 +56,7 @@ var (
 	errNotEnded    = errors.New("the operation has not ended")
 	errNoTenant    = errors.New("no tenant is named")
 	errOtherTenant = errors.New("the tenant is not that of who asks")
+	errUpgrade     = errors.New("the request is not one for a WebSocket")
 	errInternal    = errors.New("it failed")
 )
 
@@ -176,6 +177,9 @@ var kinds = []struct {
 	{is(errNoMethod), kind{"method", 405, "",
 		words{"Méthode non admise", "La ressource n'admet pas cette méthode."},
 		words{"Method not allowed", "The resource does not have this method."}}},
+	{is(errUpgrade), kind{"upgrade", 426, "",
+		words{"WebSocket attendu", "Cette ressource est celle du programme : sae --server."},
+		words{"WebSocket wanted", "This resource is for the program: sae --server."}}},
 	{is(errMalformed), malformed},
 	{is(context.Canceled), kind{"incomplete", 400, replyKO,
 		words{"Incomplet", "La requête a été abandonnée ; rien n'a été conservé."},

@@ -156,6 +156,8 @@ var roles = map[string][]archive.Role{
 
 	"listEvents": everyone,
 
+	"runCommand": everyone, // and then by the table of verbs
+
 	"listWebhooks":    {archive.Administrator},
 	"listDeadLetters": {archive.Administrator},
 	"replayWebhook":   {archive.Administrator},

@@ -90,6 +90,7 @@ type Limits struct {
 	Upload     int64 `yaml:"upload,omitempty"`                // bytes of one deposit; 64 GiB when absent
 	Concurrent int   `yaml:"concurrent,omitempty"`            // requests at a time; 256 when absent
 	PerClient  int   `yaml:"concurrent-per-client,omitempty"` // of them, of one client; 96 when absent
+	Commands   int   `yaml:"commands,omitempty"`              // verbs at a time that sae --server has run; 16 when absent
 	Rate       int   `yaml:"per-second,omitempty"`            // requests of one client a second, on average; 1000 when absent
 	// Waiting and WaitingBytes bound what of one tenant was received and waits to be worked off: 1000
 	// operations and 256 GiB when absent.
@@ -109,6 +110,7 @@ func (c *Config) With() Config {
 	or(&out.Limits.Upload, 64<<30)
 	or(&out.Limits.Concurrent, 256)
 	or(&out.Limits.PerClient, 96)
+	or(&out.Limits.Commands, 16)
 	or(&out.Limits.Rate, 1000)
 	or(&out.Limits.Waiting, 1000)
 	or(&out.Limits.WaitingBytes, 256<<30)
@@ -172,7 +174,7 @@ func (c *Config) Problems(roles, tenants []string) map[string]string {
 	if c.SealEvery < 0 || c.SealEvery > 0 && c.SealEvery < time.Second {
 		bad["seal-every"] = "want at least 1s"
 	}
-	if l := c.Limits; l.Upload < 0 || l.Concurrent < 0 || l.PerClient < 0 || l.Rate < 0 || l.Idle < 0 || l.Waiting < 0 || l.WaitingBytes < 0 {
+	if l := c.Limits; l.Upload < 0 || l.Concurrent < 0 || l.PerClient < 0 || l.Commands < 0 || l.Rate < 0 || l.Idle < 0 || l.Waiting < 0 || l.WaitingBytes < 0 {
 		bad["limits"] = "limits are not negative"
 	}
 	unknown := func(key, tenant string, given []string) {

@@ -54,7 +54,7 @@ archivist makes it with this command.`,
 				if out == "" {
 					return c.told(cert, "destruction certificate of %s: record %s, objects %s (JSON) and %s (PDF), ledger entry %d\n", cert.Elimination, cert.Record, cert.JSON, cert.PDF, cert.Entry)
 				}
-				if err := writeNew(out, func(w io.Writer) error { return c.writeCertificate(cmd.Context(), a, cert, out, w) }); err != nil {
+				if err := c.writeNew(out, func(w io.Writer) error { return c.writeCertificate(cmd.Context(), a, cert, out, w) }); err != nil {
 					return err
 				}
 				return c.told(cert, "destruction certificate of %s written to %s\n", cert.Elimination, out)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -415,7 +414,7 @@ func (c *cli) bordereauCmd() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if err := writeNew(out, func(w io.Writer) error { _, err := w.Write(pdf); return err }); err != nil {
+				if err := c.writeNew(out, func(w io.Writer) error { _, err := w.Write(pdf); return err }); err != nil {
 					return err
 				}
 				c.printf("bordereau of %s written to %s\n", e.ID, out)
@@ -452,7 +451,7 @@ notification is the ArchiveDestructionNotification, and names those that were de
 				if err != nil {
 					return err
 				}
-				if err := writeNew(out, m.Write); err != nil {
+				if err := c.writeNew(out, m.Write); err != nil {
 					return err
 				}
 				c.printf("%s of %d units written to %s\n", m.Name, len(m.Units)+requested(m), out)
@@ -477,7 +476,7 @@ AuthorizationControlAuthorityRequestReply says, as the person who has the role f
 OK agrees or visas, KO refuses. Units are refused one by one with agree or visa --refuse.`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			f, err := os.Open(args[1])
+			f, err := c.files.Open(args[1])
 			if err != nil {
 				return err
 			}

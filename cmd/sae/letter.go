@@ -22,7 +22,7 @@ func (c *cli) writeLetter(ctx context.Context, a *archive.Archive, id string, ex
 	if err != nil {
 		return err
 	}
-	return writeNew(out, l.PDF)
+	return c.writeNew(out, l.PDF)
 }
 
 func (c *cli) gdprRegisterCmd() *cobra.Command {
@@ -47,7 +47,7 @@ func (c *cli) gdprRegisterCmd() *cobra.Command {
 				if out == "" {
 					return r.Text(c.out)
 				}
-				if err := writeNew(out, r.PDF); err != nil {
+				if err := c.writeNew(out, r.PDF); err != nil {
 					return err
 				}
 				c.printf("record of processing activities written to %s\n", out)
@@ -100,12 +100,15 @@ something. It names identifiers, and nobody.
 }
 
 // writeZip writes a new zip by f; when f fails, nothing is left behind.
-func writeZip(file string, f func(archive.Files) error) error {
-	return writeNew(file, func(w io.Writer) error {
-		z := zip.NewWriter(w)
-		if err := f(archive.ZipFiles{Writer: z, Modified: time.Now()}); err != nil {
-			return err
-		}
-		return z.Close()
-	})
+func (c *cli) writeZip(file string, f func(archive.Files) error) error {
+	return c.writeNew(file, func(w io.Writer) error { return zipped(w, f) })
+}
+
+// zipped writes a zip by f.
+func zipped(w io.Writer, f func(archive.Files) error) error {
+	z := zip.NewWriter(w)
+	if err := f(archive.ZipFiles{Writer: z, Modified: time.Now()}); err != nil {
+		return err
+	}
+	return z.Close()
 }

@@ -63,13 +63,18 @@ func (c *cli) serve(ctx context.Context, dev bool) (err error) {
 		return err
 	}
 	sealer, metrics := api.NewSealer(a, "sae serve", config.SealEvery, log), api.NewMetrics()
+	running, stop := context.WithCancel(ctx)
+	var wg sync.WaitGroup
 	executions := api.NewExecutions()
 	defer executions.Stop()
+	defer wg.Wait()
+	defer stop()
 	queue, err := api.NewQueue(a, config.Limits, log)
 	if err != nil {
 		return err
 	}
-	service, err := api.New(a, api.Config{Version: version, Serving: config, Sealer: sealer, Queue: queue, Spool: filepath.Join(c.dir, "spool"), Metrics: metrics, Executions: executions, Log: log})
+	verbs := newRunner(running)
+	service, err := api.New(a, api.Config{Version: version, Serving: config, Sealer: sealer, Queue: queue, Spool: filepath.Join(c.dir, "spool"), Metrics: metrics, Executions: executions, Log: log, Run: verbs.run})
 	if err != nil {
 		return err
 	}
@@ -86,13 +91,13 @@ func (c *cli) serve(ctx context.Context, dev bool) (err error) {
 		}
 		servers = append(servers, admin)
 	}
-	running, stop := context.WithCancel(ctx)
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	defer stop()
 	wg.Go(func() { sealer.Run(running) })
 	wg.Go(func() { queue.Run(running) })
 	wg.Go(func() { hooks.Run(running) })
 	wg.Go(func() { api.TellDue(running, a, config.DueSoon, log) })
+	wg.Go(func() {
+		<-running.Done()
+		verbs.end(finishWithin)
+	})
 	return c.runServers(running, servers)
 }
