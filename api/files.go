@@ -3,7 +3,10 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"regexp"
+	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -19,6 +22,7 @@ func (s *service) addFiles() {
 	add(s, huma.Operation{OperationID: "openFile", Method: http.MethodPost, Path: "/v1/files", DefaultStatus: http.StatusCreated, Summary: "Open a citizen file"}, s.openFile)
 	add(s, huma.Operation{OperationID: "recordEvent", Method: http.MethodPost, Path: "/v1/files/{file}/events", DefaultStatus: http.StatusCreated, Summary: "Record that an event of its procedure happened to a file"}, s.recordEvent)
 	add(s, huma.Operation{OperationID: "closeFile", Method: http.MethodPost, Path: "/v1/files/{file}/close", DefaultStatus: http.StatusCreated, Summary: "Close a file: rules that wait for its end start"}, s.closeFile)
+	add(s, huma.Operation{OperationID: "takeBackEvent", Method: http.MethodPost, Path: "/v1/files/{file}/events/{act}/take-back", DefaultStatus: http.StatusCreated, Summary: "Take back an event that was recorded by mistake"}, s.takeBackEvent)
 	add(s, huma.Operation{OperationID: "reopenFile", Method: http.MethodPost, Path: "/v1/files/{file}/reopen", DefaultStatus: http.StatusCreated, Summary: "Open a closed file again"}, s.reopenFile)
 }
 
@@ -49,19 +53,24 @@ type FilePath struct {
 
 type showFileInput struct {
 	Reads
+	Fresh
 	FilePath
 }
 
-type fileOutput struct {
-	Body *archive.File
-}
-
-func (s *service) showFile(_ context.Context, who *Identity, in *showFileInput) (*fileOutput, error) {
-	f, err := s.reader(who, in.Reads).File(who.Tenant, in.File)
+func (s *service) showFile(_ context.Context, who *Identity, in *showFileInput) (*shown[*archive.File], error) {
+	unit, err := s.fileUnit(who, in.File)
 	if err != nil {
 		return nil, err
 	}
-	return &fileOutput{f}, nil
+	as, err := s.of(who).AsOf(unit) // before it is read: what changes in between is not passed off as read
+	if err != nil {
+		return nil, err
+	}
+	f, err := s.reader(who, in.Reads).File(who.Tenant, unit)
+	if err != nil {
+		return nil, err
+	}
+	return show(as, in.Fresh, f), nil
 }
 
 // FileQuery names whose files to find.
@@ -87,11 +96,11 @@ type filesFoundOutput struct {
 func (s *service) findFiles(_ context.Context, who *Identity, in *findFilesInput) (*filesFoundOutput, error) {
 	id := archive.FederatedID{Issuer: in.Body.Person.Issuer, Sub: in.Body.Person.Sub}
 	if in.Body.Procedure != "" { // one that is not known is an error, and not a person without files
-		if _, err := s.a.Procedure(who.Tenant, in.Body.Procedure); err != nil {
+		if _, err := s.of(who).Procedure(who.Tenant, in.Body.Procedure); err != nil {
 			return nil, err
 		}
 	}
-	subject, open, _, err := s.a.FilesOfPerson(who.Tenant, in.Body.Procedure, id)
+	subject, open, _, err := s.of(who).FilesOfPerson(who.Tenant, in.Body.Procedure, id)
 	if err != nil && !errors.Is(err, archive.ErrNotFound) {
 		return nil, err
 	}
@@ -99,6 +108,16 @@ func (s *service) findFiles(_ context.Context, who *Identity, in *findFilesInput
 	out.Body.Files = append(out.Body.Files, open...)
 	return out, nil
 }
+
+// fileUnit is the unit of a citizen file, by its number or its unit.
+func (s *service) fileUnit(who *Identity, name string) (string, error) {
+	if unitForm.MatchString(name) {
+		return name, s.ours(who, name)
+	}
+	return s.of(who).FileOf(who.Tenant, name)
+}
+
+var unitForm = regexp.MustCompile(`^u[a-z2-7]{26}$`)
 
 // NewFile says how to open a citizen file.
 type NewFile struct {
@@ -126,7 +145,7 @@ type openedOutput struct {
 func (s *service) openFile(ctx context.Context, who *Identity, in *openFileInput) (*openedOutput, error) {
 	b := in.Body
 	d, replayed, err := once(ctx, s, who, in.Key, "openFile", b, func(ctx context.Context) (Deposited, error) {
-		done, err := s.a.OpenFile(ctx, who.Name, archive.NewFile{Tenant: who.Tenant, Procedure: b.Procedure, Number: b.Number, Title: b.Title, Opened: b.Opened, Persons: b.Persons, Fields: b.Fields, Rule: b.Rule, Access: b.Access})
+		done, err := s.of(who).OpenFile(ctx, who.Name, archive.NewFile{Tenant: who.Tenant, Procedure: b.Procedure, Number: b.Number, Title: b.Title, Opened: b.Opened, Persons: b.Persons, Fields: b.Fields, Rule: b.Rule, Access: b.Access})
 		if err != nil {
 			return Deposited{}, err
 		}
@@ -156,12 +175,14 @@ type FileEvent struct {
 
 type eventInput struct {
 	Keyed
+	IfMatch
 	FilePath
 	Body FileEvent
 }
 
 type happeningInput struct {
 	Keyed
+	IfMatch
 	FilePath
 	Body Happening
 }
@@ -172,22 +193,59 @@ type actOutput struct {
 }
 
 func (s *service) recordEvent(ctx context.Context, who *Identity, in *eventInput) (*actOutput, error) {
-	return s.happen(ctx, who, in.Key, "recordEvent", archive.EventRequest{Tenant: who.Tenant, File: in.File, Event: in.Body.Event, Day: in.Body.Day, Reason: in.Body.Reason}, s.a.RecordEvent)
+	return s.happen(ctx, who, in.Key, in.IfMatch, "recordEvent", archive.EventRequest{Tenant: who.Tenant, File: in.File, Event: in.Body.Event, Day: in.Body.Day, Reason: in.Body.Reason}, s.of(who).RecordEvent)
 }
 
 func (s *service) closeFile(ctx context.Context, who *Identity, in *happeningInput) (*actOutput, error) {
-	return s.happen(ctx, who, in.Key, "closeFile", archive.EventRequest{Tenant: who.Tenant, File: in.File, Day: in.Body.Day, Reason: in.Body.Reason}, s.a.CloseFile)
+	return s.happen(ctx, who, in.Key, in.IfMatch, "closeFile", archive.EventRequest{Tenant: who.Tenant, File: in.File, Day: in.Body.Day, Reason: in.Body.Reason}, s.of(who).CloseFile)
 }
 
 func (s *service) reopenFile(ctx context.Context, who *Identity, in *happeningInput) (*actOutput, error) {
-	return s.happen(ctx, who, in.Key, "reopenFile", archive.EventRequest{Tenant: who.Tenant, File: in.File, Day: in.Body.Day, Reason: in.Body.Reason}, s.a.ReopenFile)
+	return s.happen(ctx, who, in.Key, in.IfMatch, "reopenFile", archive.EventRequest{Tenant: who.Tenant, File: in.File, Day: in.Body.Day, Reason: in.Body.Reason}, s.of(who).ReopenFile)
 }
 
 // happen has something happen to a file, once.
-func (s *service) happen(ctx context.Context, who *Identity, key, operation string, r archive.EventRequest, do func(context.Context, string, archive.EventRequest) (*archive.Act, error)) (*actOutput, error) {
+func (s *service) happen(ctx context.Context, who *Identity, key string, match IfMatch, operation string, r archive.EventRequest, do func(context.Context, string, archive.EventRequest) (*archive.Act, error)) (*actOutput, error) {
+	unit, err := s.fileUnit(who, r.File)
+	if err != nil {
+		return nil, err
+	}
 	act, replayed, err := once(ctx, s, who, key, operation, r,
-		func(ctx context.Context) (*archive.Act, error) { return do(ctx, who.Name, r) },
-		s.actOf)
+		held(s, unit, match, false, func(ctx context.Context) (*archive.Act, error) { return do(ctx, who.Name, r) }),
+		by(who, s.actOf))
+	if err != nil {
+		return nil, err
+	}
+	return &actOutput{replayed, act}, nil
+}
+
+type takeBackInput struct {
+	Keyed
+	IfMatch
+	FilePath
+	ActPath
+	Body Reason
+}
+
+// takeBackEvent ends the act of an event. If-Match is of the file.
+func (s *service) takeBackEvent(ctx context.Context, who *Identity, in *takeBackInput) (*actOutput, error) {
+	unit, err := s.fileUnit(who, in.File)
+	if err != nil {
+		return nil, err
+	}
+	act, err := s.actOfKind(who, in.Act, archive.EventAct)
+	if err == nil && len(act.Units) > 0 && !slices.Contains(act.Units, unit) {
+		err = fmt.Errorf("event %q of file %s: %w", in.Act, unit, archive.ErrNotFound)
+	}
+	if err != nil {
+		return nil, err
+	}
+	act, replayed, err := once(ctx, s, who, in.Key, "takeBackEvent "+in.Act, in.Body, held(s, unit, in.IfMatch, false, func(ctx context.Context) (*archive.Act, error) {
+		return s.of(who).TakeBackEvent(ctx, who.Name, in.Act, in.Body.Reason)
+	}), by(who, s.actOf))
+	if err == nil { // what happened, and when, is for who may read it
+		act, err = s.reader(who, Reads{}).Act(act.ID)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -195,12 +253,12 @@ func (s *service) happen(ctx context.Context, who *Identity, key, operation stri
 }
 
 // actOf is the act that a ledger entry records.
-func (s *service) actOf(entry int64) (*archive.Act, error) {
+func (s *service) actOf(who *Identity, entry int64) (*archive.Act, error) {
 	var detail integrity.ActDetail
 	if err := s.detail(entry, &detail); err != nil {
 		return nil, err
 	}
-	return s.a.ActOf(detail.Act)
+	return s.of(who).ActOf(detail.Act)
 }
 
 // detail reads the detail of a ledger entry.

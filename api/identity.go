@@ -25,7 +25,9 @@ type Identity struct {
 func (s *service) identify(ctx context.Context, header string, conn *tls.ConnectionState) (*Identity, error) {
 	if who, ok := ctx.Value(localKey{}).(*Identity); ok {
 		out := *who
-		out.Tenant = s.tenant(out.Tenant)
+		if out.Tenant = s.tenant(out.Tenant); s.views[out.Tenant] == nil {
+			return nil, fmt.Errorf("tenant %q: %w", out.Tenant, archive.ErrNotFound)
+		}
 		return &out, nil
 	}
 	if header != "" {

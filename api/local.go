@@ -29,7 +29,7 @@ func (l *local) RoundTrip(r *http.Request) (answer *http.Response, err error) {
 			panic(p)
 		}
 	}()
-	out := &held{header: http.Header{}}
+	out := &heldAnswer{header: http.Header{}}
 	in := r.WithContext(context.WithValue(r.Context(), localKey{}, l.who))
 	if in.Body == nil {
 		in.Body = http.NoBody
@@ -49,23 +49,23 @@ func (l *local) RoundTrip(r *http.Request) (answer *http.Response, err error) {
 // maxLocal bounds an answer within the process; those that are larger are read over the network.
 const maxLocal = 64 << 20
 
-// held is an answer in memory.
-type held struct {
+// heldAnswer is an answer in memory.
+type heldAnswer struct {
 	header http.Header
 	status int
 	body   bytes.Buffer
 	failed error
 }
 
-func (h *held) Header() http.Header { return h.header }
+func (h *heldAnswer) Header() http.Header { return h.header }
 
-func (h *held) WriteHeader(status int) {
+func (h *heldAnswer) WriteHeader(status int) {
 	if h.status == 0 && status >= 200 {
 		h.status = status
 	}
 }
 
-func (h *held) Write(p []byte) (int, error) {
+func (h *heldAnswer) Write(p []byte) (int, error) {
 	h.WriteHeader(http.StatusOK)
 	if h.body.Len()+len(p) > maxLocal {
 		h.failed = fmt.Errorf("the answer has more than %d bytes", maxLocal)

@@ -22,6 +22,7 @@ func TestLocal(t *testing.T) {
 		{Identity{Name: "auditor", Tenant: "cd98", Roles: []archive.Role{archive.Auditor}}, 200},
 		{Identity{Name: "depositor", Roles: []archive.Role{archive.Depositor}}, 403},
 		{Identity{Name: "x"}, 403},
+		{Identity{Name: "x", Tenant: "none", Roles: archive.Roles}, 404},
 	} {
 		c := &http.Client{Transport: Local(h, tt.who)}
 		r, err := http.NewRequest("GET", "http://archive/v1/units", nil)

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"log/slog"
 	"maps"
 	"net/http"
 	"slices"
@@ -22,6 +21,9 @@ type Metrics struct {
 	took     map[string]*histogram
 	received int64 // bytes
 	sent     int64
+	queue    *Queue              // nil for none
+	hooks    map[[2]string]int64 // webhook, outcome
+	hooksAt  map[string]archive.Cursor
 }
 
 // bounds of the time that requests take, in seconds.
@@ -35,7 +37,7 @@ type histogram struct {
 
 // NewMetrics gives counters at zero.
 func NewMetrics() *Metrics {
-	return &Metrics{requests: map[[2]string]int64{}, took: map[string]*histogram{}}
+	return &Metrics{requests: map[[2]string]int64{}, took: map[string]*histogram{}, hooks: map[[2]string]int64{}, hooksAt: map[string]archive.Cursor{}}
 }
 
 // count counts a request that has ended.
@@ -66,6 +68,41 @@ func (m *Metrics) count(of *request, took time.Duration) {
 	}
 }
 
+// delivered counts what became of sending an event to a webhook.
+func (m *Metrics) delivered(hook, outcome string) {
+	if m == nil {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.hooks[[2]string{hook, outcome}]++
+}
+
+// hookAt notes where a webhook is.
+func (m *Metrics) hookAt(hook string, at archive.Cursor) {
+	if m == nil {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.hooksAt[hook] = at
+}
+
+// writeHooks tells of webhooks; end is the end of the feed.
+func (m *Metrics) writeHooks(w io.Writer, end archive.Cursor) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	head(w, "sae_webhook_deliveries_total", "counter", "events sent to webhooks, by outcome: delivered, failed (tried again), dead (given up)")
+	for _, k := range slices.SortedFunc(maps.Keys(m.hooks), func(x, y [2]string) int { return slices.Compare(x[:], y[:]) }) {
+		fmt.Fprintf(w, "sae_webhook_deliveries_total{webhook=%q,outcome=%q} %d\n", k[0], k[1], m.hooks[k])
+	}
+	head(w, "sae_webhook_behind", "gauge", "ledger entries and noted events that a webhook was not told of yet")
+	for _, name := range slices.Sorted(maps.Keys(m.hooksAt)) {
+		at := m.hooksAt[name]
+		fmt.Fprintf(w, "sae_webhook_behind{webhook=%q} %d\n", name, end.Entry-at.Entry+end.Noted-at.Noted)
+	}
+}
+
 func (m *Metrics) write(w io.Writer) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -85,20 +122,29 @@ func (m *Metrics) write(w io.Writer) {
 	fmt.Fprintf(w, "sae_received_bytes_total %d\n", m.received)
 	head(w, "sae_sent_bytes_total", "counter", "bytes of bodies that were sent")
 	fmt.Fprintf(w, "sae_sent_bytes_total %d\n", m.sent)
+	if m.queue == nil {
+		return
+	}
+	n, bytes := m.queue.gauge()
+	head(w, "sae_waiting_operations", "gauge", "operations that were received and wait, or are worked off")
+	fmt.Fprintf(w, "sae_waiting_operations %d\n", n)
+	head(w, "sae_waiting_bytes", "gauge", "bytes of their bodies")
+	fmt.Fprintf(w, "sae_waiting_bytes %d\n", bytes)
 }
 
 func head(w io.Writer, name, kind, help string) {
 	fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind)
 }
 
-// Admin gives the handler of those who run the service: /healthz, /readyz and /metrics. It asks nobody
-// who they are, and tells nothing of anybody.
-func Admin(a *archive.Archive, m *Metrics, log *slog.Logger) http.Handler {
+// withHealth adds /healthz, /readyz and /metrics to a handler: they ask nobody who they are, and tell
+// nothing of anybody.
+func (s *service) withHealth(others http.Handler) http.Handler {
 	mux := http.NewServeMux()
+	mux.Handle("/", others)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := a.Ready(); err != nil {
-			log.Error("not ready", "error", err)
+		if err := s.a.Ready(); err != nil {
+			s.log.Error("not ready", "error", err)
 			w.WriteHeader(http.StatusServiceUnavailable)
 			io.WriteString(w, "not ready: see the log\n")
 			return
@@ -106,9 +152,9 @@ func Admin(a *archive.Archive, m *Metrics, log *slog.Logger) http.Handler {
 		io.WriteString(w, "ready\n")
 	})
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
-		g, err := a.Gauges()
+		g, err := s.a.Gauges()
 		if err != nil {
-			log.Error("reading gauges", "error", err)
+			s.log.Error("reading gauges", "error", err)
 			w.WriteHeader(http.StatusInternalServerError)
 			return
 		}
@@ -116,7 +162,12 @@ func Admin(a *archive.Archive, m *Metrics, log *slog.Logger) http.Handler {
 		out := bufio.NewWriter(w)
 		defer out.Flush()
 		writeGauges(out, g, time.Now())
-		m.write(out)
+		if s.metrics != nil {
+			s.metrics.write(out)
+			if end, err := s.a.FeedEnd(); err == nil {
+				s.metrics.writeHooks(out, end)
+			}
+		}
 	})
 	return mux
 }

@@ -32,7 +32,7 @@ func (n Names) data() archive.PersonData {
 // NewSubject is a data subject to record.
 type NewSubject struct {
 	Names
-	Identities []Person `json:"identities,omitempty" maxItems:"100" doc:"kept as Keyed pseudonyms alone"`
+	Identities []Person `json:"identities,omitempty" maxItems:"100" doc:"kept as keyed pseudonyms alone"`
 }
 
 type createSubjectInput struct {
@@ -40,21 +40,15 @@ type createSubjectInput struct {
 	Body NewSubject
 }
 
-type createdSubject struct {
-	Replayed string `header:"Idempotency-Replayed"`
-	Location string `header:"Location"`
-	Body     *archive.Subject
-}
-
-func (s *service) createSubject(ctx context.Context, who *Identity, in *createSubjectInput) (*createdSubject, error) {
+func (s *service) createSubject(ctx context.Context, who *Identity, in *createSubjectInput) (*done[*archive.Subject], error) {
 	var ids []archive.FederatedID
 	for _, p := range in.Body.Identities {
 		ids = append(ids, archive.FederatedID{Issuer: p.Issuer, Sub: p.Sub})
 	}
 	subject, replayed, err := once(ctx, s, who, in.Key, "createSubject", in.Body, func(ctx context.Context) (*archive.Subject, error) {
-		return s.a.NewSubject(ctx, who.Name, who.Tenant, in.Body.data(), ids)
+		return s.of(who).NewSubject(ctx, who.Name, who.Tenant, in.Body.data(), ids)
 	}, func(entry int64) (*archive.Subject, error) {
-		it, err := s.a.Item(entry, 0)
+		it, err := s.of(who).Item(entry, 0)
 		if err != nil {
 			return nil, err
 		}
@@ -63,19 +57,16 @@ func (s *service) createSubject(ctx context.Context, who *Identity, in *createSu
 	if err != nil {
 		return nil, err
 	}
-	return &createdSubject{replayed, "/v1/subjects/" + subject.ID, subject}, nil
+	return &done[*archive.Subject]{ETag: etag(subject.AsOf(), subject), Replayed: replayed, Location: "/v1/subjects/" + subject.ID, Body: subject}, nil
 }
 
 type subjectInput struct {
 	Reads
-	Subject string `path:"subject" pattern:"^h[a-z2-7]{26}$"`
+	Fresh
+	SubjectPath
 }
 
-type subjectOutput struct {
-	Body *archive.Subject
-}
-
-func (s *service) showSubject(_ context.Context, who *Identity, in *subjectInput) (*subjectOutput, error) {
+func (s *service) showSubject(_ context.Context, who *Identity, in *subjectInput) (*shown[*archive.Subject], error) {
 	if err := s.ours(who, in.Subject); err != nil {
 		return nil, err
 	}
@@ -83,7 +74,7 @@ func (s *service) showSubject(_ context.Context, who *Identity, in *subjectInput
 	if err != nil {
 		return nil, err
 	}
-	return &subjectOutput{subject}, nil
+	return show(subject.AsOf(), in.Fresh, subject), nil
 }
 
 // SubjectQuery names whom to find: by an identifier, or by names.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/url"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"time"
 )
@@ -13,8 +14,9 @@ import (
 // Config is how an archive is served. It holds no secret: keys are named by the path of their file.
 type Config struct {
 	Listen string `yaml:"listen,omitempty"` // address and port of the service; 127.0.0.1:8443 when absent
-	// Admin is where health and metrics are told, without authentication: an address that only those
-	// who run the machine reach. Nothing listens when it is absent.
+	// Admin is where health and metrics are told, without authentication, and where those who run the
+	// archive ask, with keys like others: an address that only they reach. It has the TLS of the service
+	// unless it is a loopback address. Nothing listens when it is absent.
 	Admin string `yaml:"admin-listen,omitempty"`
 	// Cert and Key are PEM files; when they change they are read again.
 	Cert string `yaml:"tls-cert,omitempty"`
@@ -30,6 +32,31 @@ type Config struct {
 	// PublicLedger lets everybody read checkpoint and tiles of the ledger, which name nobody.
 	PublicLedger bool   `yaml:"public-ledger,omitempty"`
 	Limits       Limits `yaml:"limits,omitempty"`
+	// Vitam opens the door for clients of VITAM's ingest.
+	Vitam Vitam `yaml:"vitam,omitempty"`
+	// Webhooks are told what happens.
+	Webhooks []Webhook `yaml:"webhooks,omitempty"`
+	// DueSoon is how many days before the end of its retention it is told of a unit that it is due; 90
+	// when absent.
+	DueSoon int `yaml:"due-soon,omitempty"`
+}
+
+// Webhook is a receiver of events.
+type Webhook struct {
+	Name   string   `yaml:"name"`
+	Tenant string   `yaml:"tenant,omitempty"` // the first when absent
+	URL    string   `yaml:"url"`
+	Types  []string `yaml:"types,omitempty"` // of events; all when absent
+	// Secrets are files, each with a secret of the Standard Webhooks form (whsec_ and base64): a signature
+	// by each goes with every event, so that one can be replaced by the next.
+	Secrets []string      `yaml:"secrets"`
+	CA      string        `yaml:"ca,omitempty"`      // PEM file of authorities for its certificate; those of the system when absent
+	GiveUp  time.Duration `yaml:"give-up,omitempty"` // after which an event that is not taken becomes a dead letter; 24h when absent
+}
+
+// Vitam is the door for clients of VITAM. Without tenants it is shut.
+type Vitam struct {
+	Tenants map[int]string `yaml:"tenants,omitempty"` // by the number that X-Tenant-Id says
 }
 
 // Client is who shows a certificate.
@@ -60,11 +87,16 @@ type Granted struct {
 
 // Limits bound what clients may use.
 type Limits struct {
-	Upload     int64         `yaml:"upload,omitempty"`                // bytes of one deposit; 64 GiB when absent
-	Concurrent int           `yaml:"concurrent,omitempty"`            // requests at a time; 256 when absent
-	PerClient  int           `yaml:"concurrent-per-client,omitempty"` // of them, of one client; 96 when absent
-	Rate       int           `yaml:"per-second,omitempty"`            // requests of one client a second, on average; 1000 when absent
-	Idle       time.Duration `yaml:"idle,omitempty"`                  // after which a client that neither sends nor takes anything is dropped; 30s when absent
+	Upload     int64 `yaml:"upload,omitempty"`                // bytes of one deposit; 64 GiB when absent
+	Concurrent int   `yaml:"concurrent,omitempty"`            // requests at a time; 256 when absent
+	PerClient  int   `yaml:"concurrent-per-client,omitempty"` // of them, of one client; 96 when absent
+	Commands   int   `yaml:"commands,omitempty"`              // verbs at a time that sae --server has run; 16 when absent
+	Rate       int   `yaml:"per-second,omitempty"`            // requests of one client a second, on average; 1000 when absent
+	// Waiting and WaitingBytes bound what of one tenant was received and waits to be worked off: 1000
+	// operations and 256 GiB when absent.
+	Waiting      int           `yaml:"waiting,omitempty"`
+	WaitingBytes int64         `yaml:"waiting-bytes,omitempty"`
+	Idle         time.Duration `yaml:"idle,omitempty"` // after which a client that neither sends nor takes anything is dropped; 30s when absent
 }
 
 // With gives the configuration with what is absent filled in.
@@ -78,8 +110,16 @@ func (c *Config) With() Config {
 	or(&out.Limits.Upload, 64<<30)
 	or(&out.Limits.Concurrent, 256)
 	or(&out.Limits.PerClient, 96)
+	or(&out.Limits.Commands, 16)
 	or(&out.Limits.Rate, 1000)
+	or(&out.Limits.Waiting, 1000)
+	or(&out.Limits.WaitingBytes, 256<<30)
 	or(&out.Limits.Idle, 30*time.Second)
+	or(&out.DueSoon, 90)
+	out.Webhooks = slices.Clone(out.Webhooks)
+	for i := range out.Webhooks {
+		or(&out.Webhooks[i].GiveUp, 24*time.Hour)
+	}
 	out.Issuers = slices.Clone(out.Issuers)
 	for i := range out.Issuers {
 		or(&out.Issuers[i].Name, "sub")
@@ -100,6 +140,12 @@ func (c *Config) Within(dir string) {
 	paths := []*string{&c.Cert, &c.Key, &c.ClientCA}
 	for i := range c.Issuers {
 		paths = append(paths, &c.Issuers[i].CA)
+	}
+	for i := range c.Webhooks {
+		paths = append(paths, &c.Webhooks[i].CA)
+		for j := range c.Webhooks[i].Secrets {
+			paths = append(paths, &c.Webhooks[i].Secrets[j])
+		}
 	}
 	for _, p := range paths {
 		if *p != "" && !filepath.IsAbs(*p) {
@@ -128,7 +174,7 @@ func (c *Config) Problems(roles, tenants []string) map[string]string {
 	if c.SealEvery < 0 || c.SealEvery > 0 && c.SealEvery < time.Second {
 		bad["seal-every"] = "want at least 1s"
 	}
-	if l := c.Limits; l.Upload < 0 || l.Concurrent < 0 || l.PerClient < 0 || l.Rate < 0 || l.Idle < 0 {
+	if l := c.Limits; l.Upload < 0 || l.Concurrent < 0 || l.PerClient < 0 || l.Commands < 0 || l.Rate < 0 || l.Idle < 0 || l.Waiting < 0 || l.WaitingBytes < 0 {
 		bad["limits"] = "limits are not negative"
 	}
 	unknown := func(key, tenant string, given []string) {
@@ -141,6 +187,13 @@ func (c *Config) Problems(roles, tenants []string) map[string]string {
 			}
 		}
 	}
+	for n, tenant := range c.Vitam.Tenants {
+		key := fmt.Sprintf("vitam.tenants.%d", n)
+		if n < 0 || n > 1<<31-1 || tenant == "" {
+			bad[key] = "want a number that is not negative, and the code of a tenant"
+		}
+		unknown(key, tenant, nil)
+	}
 	for i, x := range c.Clients {
 		key := fmt.Sprintf("clients[%d]", i)
 		if x.Subject == "" || x.Name == "" || len(x.Roles) == 0 {
@@ -150,7 +203,7 @@ func (c *Config) Problems(roles, tenants []string) map[string]string {
 	}
 	for i, x := range c.Issuers {
 		key := fmt.Sprintf("oidc[%d]", i)
-		if u, err := url.Parse(x.Issuer); err != nil || u.Scheme != "https" && u.Hostname() != "127.0.0.1" && u.Hostname() != "localhost" {
+		if u, err := url.Parse(x.Issuer); err != nil || u.Scheme != "https" && !loopback(u.Hostname()) {
 			bad[key] = "issuer: want an https URL"
 		}
 		if x.Audience == "" || x.Claim == "" || len(x.Roles) == 0 {
@@ -160,5 +213,31 @@ func (c *Config) Problems(roles, tenants []string) map[string]string {
 			unknown(key, x.Tenant, g.Roles)
 		}
 	}
+	if c.DueSoon < 0 || c.DueSoon > 3660 {
+		bad["due-soon"] = "want a number of days, at most 3660"
+	}
+	seen := map[string]bool{}
+	for i, x := range c.Webhooks {
+		key := fmt.Sprintf("webhooks[%d]", i)
+		unknown(key, x.Tenant, nil)
+		switch u, err := url.Parse(x.URL); {
+		case !hookName.MatchString(x.Name) || seen[x.Tenant+" "+x.Name]:
+			bad[key] = "name: want letters, digits, points and hyphens, and another than the others have"
+		case err != nil || u.Host == "" || u.User != nil || u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())):
+			bad[key] = "url: want an https URL, or an http one of this machine, without a user"
+		case len(x.Secrets) == 0 || len(x.Secrets) > 5:
+			bad[key] = "secrets: want one to five files"
+		case x.GiveUp < 0:
+			bad[key] = "give-up: want a duration, such as 24h"
+		}
+		seen[x.Tenant+" "+x.Name] = true
+	}
 	return bad
+}
+
+var hookName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.-]{0,63}$`)
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }

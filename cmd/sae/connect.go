@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,7 +12,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -36,20 +33,30 @@ See docs/connectors.md.`,
 	return cmd
 }
 
-// remote is where the archive is that a connector deposits into.
-type remote struct {
-	server, keyFile, ca, cert, certKey string
-	tenant                             string
+// archiveClient is a client of the service at --server.
+func (c *cli) archiveClient(tenant string) (*client.Client, error) {
+	u, err := url.Parse(c.service.url)
+	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+		return nil, usagef("--server: want the URL of a service, such as https://sae.example")
+	}
+	if u.Scheme == "http" && !loopback(net.JoinHostPort(u.Hostname(), "0")) {
+		return nil, usagef("--server: without TLS everybody on the way reads the key and the documents: want https")
+	}
+	if tenant != "" {
+		return nil, usagef("--tenant is for an archive that is opened by this program: the key of a service says whose it is")
+	}
+	t, key, err := c.service.credentials()
+	if err != nil {
+		return nil, err
+	}
+	web := newWeb()
+	web.Transport.(*http.Transport).TLSClientConfig = t
+	return &client.Client{URL: c.service.url, Key: key, HTTP: web}, nil
 }
 
-func (r *remote) flags(cmd *cobra.Command) {
-	f := cmd.Flags()
-	f.StringVar(&r.server, "server", "", "URL of a service (default: the archive of --dir, opened by this program)")
-	f.StringVar(&r.keyFile, "key-file", "", "file with the API key (default: SAE_API_KEY)")
-	f.StringVar(&r.ca, "ca", "", "PEM file of authorities for the service's certificate (default those of the system)")
-	f.StringVar(&r.cert, "cert", "", "PEM file of a certificate that says who asks")
-	f.StringVar(&r.certKey, "cert-key", "", "PEM file of its key")
-	f.StringVar(&r.tenant, "tenant", "", "archival agency, when the archive is opened by this program (default the first)")
+// tenantFlag adds --tenant.
+func tenantFlag(cmd *cobra.Command, tenant *string) {
+	cmd.Flags().StringVar(tenant, "tenant", "", "archival agency, when the archive is opened by this program (default the first)")
 }
 
 // How long one request may take: a deposit is as long as its files, and is answered when it is durable.
@@ -57,53 +64,6 @@ const (
 	requestTime = 12 * time.Hour
 	answerTime  = 15 * time.Minute // behind the last byte of the request
 )
-
-// client is a client of the service at --server.
-func (r *remote) client() (*client.Client, error) {
-	u, err := url.Parse(r.server)
-	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
-		return nil, usagef("--server: want the URL of a service, such as https://sae.example")
-	}
-	if u.Scheme == "http" && !loopback(u.Host) {
-		return nil, usagef("--server: without TLS everybody on the way reads the key and the documents: want https")
-	}
-	if r.tenant != "" {
-		return nil, usagef("--tenant is for an archive that is opened by this program: the key of a service says whose it is")
-	}
-	key := os.Getenv("SAE_API_KEY")
-	if r.keyFile != "" {
-		if key, err = readSecret(r.keyFile); err != nil {
-			return nil, fmt.Errorf("--key-file: %w", err)
-		}
-	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if r.ca != "" {
-		pem, err := os.ReadFile(r.ca)
-		if err != nil {
-			return nil, fmt.Errorf("--ca: %w", err)
-		}
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("--ca: %s has no certificate in PEM", r.ca)
-		}
-	}
-	if (r.cert == "") != (r.certKey == "") {
-		return nil, usagef("--cert and --cert-key go together")
-	}
-	if r.cert != "" {
-		pair, err := tls.LoadX509KeyPair(r.cert, r.certKey)
-		if err != nil {
-			return nil, fmt.Errorf("--cert: %w", err)
-		}
-		config.Certificates = []tls.Certificate{pair}
-	}
-	if key == "" && r.cert == "" {
-		return nil, usagef("nobody is named to the service: set SAE_API_KEY, or give --key-file, or --cert and --cert-key")
-	}
-	web := newWeb()
-	web.Transport.(*http.Transport).TLSClientConfig = config
-	return &client.Client{URL: r.server, Key: key, HTTP: web}, nil
-}
 
 // newWeb is how a connector asks others. It follows nobody to another host: what it shows is for the one
 // that was named.
@@ -118,21 +78,12 @@ func newWeb() *http.Client {
 	}}
 }
 
-func loopback(hostPort string) bool {
-	host, _, err := net.SplitHostPort(hostPort)
-	if err != nil {
-		host = hostPort
-	}
-	ip := net.ParseIP(strings.Trim(host, "[]"))
-	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
-
 // maxSecret bounds a file with a secret.
 const maxSecret = 4096
 
 // readSecret reads the first line of a file that others must not read.
-func readSecret(path string) (string, error) {
-	b, err := readBounded(path, maxSecret)
+func (c *cli) readSecret(path string) (string, error) {
+	b, err := c.readBounded(path, maxSecret)
 	if err != nil {
 		return "", err
 	}
@@ -152,9 +103,9 @@ func readSecret(path string) (string, error) {
 
 // connected gives f a client of the service, or of the archive of --dir, which is open as long as f
 // runs; a is nil at a distance.
-func (c *cli) connected(r *remote, f func(cl *client.Client, a *archive.Archive) error) error {
-	if r.server != "" {
-		cl, err := r.client()
+func (c *cli) connected(tenant string, f func(cl *client.Client, a *archive.Archive) error) error {
+	if c.service.url != "" {
+		cl, err := c.archiveClient(tenant)
 		if err != nil {
 			return err
 		}
@@ -167,15 +118,15 @@ func (c *cli) connected(r *remote, f func(cl *client.Client, a *archive.Archive)
 		if err != nil {
 			return err
 		}
-		who := api.Identity{Name: c.agent, Tenant: r.tenant, Roles: archive.Roles, By: "local"}
+		who := api.Identity{Name: c.agent, Tenant: tenant, Roles: archive.Roles, By: "local"}
 		return f(&client.Client{URL: "http://archive", HTTP: &http.Client{Transport: api.Local(handler, who)}}, a)
 	})
 }
 
-// repeat runs a pass, and with an interval again and again until the program is told to end. What ends a
+// passes runs a pass, and with an interval again and again until the program is told to end. What ends a
 // pass then is said, and the next one tries again; a wrong usage, and an archive that is damaged, end
 // all.
-func (c *cli) repeat(ctx context.Context, every time.Duration, nudged <-chan struct{}, pass func() error) error {
+func (c *cli) passes(ctx context.Context, every time.Duration, nudged <-chan struct{}, pass func() error) error {
 	for {
 		err := pass()
 		if ctx.Err() != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"strings"
 	"time"
@@ -17,7 +18,7 @@ import (
 
 // cmisRun is what sae connect cmis is asked for.
 type cmisRun struct {
-	remote
+	tenant                     string
 	state, userFile, tokenFile string
 	every                      time.Duration
 	dry                        bool
@@ -41,7 +42,7 @@ The status is 1 when something was refused, changed, or has to come later.`,
 			return c.connectCMIS(cmd.Context(), args[0], &r)
 		},
 	}
-	r.flags(cmd)
+	tenantFlag(cmd, &r.tenant)
 	watchFlag(cmd, &r.every)
 	f := cmd.Flags()
 	f.StringVar(&r.state, "state", "", "folder in which the connector remembers what it pulled")
@@ -53,7 +54,7 @@ The status is 1 when something was refused, changed, or has to come later.`,
 }
 
 func (c *cli) connectCMIS(ctx context.Context, path string, r *cmisRun) (err error) {
-	text, err := readBounded(path, cmis.MaxMapping)
+	text, err := c.readBounded(path, cmis.MaxMapping)
 	if err != nil {
 		return err
 	}
@@ -61,7 +62,7 @@ func (c *cli) connectCMIS(ctx context.Context, path string, r *cmisRun) (err err
 	if err != nil {
 		return fmt.Errorf("%s:\n%w", path, err)
 	}
-	b, err := r.browser(m)
+	b, err := r.browser(c, m)
 	if err != nil {
 		return err
 	}
@@ -70,7 +71,7 @@ func (c *cli) connectCMIS(ctx context.Context, path string, r *cmisRun) (err err
 		return err
 	}
 	defer func() { err = errors.Join(err, state.Close()) }()
-	return c.repeat(ctx, r.every, nil, func() error {
+	return c.passes(ctx, r.every, nil, func() error {
 		failed := false
 		p := &cmis.Puller{Browser: b, Mapping: m, State: state, Most: r.most, DryRun: r.dry, Tell: func(o cmis.Outcome) {
 			failed = failed || o.Done.Failed() || len(o.Problems) > 0
@@ -89,14 +90,14 @@ func (c *cli) cmisPass(ctx context.Context, r *cmisRun, p *cmis.Puller) error {
 	if r.dry {
 		return p.Pass(ctx)
 	}
-	return c.connected(&r.remote, func(cl *client.Client, _ *archive.Archive) error {
+	return c.connected(r.tenant, func(cl *client.Client, _ *archive.Archive) error {
 		p.Client = cl
 		return p.Pass(ctx)
 	})
 }
 
 // browser is the way to the repository.
-func (r *cmisRun) browser(m *cmis.Mapping) (*cmis.Browser, error) {
+func (r *cmisRun) browser(c *cli, m *cmis.Mapping) (*cmis.Browser, error) {
 	switch {
 	case r.state == "":
 		return nil, usagef("--state is missing: a folder in which the connector remembers what it pulled")
@@ -109,18 +110,18 @@ func (r *cmisRun) browser(m *cmis.Mapping) (*cmis.Browser, error) {
 		return nil, err
 	}
 	b := &cmis.Browser{URL: m.URL, Repository: m.Repository, Succinct: m.Succinct, HTTP: newWeb()}
-	if u, err := url.Parse(m.URL); err == nil && u.Scheme == "http" && !loopback(u.Host) && r.userFile+r.tokenFile != "" {
+	if u, err := url.Parse(m.URL); err == nil && u.Scheme == "http" && !loopback(net.JoinHostPort(u.Hostname(), "0")) && r.userFile+r.tokenFile != "" {
 		return nil, fmt.Errorf("url: without TLS everybody on the way reads the password and the documents: want https")
 	}
 	if r.tokenFile != "" {
-		token, err := readSecret(r.tokenFile)
+		token, err := c.readSecret(r.tokenFile)
 		if err != nil {
 			return nil, fmt.Errorf("--token-file: %w", err)
 		}
 		b.Token = token
 	}
 	if r.userFile != "" {
-		line, err := readSecret(r.userFile)
+		line, err := c.readSecret(r.userFile)
 		if err != nil {
 			return nil, fmt.Errorf("--user-file: %w", err)
 		}

@@ -21,8 +21,7 @@ import (
 
 // teleprocedureRun is what sae connect teleprocedure is asked for.
 type teleprocedureRun struct {
-	remote
-	folder                         string
+	tenant, folder                 string
 	procedures                     []string
 	every                          time.Duration
 	listen, secret, cert, certsKey string
@@ -48,7 +47,7 @@ With --listen, platforms push submissions: POST /submissions.`,
 			return c.connectTeleprocedure(cmd.Context(), &r)
 		},
 	}
-	r.flags(cmd)
+	tenantFlag(cmd, &r.tenant)
 	watchFlag(cmd, &r.every)
 	f := cmd.Flags()
 	f.StringArrayVar(&r.procedures, "procedure", nil, "YAML file of a procedure; may be repeated (default, without --server: those of the archive)")
@@ -61,12 +60,12 @@ With --listen, platforms push submissions: POST /submissions.`,
 }
 
 func (c *cli) connectTeleprocedure(ctx context.Context, r *teleprocedureRun) (err error) {
-	if err := r.check(); err != nil {
+	if err := r.check(c.service.url != ""); err != nil {
 		return err
 	}
 	given := map[string]*procedure.Procedure{}
 	for _, path := range r.procedures {
-		p, err := readProcedure(path)
+		p, err := c.readProcedure(path)
 		if err != nil {
 			return err
 		}
@@ -93,7 +92,7 @@ func (c *cli) connectTeleprocedure(ctx context.Context, r *teleprocedureRun) (er
 			stop() // without its listener the connector ends
 		})
 	}
-	err = c.repeat(running, r.every, nudged, func() error { return c.teleprocedurePass(running, r, folder, given) })
+	err = c.passes(running, r.every, nudged, func() error { return c.teleprocedurePass(running, r, folder, given) })
 	stop()
 	if r.listen != "" {
 		err = errors.Join(err, <-failed)
@@ -101,12 +100,12 @@ func (c *cli) connectTeleprocedure(ctx context.Context, r *teleprocedureRun) (er
 	return err
 }
 
-func (r *teleprocedureRun) check() error {
+func (r *teleprocedureRun) check(far bool) error {
 	if r.listen != "" && r.every == 0 {
 		r.every = 10 * time.Second
 	}
 	switch {
-	case r.server != "" && len(r.procedures) == 0:
+	case far && len(r.procedures) == 0:
 		return usagef("--procedure is missing: with --server, the mapping comes from the procedure's file")
 	case (r.listen == "") != (r.secret == ""):
 		return usagef("--listen and --secret-file go together")
@@ -127,7 +126,7 @@ func (r *teleprocedureRun) check() error {
 
 // pushServer is the listener for what is pushed.
 func (r *teleprocedureRun) pushServer(c *cli, folder *teleprocedure.Folder, nudged chan<- struct{}) (*server, error) {
-	secret, err := readSecret(r.secret)
+	secret, err := c.readSecret(r.secret)
 	if err != nil {
 		return nil, fmt.Errorf("--secret-file: %w", err)
 	}
@@ -157,7 +156,7 @@ func (c *cli) teleprocedurePass(ctx context.Context, r *teleprocedureRun, folder
 		return err
 	}
 	left := 0
-	err = c.connected(&r.remote, func(cl *client.Client, a *archive.Archive) error {
+	err = c.connected(r.tenant, func(cl *client.Client, a *archive.Archive) error {
 		d := teleprocedure.Depositor{Folder: folder, Client: cl, Procedures: func(id string) (*procedure.Procedure, error) {
 			if p := given[id]; p != nil {
 				return p, nil
