@@ -61,6 +61,7 @@ type state struct {
 	blobs   atomic.Uint64 // blobs named in this session
 	sealing sync.Mutex    // one seal at a time
 	acting  sync.Mutex    // one change of schedules, acts and eliminations at a time
+	backing sync.Mutex    // one backup at a time
 	closed  atomic.Bool
 	running sync.Map // keys of writes that are under way: see once.go
 

@@ -36,6 +36,7 @@ type Status struct {
 	// LateRequests are those of data subjects that should have been answered.
 	LateRequests int64           `json:"lateRequests"`
 	Accesses     AccessLogStatus `json:"accessLog"`
+	LastBackup   *BackupState    `json:"lastBackup,omitempty"`
 	Problems     []string        `json:"problems"` // what a person should look at
 }
 
@@ -133,6 +134,10 @@ func (a *Archive) Status() (*Status, error) {
 		return nil, err
 	}
 	s.Problems = append(s.Problems, root.Problems...)
+	if s.LastBackup, err = a.LastBackup(); err != nil {
+		return nil, err
+	}
+	s.Problems = append(s.Problems, s.LastBackup.problems(a.config.Serve.With().Backup, root.Replaced)...)
 	return s, nil
 }
 

@@ -30,6 +30,23 @@ type Config struct {
 	// PublicLedger lets everybody read checkpoint and tiles of the ledger, which name nobody.
 	PublicLedger bool   `yaml:"public-ledger,omitempty"`
 	Limits       Limits `yaml:"limits,omitempty"`
+	// Backup has the service back the archive up; it does not when it is absent.
+	Backup *Backup `yaml:"backup,omitempty"`
+	// Traces are sent nowhere when it is absent.
+	Traces *Traces `yaml:"traces,omitempty"`
+}
+
+// Backup is where the service backs the archive up, and how often.
+type Backup struct {
+	Folder string        `yaml:"folder"`          // must be there: a disk that is not mounted is not written around
+	Every  time.Duration `yaml:"every,omitempty"` // 24h when absent
+	Keep   int           `yaml:"keep,omitempty"`  // generations; 7 when absent
+}
+
+// Traces say where spans are sent to (OpenTelemetry, OTLP over HTTP).
+type Traces struct {
+	Endpoint string  `yaml:"endpoint"`        // its URL, such as http://127.0.0.1:4318
+	Share    float64 `yaml:"share,omitempty"` // of the requests that nobody traces already, from 0 to 1; all when absent
 }
 
 // Client is who shows a certificate.
@@ -80,6 +97,17 @@ func (c *Config) With() Config {
 	or(&out.Limits.PerClient, 96)
 	or(&out.Limits.Rate, 1000)
 	or(&out.Limits.Idle, 30*time.Second)
+	if out.Backup != nil {
+		b := *out.Backup
+		or(&b.Every, 24*time.Hour)
+		or(&b.Keep, 7)
+		out.Backup = &b
+	}
+	if out.Traces != nil {
+		t := *out.Traces
+		or(&t.Share, 1)
+		out.Traces = &t
+	}
 	out.Issuers = slices.Clone(out.Issuers)
 	for i := range out.Issuers {
 		or(&out.Issuers[i].Name, "sub")
@@ -100,6 +128,9 @@ func (c *Config) Within(dir string) {
 	paths := []*string{&c.Cert, &c.Key, &c.ClientCA}
 	for i := range c.Issuers {
 		paths = append(paths, &c.Issuers[i].CA)
+	}
+	if c.Backup != nil {
+		paths = append(paths, &c.Backup.Folder)
 	}
 	for _, p := range paths {
 		if *p != "" && !filepath.IsAbs(*p) {
@@ -130,6 +161,19 @@ func (c *Config) Problems(roles, tenants []string) map[string]string {
 	}
 	if l := c.Limits; l.Upload < 0 || l.Concurrent < 0 || l.PerClient < 0 || l.Rate < 0 || l.Idle < 0 {
 		bad["limits"] = "limits are not negative"
+	}
+	if b := c.Backup; b != nil && b.Folder == "" {
+		bad["backup.folder"] = "missing"
+	} else if b != nil && (b.Every < 0 || b.Every > 0 && b.Every < time.Minute || b.Keep < 0) {
+		bad["backup"] = "want every: at least 1m, and keep: at least 1"
+	}
+	if t := c.Traces; t != nil {
+		if u, err := url.Parse(t.Endpoint); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
+			bad["traces.endpoint"] = "want a URL such as http://127.0.0.1:4318"
+		}
+		if !(t.Share >= 0 && t.Share <= 1) {
+			bad["traces.share"] = "want a number from 0 to 1"
+		}
 	}
 	unknown := func(key, tenant string, given []string) {
 		if tenant != "" && !slices.Contains(tenants, tenant) {

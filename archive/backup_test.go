@@ -1,0 +1,483 @@
+package archive
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"filippo.io/age"
+
+	"sae/archive/backup"
+	"sae/archive/durable"
+	"sae/integrity"
+)
+
+func target(t *testing.T, dir string) *backup.Dir {
+	t.Helper()
+	d, err := backup.OpenDir(durable.FS{}, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// backedUp makes a generation that lacks nothing.
+func backedUp(t *testing.T, a *Archive, dir string, o BackupOptions) *BackedUp {
+	t.Helper()
+	b, err := a.Backup(context.Background(), "test", target(t, dir), o)
+	if err != nil || len(b.Lacking) > 0 {
+		t.Fatalf("%+v %v", b, err)
+	}
+	return b
+}
+
+func verified(t *testing.T, dir string) *VerifiedBackup {
+	t.Helper()
+	v, err := VerifyBackup(context.Background(), target(t, dir), VerifyBackupOptions{})
+	if err != nil || len(v.Findings) > 0 {
+		t.Fatalf("%+v %v", v, err)
+	}
+	return v
+}
+
+// restored restores the last generation, and wants nothing to be found.
+func restored(t *testing.T, from RestoreFrom) *Restored {
+	t.Helper()
+	r, err := Restore(context.Background(), from)
+	if err != nil || len(r.Fsck.Findings) > 0 || len(r.Lacking) > 0 {
+		t.Fatalf("%+v %v", r, err)
+	}
+	return r
+}
+
+// TestBackupWhileDepositing: all that was acknowledged before a backup began is in it, whatever goes on
+// meanwhile, and comes out of the archive that is restored from it, where its receipts hold.
+func TestBackupWhileDepositing(t *testing.T) {
+	ctx := context.Background()
+	dir, to := createEdited(t, nil), t.TempDir()
+	a := reopened(t, dir)
+	defer a.Close()
+	units := manyUnits(40)
+	many := deposit(t, a, units...)
+	mustSeal(t, a)
+	big := deposit(t, a, digital("big", strings.Repeat("b", 3<<20)))
+	stop := make(chan struct{})
+	var mu sync.Mutex
+	var acknowledged []*Deposited
+	var wg sync.WaitGroup
+	for worker := range 3 {
+		wg.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				d, err := a.Deposit(ctx, "test", Deposit{Units: []NewUnit{digital(fmt.Sprintf("%d-%d", worker, i), strings.Repeat("x", i%3*5000))}})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				acknowledged = append(acknowledged, d)
+				mu.Unlock()
+			}
+		})
+	}
+	var before []*Deposited
+	for range 3 {
+		mu.Lock()
+		before = append([]*Deposited{many, big}, acknowledged...)
+		mu.Unlock()
+		backedUp(t, a, to, BackupOptions{})
+	}
+	close(stop)
+	wg.Wait()
+	verified(t, to)
+	into := filepath.Join(t.TempDir(), "restored")
+	r := restored(t, RestoreFrom{Backup: target(t, to), Dir: into, Root: filepath.Join(dir, "keys/root")})
+	b := reopened(t, into)
+	defer b.Close()
+	for _, d := range before {
+		for _, u := range d.Units {
+			if _, err := b.Unit(u.ID); err != nil {
+				t.Errorf("unit %s was acknowledged before the backup: %v", u.ID, err)
+			}
+		}
+		if d.Receipt.Index >= r.Ledger {
+			t.Errorf("entry %d of %d", d.Receipt.Index, r.Ledger)
+		}
+		if entry, err := b.Entry(d.Receipt.Index); err != nil || !bytes.Equal(entry, d.Receipt.Entry) {
+			t.Errorf("the entry of a receipt: %v", err)
+		}
+		if _, _, err := d.Receipt.Check(b.verifier); err != nil {
+			t.Error(err)
+		}
+	}
+	checkUnits(t, b, many, units)
+	if report, err := b.Audit(ctx, "test", AuditOptions{Sample: 1}); err != nil || !report.Sound() {
+		t.Errorf("%+v %v", report, err)
+	}
+	deposit(t, b, digital("it goes on", "here"))
+	if f, err := b.Fsck(ctx); err != nil || len(f.Findings) > 0 {
+		t.Errorf("%+v %v", f, err)
+	}
+}
+
+// TestBackupIsIncremental: what is there is not copied again; as many generations are kept as is said,
+// and nothing else.
+func TestBackupIsIncremental(t *testing.T) {
+	dir, to := createEdited(t, nil), t.TempDir()
+	a := reopened(t, dir)
+	defer a.Close()
+	deposit(t, a, digital("one", strings.Repeat("1", 1<<20)), digital("two", "2"))
+	first := backedUp(t, a, to, BackupOptions{Keep: 2})
+	if first.NewFiles != first.Files || first.Generation != 1 {
+		t.Errorf("%+v", first)
+	}
+	d := deposit(t, a, digital("three", strings.Repeat("3", 1<<20)))
+	second := backedUp(t, a, to, BackupOptions{Keep: 2})
+	if second.NewBytes < 1<<20 || second.NewBytes > 3<<19 || second.Bytes <= first.Bytes+1<<20-1 {
+		t.Errorf("%+v", second)
+	}
+	if err := destroyUnits(t, a, d.Units[0].ID); err != nil {
+		t.Fatal(err)
+	}
+	third := backedUp(t, a, to, BackupOptions{Keep: 2})
+	if got := verified(t, to).Generations; len(got) != 2 || got[0].Generation != 2 || third.Removed.Generations[0] != 1 {
+		t.Errorf("%+v %+v", got, third)
+	}
+	blobsIn := func() (n int64) {
+		filepath.WalkDir(filepath.Join(to, "blobs"), func(_ string, e fs.DirEntry, _ error) error {
+			if fi, err := e.Info(); err == nil && !e.IsDir() {
+				n += fi.Size()
+			}
+			return nil
+		})
+		return n
+	}
+	if n := blobsIn(); n < 2<<20 {
+		t.Errorf("a kept generation needs more than %d bytes", n)
+	}
+	backedUp(t, a, to, BackupOptions{Keep: 1})
+	if n := blobsIn(); n > 3<<19 {
+		t.Errorf("%d bytes, of which no generation needs so many", n)
+	}
+	verified(t, to)
+	s, err := a.Status()
+	if err != nil || s.LastBackup == nil || s.LastBackup.Generation != 4 {
+		t.Errorf("%+v %v", s, err)
+	}
+}
+
+// TestBackupOfDestroyed: a generation of before a destruction opens with the root key of then alone; a
+// sealed copy in the backup does, until its last day.
+func TestBackupOfDestroyed(t *testing.T) {
+	id, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, to, identity := createEdited(t, nil), t.TempDir(), filepath.Join(t.TempDir(), "identity")
+	writeFileAt(t, identity, []byte(id.String()+"\n"))
+	editConfig(t, dir, func(s string) string {
+		return s + "\nescrow:\n  max-age: 30d\n  recipients: [" + id.Recipient().String() + "]\n"
+	})
+	a := reopened(t, dir)
+	defer a.Close()
+	d := deposit(t, a, digital(planted, planted), digital("stays", "s"))
+	backedUp(t, a, to, BackupOptions{})
+	withRoot := backedUp(t, a, to, BackupOptions{WithRoot: true})
+	if e := must(integrity.ParseEntry(must(a.Entry(withRoot.Root.Entry)))); e.Kind != integrity.RootEscrowed {
+		t.Errorf("the ledger has %s", e.Kind)
+	}
+	when := time.Now()
+	if err := destroyUnits(t, a, d.Units[0].ID); err != nil {
+		t.Fatal(err)
+	}
+	if from, err := a.EffectiveFrom(when.Add(time.Second)); err != nil || from.Before(when.Add(29*24*time.Hour)) {
+		t.Errorf("what is destroyed is gone from %s on, and a copy opens the backup: %v", from, err)
+	}
+	s, err := a.Status()
+	if err != nil || !strings.Contains(strings.Join(s.Problems, "\n"), "does not open with the root key of today") {
+		t.Errorf("%q %v", s.Problems, err)
+	}
+	root := filepath.Join(dir, "keys/root")
+	into := func() string { return filepath.Join(t.TempDir(), "restored") }
+	for generation := int64(1); generation <= 2; generation++ {
+		at := into()
+		_, err := Restore(context.Background(), RestoreFrom{Backup: target(t, to), Generation: generation, Dir: at, Root: root})
+		if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "replaced between them") {
+			t.Errorf("generation %d with the root key of today: %v", generation, err)
+		}
+		if _, err := os.Lstat(at); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("something was left: %v", err)
+		}
+	}
+	notIn(t, to, planted)
+	if _, err := Restore(context.Background(), RestoreFrom{Backup: target(t, to), Generation: 1, Dir: into(), Identity: identity}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("generation 1 holds no root key: %v", err)
+	}
+	r := restored(t, RestoreFrom{Backup: target(t, to), Generation: 2, Dir: into(), Identity: identity})
+	if r.Units != 2 {
+		t.Errorf("%+v", r)
+	}
+	backedUp(t, a, to, BackupOptions{})
+	if r := restored(t, RestoreFrom{Backup: target(t, to), Dir: into(), Root: root}); r.Units != 1 {
+		t.Errorf("%+v", r)
+	}
+}
+
+// TestRestoreTellsWhatIsMissing: with the checkpoint slot of the archive that was lost, an older backup is
+// told from the last, and accepted only by name.
+func TestRestoreTellsWhatIsMissing(t *testing.T) {
+	dir, to := createEdited(t, nil), t.TempDir()
+	a := reopened(t, dir)
+	deposit(t, a, digital("one", "1"))
+	backedUp(t, a, to, BackupOptions{})
+	deposit(t, a, digital("two", "2"))
+	a.Close()
+	into := filepath.Join(t.TempDir(), "restored")
+	r, err := Restore(context.Background(), RestoreFrom{Backup: target(t, to), Dir: into, Root: filepath.Join(dir, "keys/root"), Slot: filepath.Join(dir, "keys/checkpoint")})
+	var rollback *RollbackError
+	if !errors.As(err, &rollback) || r == nil || r.Units != 1 || len(r.Fsck.Findings) > 0 {
+		t.Fatalf("%+v %v", r, err)
+	}
+	if _, err := Open(into, Options{}); !errors.As(err, &rollback) {
+		t.Errorf("it opens: %v", err)
+	}
+	b, err := Open(into, Options{AcceptRollback: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := b.AcceptRollback(context.Background(), "test", "the disk burnt"); err != nil {
+		t.Error(err)
+	}
+	b.Close()
+	reopened(t, into).Close()
+}
+
+// TestRestorePlaces: what another archive may use is not taken for the restored one's.
+func TestRestorePlaces(t *testing.T) {
+	dir, to, elsewhere := createEdited(t, nil), t.TempDir(), t.TempDir()
+	for from, name := range map[string]string{"keys/root": "root", "keys/checkpoint": "checkpoint", "offers/second": "second"} {
+		if err := os.Rename(filepath.Join(dir, from), filepath.Join(elsewhere, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	editConfig(t, dir, func(s string) string {
+		return strings.NewReplacer("keys/root", filepath.Join(elsewhere, "root"), "keys/checkpoint", filepath.Join(elsewhere, "checkpoint"), "offers/second", filepath.Join(elsewhere, "second")).Replace(s)
+	})
+	a := reopened(t, dir)
+	deposit(t, a, digital("one", "1"))
+	backedUp(t, a, to, BackupOptions{})
+	a.Close()
+	into, first := filepath.Join(t.TempDir(), "restored"), filepath.Join(t.TempDir(), "first")
+	from := RestoreFrom{Backup: target(t, to), Dir: into, Root: filepath.Join(elsewhere, "root"), Offers: map[string]string{"first": first, "none": "x"}}
+	if _, err := Restore(context.Background(), from); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "offer none") {
+		t.Errorf("%v", err)
+	}
+	delete(from.Offers, "none")
+	restored(t, from)
+	c, err := LoadConfig(into)
+	if err != nil || c.Offers[0].Path != first || c.Offers[1].Path != filepath.Join(into, "offers/second") || c.Slots.Root != filepath.Join(into, "keys/root") || c.Slots.Checkpoint != filepath.Join(into, "keys/checkpoint") {
+		t.Errorf("%+v %v", c, err)
+	}
+	if _, err := Restore(context.Background(), from); !errors.Is(err, ErrExists) {
+		t.Errorf("into a folder that is not empty: %v", err)
+	}
+}
+
+// TestBackupFaults makes every step in the target fail, at each of its occurrences, as a kill there
+// would: the generations before stay whole, and the next run goes on.
+func TestBackupFaults(t *testing.T) {
+	dir := createEdited(t, nil)
+	a := reopened(t, dir)
+	defer a.Close()
+	deposit(t, a, digital("one", "1"))
+	template := t.TempDir()
+	backedUp(t, a, template, BackupOptions{Keep: 1})
+	deposit(t, a, digital("two", "2"))
+	for _, op := range []durable.Op{durable.OpCreate, durable.OpWrite, durable.OpSyncFS, durable.OpRename, durable.OpRemove, durable.OpMkdir} {
+		for _, after := range []bool{false, true} { // all later ones fail, too: the process is gone
+			hit := true
+			for nth := 1; hit; nth += 1 + nth/4 {
+				to := filepath.Join(t.TempDir(), "to")
+				if err := os.CopyFS(to, os.DirFS(template)); err != nil {
+					t.Fatal(err)
+				}
+				f := &fault{op: op, nth: nth, err: syscall.EIO, after: after}
+				f.armed.Store(true)
+				folder, err := backup.OpenDir(durable.FS{Fault: f.ask}, to)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, err = a.Backup(context.Background(), "test", folder, BackupOptions{Keep: 1})
+				hit = int(f.count.Load()) >= nth
+				if hit && err == nil && op != durable.OpRemove { // cleaning up may fail unsaid
+					t.Errorf("%s %d: no error", op, nth)
+				}
+				if !hit && err != nil {
+					t.Errorf("%s %d: %v", op, nth, err)
+				}
+				verified(t, to)
+				b := backedUp(t, a, to, BackupOptions{Keep: 1})
+				if got := verified(t, to).Generations; len(got) != 1 || got[0].Generation != b.Generation {
+					t.Errorf("%s %d: %+v", op, nth, got)
+				}
+			}
+		}
+	}
+}
+
+// TestBackupDamaged: a byte changed, cut off or added in any file of a backup is found, as is a file that
+// is missing or another's; restoring refuses it, and leaves nothing.
+func TestBackupDamaged(t *testing.T) {
+	dir, good, other := createEdited(t, nil), t.TempDir(), t.TempDir()
+	a := reopened(t, dir)
+	deposit(t, a, digital("one", "1"))
+	backedUp(t, a, other, BackupOptions{})
+	deposit(t, a, digital("two", strings.Repeat("2", 100_000)))
+	backedUp(t, a, good, BackupOptions{})
+	a.Close()
+	var files []string
+	fs.WalkDir(os.DirFS(good), ".", func(name string, e fs.DirEntry, _ error) error {
+		if !e.IsDir() {
+			files = append(files, name)
+		}
+		return nil
+	})
+	damages := map[string]func(path string) error{
+		"changed": func(path string) error {
+			b := readFile(t, path)
+			b[len(b)/2] ^= 1
+			return os.WriteFile(path, b, 0o600)
+		},
+		"cut":     func(path string) error { return os.Truncate(path, int64(len(readFile(t, path))-1)) },
+		"longer":  func(path string) error { return os.WriteFile(path, append(readFile(t, path), 0), 0o600) },
+		"missing": os.Remove,
+	}
+	check := func(name, to string) {
+		t.Helper()
+		v, err := VerifyBackup(context.Background(), target(t, to), VerifyBackupOptions{})
+		if err == nil && len(v.Findings) == 0 {
+			t.Errorf("%s: verified", name)
+		}
+		into := filepath.Join(t.TempDir(), "restored")
+		if r, err := Restore(context.Background(), RestoreFrom{Backup: target(t, to), Dir: into, Root: filepath.Join(dir, "keys/root")}); err == nil {
+			t.Errorf("%s: restored: %+v", name, r)
+		}
+		if _, err := os.Lstat(into); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: something was left: %v", name, err)
+		}
+	}
+	for _, file := range files {
+		for what, damage := range damages {
+			to := filepath.Join(t.TempDir(), "to")
+			if err := os.CopyFS(to, os.DirFS(good)); err != nil {
+				t.Fatal(err)
+			}
+			if err := damage(filepath.Join(to, file)); err != nil {
+				t.Fatal(err)
+			}
+			check(file+" "+what, to)
+		}
+	}
+	for _, ending := range []string{"head", "index"} { // a file of another generation of the same archive
+		to, name := filepath.Join(t.TempDir(), "to"), "generations/0000000001."+ending
+		if err := os.CopyFS(to, os.DirFS(good)); err != nil {
+			t.Fatal(err)
+		}
+		writeFileAt(t, filepath.Join(to, name), readFile(t, filepath.Join(other, name)))
+		check(name+" of another", to)
+	}
+}
+
+// TestBackupOfDamage: what no offer has any more is told, and the rest is backed up.
+func TestBackupOfDamage(t *testing.T) {
+	dir, to := createEdited(t, nil), t.TempDir()
+	a := reopened(t, dir)
+	d := deposit(t, a, digital("lost", "lost"), digital("stays", "stays"))
+	blob := must(a.Object(d.Units[0].Objects[0].ID)).record.Blob
+	for _, o := range a.offers {
+		if err := o.blobs.Delete(context.Background(), blob); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b, err := a.Backup(context.Background(), "test", target(t, to), BackupOptions{})
+	if err != nil || len(b.Lacking) != 1 || b.Lacking[0] != blob {
+		t.Errorf("%+v %v", b, err)
+	}
+	a.Close()
+	r, err := Restore(context.Background(), RestoreFrom{Backup: target(t, to), Dir: filepath.Join(t.TempDir(), "restored"), Root: filepath.Join(dir, "keys/root")})
+	if err != nil || len(r.Lacking) != 1 || len(r.Fsck.Findings) == 0 {
+		t.Errorf("%+v %v", r, err)
+	}
+}
+
+// TestBackupTargets: a folder of something else, or of another archive, is not written to.
+func TestBackupTargets(t *testing.T) {
+	a := newArchive(t, nil)
+	full := t.TempDir()
+	writeFileAt(t, filepath.Join(full, "photo.jpg"), []byte("x"))
+	if _, err := a.Backup(context.Background(), "test", target(t, full), BackupOptions{}); err == nil || !strings.Contains(err.Error(), "photo.jpg") {
+		t.Error(err)
+	}
+	to := t.TempDir()
+	backedUp(t, a, to, BackupOptions{})
+	other := newArchive(t, nil)
+	if _, err := other.Backup(context.Background(), "test", target(t, to), BackupOptions{}); err == nil || !strings.Contains(err.Error(), "backup of archive") {
+		t.Error(err)
+	}
+	if _, err := a.Backup(context.Background(), "test", target(t, to), BackupOptions{WithRoot: true}); !errors.Is(err, ErrRefused) {
+		t.Error("without recipients", err)
+	}
+	verified(t, to)
+}
+
+// TestBackupFromBucket: copies come from a bucket where no folder has them.
+func TestBackupFromBucket(t *testing.T) {
+	dir, _, _ := inCloud(t, "", "offer-down: queue")
+	a := reopened(t, dir)
+	units := manyUnits(40)
+	d := deposit(t, a, units...)
+	for _, o := range a.offers[:2] {
+		var names []string
+		if err := o.blobs.List(context.Background(), "s", func(name string, _ int64) error { names = append(names, name); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			if err := o.blobs.Delete(context.Background(), name); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	to := t.TempDir()
+	backedUp(t, a, to, BackupOptions{})
+	a.Close()
+	from := RestoreFrom{Backup: target(t, to), Dir: filepath.Join(t.TempDir(), "restored"), Root: filepath.Join(dir, "keys/root")}
+	if _, err := Restore(context.Background(), from); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "--offer cloud=") {
+		t.Errorf("a bucket that another may use: %v", err)
+	}
+	from.Offers = map[string]string{"cloud": "offers/cloud"}
+	restored(t, from)
+	b := reopened(t, from.Dir)
+	defer b.Close()
+	checkUnits(t, b, d, units)
+}
+
+func FuzzBackupPiece(f *testing.F) {
+	f.Add([]byte{})
+	f.Add([]byte("\x01\x00\x00\xff\xff"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		readPieceRows(b, func(bucket, []byte, []byte) error { return nil })
+	})
+}
