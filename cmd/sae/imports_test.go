@@ -14,7 +14,7 @@ import (
 // imports is the table of docs/ARCHITECTURE.md as code: which of our packages each
 // package may import, tests apart.
 var imports = map[string][]string{
-	"cmd/sae":                 {"api", "archive", "archive/backup", "archive/bagit", "archive/bordereau", "archive/escrow", "archive/hsm", "archive/letter", "archive/procedure", "archive/risk", "archive/serving", "integrity", "integrity/bundle", "integrity/certificate", "retention", "seda"},
+	"cmd/sae":                 {"api", "archive", "archive/backup", "archive/bagit", "archive/bordereau", "archive/durable", "archive/escrow", "archive/hsm", "archive/letter", "archive/procedure", "archive/risk", "archive/serving", "integrity", "integrity/bundle", "integrity/certificate", "retention", "seda"},
 	"cmd/sae-verify":          {"integrity/bundle", "integrity/certificate"},
 	"archive":                 {"archive/backup", "archive/blobs", "archive/converter", "archive/durable", "archive/escrow", "archive/hsm", "archive/procedure", "archive/risk", "archive/s3", "archive/search", "archive/serving", "archive/stream", "archive/vault", "integrity", "integrity/bundle", "integrity/certificate", "integrity/ers", "integrity/tsp", "retention", "seda"},
 	"api":                     {"api/spool", "archive", "archive/serving", "integrity", "retention", "seda"},
