@@ -27,6 +27,7 @@ type Config struct {
 	Sealer  *Sealer        // for who waits for the seal; nobody waits when it is nil
 	Spool   string         // folder for bodies that are read at random, enciphered
 	Metrics *Metrics       // nil: nothing is counted
+	Traces  *Traces        // nil: nothing is traced
 	Log     *slog.Logger   // of requests and of what fails; names nobody
 }
 
@@ -37,6 +38,7 @@ type service struct {
 	log       *slog.Logger
 	sealer    *Sealer
 	metrics   *Metrics
+	traces    *Traces
 	spool     string
 	providers []*provider
 	limiter   *limiter
@@ -46,7 +48,7 @@ type service struct {
 
 // New gives the handler of the service.
 func New(a *archive.Archive, c Config) (http.Handler, error) {
-	s := &service{a: a, config: c.Serving, log: c.Log, sealer: c.Sealer, metrics: c.Metrics, spool: c.Spool, limiter: newLimiter(c.Serving.Limits), mux: http.NewServeMux()}
+	s := &service{a: a, config: c.Serving, log: c.Log, sealer: c.Sealer, metrics: c.Metrics, traces: c.Traces, spool: c.Spool, limiter: newLimiter(c.Serving.Limits), mux: http.NewServeMux()}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

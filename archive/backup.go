@@ -76,7 +76,7 @@ const backupTries = 5
 // Backup writes a generation of the backup in a folder, on behalf of agent: all that was acknowledged
 // before it began is in it. It is whole and durable on return; an error, or a crash, leaves the
 // generations before it as they were.
-func (a *Archive) Backup(ctx context.Context, agent string, to backup.Folder, o BackupOptions) (*BackedUp, error) {
+func (a *Archive) Backup(ctx context.Context, agent string, to backup.Folder, o BackupOptions) (_ *BackedUp, err error) {
 	if err := a.archiveWide(); err != nil {
 		return nil, err
 	}
@@ -93,6 +93,8 @@ func (a *Archive) Backup(ctx context.Context, agent string, to backup.Folder, o 
 	if o.Keep < 1 {
 		return nil, &Refusal{Problems: []string{fmt.Sprintf("keep %d generations? at least the new one stays", o.Keep)}}
 	}
+	ctx, end := a.begin(ctx, WorkBackup)
+	defer func() { end(err) }()
 	b := &backingUp{a: a, o: o, began: time.Now()}
 	if err := b.run(ctx, agent, to); err != nil {
 		return nil, fmt.Errorf("backing up: %w", err)
@@ -452,6 +454,15 @@ func (b *backingUp) note() error {
 		return fmt.Errorf("generation %d is whole; noting it: %w", s.Generation, err)
 	}
 	return nil
+}
+
+// BackupInto is Backup into a folder of this machine, which must be there.
+func (a *Archive) BackupInto(ctx context.Context, agent, folder string, o BackupOptions) (*BackedUp, error) {
+	to, err := backup.OpenDir(a.fs, folder)
+	if err != nil {
+		return nil, fmt.Errorf("backing up: %w", err)
+	}
+	return a.Backup(ctx, agent, to, o)
 }
 
 // LastBackup is the last backup; nil when there was none.

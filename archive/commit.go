@@ -97,6 +97,14 @@ func (a *Archive) commit(ctx context.Context, op *operation) (position, integrit
 	if o := onceOf(ctx); o != nil {
 		o.remember(op)
 	}
+	_, end := a.begin(ctx, WorkCommit)
+	pos, receipt, err := a.enqueue(ctx, op)
+	end(err)
+	return pos, receipt, err
+}
+
+// enqueue gives an operation to the committer, and waits for what comes of it.
+func (a *Archive) enqueue(ctx context.Context, op *operation) (position, integrity.Receipt, error) {
 	p := pending{op, make(chan committed, 1)}
 	select {
 	case a.queue <- p:

@@ -17,7 +17,8 @@ var imports = map[string][]string{
 	"cmd/sae":                 {"api", "archive", "archive/backup", "archive/bagit", "archive/bordereau", "archive/durable", "archive/escrow", "archive/hsm", "archive/letter", "archive/procedure", "archive/risk", "archive/serving", "integrity", "integrity/bundle", "integrity/certificate", "retention", "seda"},
 	"cmd/sae-verify":          {"integrity/bundle", "integrity/certificate"},
 	"archive":                 {"archive/backup", "archive/blobs", "archive/converter", "archive/durable", "archive/escrow", "archive/hsm", "archive/procedure", "archive/risk", "archive/s3", "archive/search", "archive/serving", "archive/stream", "archive/vault", "integrity", "integrity/bundle", "integrity/certificate", "integrity/ers", "integrity/tsp", "retention", "seda"},
-	"api":                     {"api/spool", "archive", "archive/serving", "integrity", "retention", "seda"},
+	"api":                     {"api/otlp", "api/spool", "archive", "archive/serving", "integrity", "retention", "seda"},
+	"api/otlp":                {},
 	"api/spool":               {"archive/stream"},
 	"archive/serving":         {},
 	"archive/backup":          {"archive/durable"},
@@ -58,6 +59,7 @@ var only = map[string]string{
 	"filippo.io/age":            "archive/escrow/",
 	"github.com/danielgtaylor":  "api/",
 	"github.com/coreos/go-oidc": "api/",
+	"go.opentelemetry.io":       "api/",
 }
 
 func TestImportsPointOneWay(t *testing.T) {

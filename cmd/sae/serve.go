@@ -40,7 +40,12 @@ func (c *cli) serve(ctx context.Context, dev bool) (err error) {
 		}
 	}
 	log := slog.New(slog.NewJSONHandler(c.errOut, nil))
-	a, err := c.openWaiting(archive.Options{Command: "sae serve", Log: log})
+	traces, err := c.newTraces(log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeTraces(traces)) }()
+	a, err := c.openWaiting(archive.Options{Command: "sae serve", Log: log, Trace: traces.Work()})
 	if err != nil {
 		return err
 	}
@@ -57,7 +62,7 @@ func (c *cli) serve(ctx context.Context, dev bool) (err error) {
 		return err
 	}
 	sealer, metrics := api.NewSealer(a, "sae serve", config.SealEvery, log), api.NewMetrics()
-	handler, err := api.New(a, api.Config{Version: version, Serving: config, Sealer: sealer, Spool: filepath.Join(c.dir, "spool"), Metrics: metrics, Log: log})
+	handler, err := api.New(a, api.Config{Version: version, Serving: config, Sealer: sealer, Spool: filepath.Join(c.dir, "spool"), Metrics: metrics, Traces: traces, Log: log})
 	if err != nil {
 		return err
 	}
@@ -71,5 +76,9 @@ func (c *cli) serve(ctx context.Context, dev bool) (err error) {
 	defer wg.Wait()
 	defer stop()
 	wg.Go(func() { sealer.Run(running) })
+	if config.Backup != nil {
+		backups := &api.Backups{A: a, Agent: "sae serve", Config: *config.Backup, Log: log}
+		wg.Go(func() { backups.Run(running) })
+	}
 	return c.runServers(running, servers)
 }
