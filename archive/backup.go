@@ -17,6 +17,7 @@ import (
 
 	"sae/archive/backup"
 	"sae/archive/blobs"
+	"sae/archive/escrow"
 )
 
 // A backup is a copy of one moment: every row of the catalogue, read in one transaction, and the blobs
@@ -145,6 +146,7 @@ func (b *backingUp) run(ctx context.Context, agent string, to backup.Folder) err
 		return err
 	}
 	pruned, err := set.Prune(b.o.Keep)
+	err = errors.Join(err, removeLateRoots(set))
 	b.out.Removed = *pruned
 	b.out.Files, b.out.Bytes = b.head.Files, b.head.Bytes
 	b.out.NewFiles, b.out.NewBytes = b.w.Made, b.w.Written
@@ -152,6 +154,29 @@ func (b *backingUp) run(ctx context.Context, agent string, to backup.Folder) err
 	b.out.Seconds = time.Since(b.began).Seconds()
 	if err != nil {
 		return fmt.Errorf("generation %d is whole; removing older ones: %w", b.head.Generation, err)
+	}
+	return nil
+}
+
+// removeLateRoots removes the sealed copies of the root key whose last day is over.
+func removeLateRoots(set *backup.Set) error {
+	all, err := set.Generations()
+	if err != nil {
+		return err
+	}
+	for _, n := range all {
+		sealed, err := set.Root(n)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if h, _, err := escrow.ReadHeader(sealed); err == nil && time.Now().After(h.DestroyBy) {
+			if err := set.RemoveRoot(n); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
