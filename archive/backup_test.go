@@ -18,6 +18,7 @@ import (
 
 	"sae/archive/backup"
 	"sae/archive/durable"
+	"sae/archive/serving"
 	"sae/integrity"
 )
 
@@ -309,7 +310,7 @@ func TestBackupFaults(t *testing.T) {
 	for _, op := range []durable.Op{durable.OpCreate, durable.OpWrite, durable.OpSyncFS, durable.OpRename, durable.OpRemove, durable.OpMkdir} {
 		for _, after := range []bool{false, true} { // all later ones fail, too: the process is gone
 			hit := true
-			for nth := 1; hit; nth += 1 + nth/4 {
+			for nth := 1; hit; nth += 1 + nth/2 {
 				to := filepath.Join(t.TempDir(), "to")
 				if err := os.CopyFS(to, os.DirFS(template)); err != nil {
 					t.Fatal(err)
@@ -329,6 +330,9 @@ func TestBackupFaults(t *testing.T) {
 					t.Errorf("%s %d: %v", op, nth, err)
 				}
 				verified(t, to)
+				if nth > 2 {
+					continue
+				}
 				b := backedUp(t, a, to, BackupOptions{Keep: 1})
 				if got := verified(t, to).Generations; len(got) != 1 || got[0].Generation != b.Generation {
 					t.Errorf("%s %d: %+v", op, nth, got)
@@ -480,4 +484,167 @@ func FuzzBackupPiece(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		readPieceRows(b, func(bucket, []byte, []byte) error { return nil })
 	})
+}
+
+// TestBackupWhileDestroying: what is destroyed, or moved into packs, while a backup is made is in it as of
+// one moment.
+func TestBackupWhileDestroying(t *testing.T) {
+	ctx := context.Background()
+	dir, to := createEdited(t, nil), t.TempDir()
+	a := reopened(t, dir)
+	defer a.Close()
+	var all []*Deposited
+	for i := range 24 {
+		all = append(all, deposit(t, a, digital(fmt.Sprint(i), strings.Repeat("x", 40_000))))
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for i, d := range all[:12] {
+			if err := destroyUnits(t, a, d.Units[0].ID); err != nil {
+				t.Error(err)
+			}
+			if i == 6 {
+				if _, err := a.Compact(ctx); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	}()
+	for going := true; going; {
+		select {
+		case <-ended:
+			going = false
+		default:
+		}
+		if _, err := a.Backup(ctx, "test", target(t, to), BackupOptions{}); err != nil && !strings.Contains(err.Error(), "times in a row") {
+			t.Fatal(err)
+		}
+		verified(t, to)
+	}
+	backedUp(t, a, to, BackupOptions{})
+	if r := restored(t, RestoreFrom{Backup: target(t, to), Dir: filepath.Join(t.TempDir(), "restored"), Root: filepath.Join(dir, "keys/root")}); r.Units != 12 {
+		t.Errorf("%+v", r)
+	}
+}
+
+// TestRestoreFaults makes every step of a restoring fail: nothing is left, and it can be done again.
+func TestRestoreFaults(t *testing.T) {
+	dir, to := createEdited(t, nil), t.TempDir()
+	a := reopened(t, dir)
+	deposit(t, a, digital("one", "1"))
+	backedUp(t, a, to, BackupOptions{})
+	a.Close()
+	for _, op := range []durable.Op{durable.OpCreate, durable.OpWrite, durable.OpSync, durable.OpSyncFS, durable.OpSyncDir, durable.OpRename, durable.OpMkdir} {
+		hit := true
+		for nth := 1; hit; nth += 1 + nth/3 {
+			f := &fault{op: op, nth: nth, err: syscall.ENOSPC}
+			f.armed.Store(true)
+			into := filepath.Join(t.TempDir(), "restored")
+			from := RestoreFrom{Backup: target(t, to), Dir: into, Root: filepath.Join(dir, "keys/root"), FS: durable.FS{Fault: f.ask}}
+			r, err := Restore(context.Background(), from)
+			hit = int(f.count.Load()) >= nth
+			if hit != (err != nil) {
+				t.Errorf("%s %d: %+v %v", op, nth, r, err)
+			}
+			if _, err := os.Lstat(into); hit && !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("%s %d: something was left: %v", op, nth, err)
+			}
+			from.FS = durable.FS{}
+			if nth == 1 {
+				restored(t, from)
+			}
+		}
+	}
+}
+
+// TestLateBackup: what is to be made and is not, is said.
+func TestLateBackup(t *testing.T) {
+	due := &serving.Backup{Every: time.Hour}
+	for want, s := range map[string]*BackupState{
+		"":                  {Time: time.Now().Add(-90 * time.Minute)},
+		"no backup yet":     nil,
+		"every 1h0m0s":      {Time: time.Now().Add(-3 * time.Hour)},
+		"lacks 2 blobs":     {Time: time.Now(), Lacking: 2},
+		"root key of today": {Time: time.Now(), Replaced: 3},
+	} {
+		replaced := int64(0)
+		if got := strings.Join(s.problems(due, replaced), "\n"); !strings.Contains(got, want) || want == "" && got != "" {
+			t.Errorf("%+v: %q, not %q", s, got, want)
+		}
+	}
+	if got := (*BackupState)(nil).problems(nil, 0); len(got) > 0 {
+		t.Errorf("nobody wants one: %q", got)
+	}
+}
+
+func TestExamine(t *testing.T) {
+	ctx := context.Background()
+	dir := createEdited(t, func(s string) string {
+		return s + "\nconverters:\n  - {id: none, from: [fmt/1], to: [fmt/2], command: [/nonexistent/program, \"{in}\", \"{out}\"], tool: x, extension: pdf}\n"
+	})
+	verdicts := func(o ExamineOptions) map[string]Verdict {
+		out := map[string]Verdict{}
+		for _, c := range Examine(ctx, dir, o).Checks {
+			out[c.Check] = worse(c.Verdict, or(out[c.Check], Good))
+		}
+		return out
+	}
+	before := treeOf(t, dir)
+	v := verdicts(ExamineOptions{Write: true, Stamp: true})
+	if v["offer first"] != Good || v["archive"] != Good || v["time-stamps of embedded"] != Doubt || v["root key slot"] != Doubt || v["converter none"] != Fail || v["permissions"] != Good {
+		t.Errorf("%v", v)
+	}
+	if after := treeOf(t, dir); after != before {
+		t.Errorf("it left something:\n%s\nbefore:\n%s", after, before)
+	}
+	a := reopened(t, dir)
+	e := Examine(ctx, dir, ExamineOptions{Write: true})
+	if e.Held == "" {
+		t.Error("nobody is said to hold it")
+	}
+	a.Close()
+	for _, x := range []struct {
+		what  string
+		spoil func() error
+	}{
+		{"offer second", func() error { return os.Remove(filepath.Join(dir, "offers/second/sae-offer.json")) }},
+		{"root key slot", func() error { return os.Remove(filepath.Join(dir, "keys/root")) }},
+		{"checkpoint slot", func() error { return os.WriteFile(filepath.Join(dir, "keys/checkpoint"), nil, 0o600) }},
+		{"archive", func() error { return os.Truncate(filepath.Join(dir, "catalogue.db"), 1000) }},
+		{"configuration", func() error { return os.WriteFile(filepath.Join(dir, ConfigName), []byte("a: [b"), 0o600) }},
+	} {
+		if err := x.spoil(); err != nil {
+			t.Fatal(err)
+		}
+		if v := verdicts(ExamineOptions{Write: true}); v[x.what] != Fail {
+			t.Errorf("%s: %v", x.what, v)
+		}
+	}
+}
+
+func or(v, otherwise Verdict) Verdict {
+	if v == "" {
+		return otherwise
+	}
+	return v
+}
+
+// treeOf names all files of a folder, with their lengths; the lock apart, which who looks takes.
+func treeOf(t *testing.T, dir string) (out string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err == nil && !e.IsDir() && e.Name() != lockFile {
+			fi, err := e.Info()
+			if err != nil {
+				return err
+			}
+			out += fmt.Sprintln(path, fi.Size())
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
 }
