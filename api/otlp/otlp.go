@@ -186,7 +186,7 @@ func attributes(all []attribute.KeyValue) (out []keyValue) {
 		case attribute.FLOAT64:
 			kv.Value = map[string]any{"doubleValue": a.Value.AsFloat64()}
 		default:
-			kv.Value = map[string]any{"stringValue": a.Value.Emit()}
+			kv.Value = map[string]any{"stringValue": a.Value.String()}
 		}
 		out = append(out, kv)
 	}

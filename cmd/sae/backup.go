@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -121,15 +123,17 @@ func (c *cli) listBackup(folder backup.Folder) error {
 	if err != nil {
 		return err
 	}
-	if a, err := archive.Open(c.dir, archive.Options{ReadOnly: true}); err == nil {
-		defer a.Close()
-		if s, err := a.RootStatus(); err == nil && v.Archive == a.Config().Archive {
+	// Whether they open is told where the archive is at hand.
+	c.open(true, func(a *archive.Archive) error {
+		root, err := a.RootStatus()
+		if err == nil && v.Archive == a.Config().Archive {
 			for i := range v.Generations {
-				opens := v.Generations[i].Replaced == s.Replaced
+				opens := v.Generations[i].Replaced == root.Replaced
 				v.Generations[i].Opens = &opens
 			}
 		}
-	}
+		return err
+	})
 	if c.json {
 		return c.printJSON(v)
 	}
@@ -158,6 +162,7 @@ func (c *cli) printFound(v *archive.VerifiedBackup) error {
 		c.printf("DAMAGED %s: %s\n", f.Where, f.Why)
 	}
 	if len(v.Findings) > 0 {
+		c.printf("remove what is damaged, and back up: it is copied again; a head or index that is damaged takes its generation with it\n")
 		return errDamage
 	}
 	return nil
@@ -304,8 +309,8 @@ func (c *cli) restore(ctx context.Context, from archive.RestoreFrom) error {
 func (c *cli) printRestored(r *archive.Restored, from archive.RestoreFrom) {
 	c.printf("restored archive %s into %s, as it was at %s (generation %d)\n", r.Archive, from.Dir, r.Made.Format(time.RFC3339), r.Generation)
 	c.printf("%d units, %d objects, a ledger of %d entries; %d blobs, %s\n", r.Units, r.Objects, r.Ledger, r.Blobs, bytesText(r.Bytes))
-	for name, place := range r.Offers {
-		c.printf("offer %s: %s\n", name, place)
+	for _, name := range slices.Sorted(maps.Keys(r.Offers)) {
+		c.printf("offer %s: %s\n", name, r.Offers[name])
 	}
 	for _, n := range r.Notes {
 		c.printf("! %s\n", n)
