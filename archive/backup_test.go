@@ -3,6 +3,7 @@ package archive
 import (
 	"bytes"
 	"context"
+	"crypto"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -647,4 +648,21 @@ func treeOf(t *testing.T, dir string) (out string) {
 		t.Fatal(err)
 	}
 	return out
+}
+
+// TestExamineClock: a clock that is not the authority's is told.
+func TestExamineClock(t *testing.T) {
+	a := newArchive(t, nil)
+	token, err := a.authorities[0].stamp(context.Background(), crypto.SHA256, make([]byte, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for apart, want := range map[time.Duration]Verdict{0: Good, 20 * time.Second: Doubt, -20 * time.Second: Doubt, 10 * time.Minute: Fail} {
+		e := &examining{out: &Examination{}}
+		token.Time = time.Now().Add(apart)
+		e.token("time-stamps", token, time.Millisecond, false)
+		if got := e.out.Checks[0]; got.Verdict != want {
+			t.Errorf("%s apart: %+v", apart, got)
+		}
+	}
 }
