@@ -181,6 +181,33 @@ func TestBackupIsIncremental(t *testing.T) {
 	}
 }
 
+// rowsNotIn wants no row of any generation to hold a text.
+func rowsNotIn(t *testing.T, dir, text string) {
+	t.Helper()
+	for _, g := range verified(t, dir).Generations {
+		set, head, err := openGeneration(target(t, dir), g.Generation)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		err = set.Files(head, func(f backup.File) error {
+			if !f.IsPiece() {
+				return nil
+			}
+			return readPiece(set, f, func(b bucket, k, v []byte) error {
+				n++
+				if bytes.Contains(k, []byte(text)) || bytes.Contains(v, []byte(text)) {
+					t.Errorf("generation %d: a row of %s holds it", g.Generation, b)
+				}
+				return nil
+			})
+		})
+		if err != nil || n == 0 {
+			t.Errorf("%d rows: %v", n, err)
+		}
+	}
+}
+
 // TestBackupOfDestroyed: a generation of before a destruction opens with the root key of then alone; a
 // sealed copy in the backup does, until its last day.
 func TestBackupOfDestroyed(t *testing.T) {
@@ -225,6 +252,7 @@ func TestBackupOfDestroyed(t *testing.T) {
 		}
 	}
 	notIn(t, to, planted)
+	rowsNotIn(t, to, planted)
 	if _, err := Restore(context.Background(), RestoreFrom{Backup: target(t, to), Generation: 1, Dir: into(), Identity: identity}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("generation 1 holds no root key: %v", err)
 	}
