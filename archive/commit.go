@@ -90,21 +90,15 @@ const (
 // commit makes an operation durable and gives its receipt. When it returns an
 // error the operation did not take place, save for an error matching
 // errUncertain, after which the archive accepts no write until it is reopened.
-func (a *Archive) commit(ctx context.Context, op *operation) (position, integrity.Receipt, error) {
+func (a *Archive) commit(ctx context.Context, op *operation) (_ position, _ integrity.Receipt, err error) {
+	_, end := a.begin(ctx, WorkCommit)
+	defer func() { end(err) }()
 	if a.readOnly {
 		return position{}, integrity.Receipt{}, ErrReadOnly
 	}
 	if o := onceOf(ctx); o != nil {
 		o.remember(op)
 	}
-	_, end := a.begin(ctx, WorkCommit)
-	pos, receipt, err := a.enqueue(ctx, op)
-	end(err)
-	return pos, receipt, err
-}
-
-// enqueue gives an operation to the committer, and waits for what comes of it.
-func (a *Archive) enqueue(ctx context.Context, op *operation) (position, integrity.Receipt, error) {
 	p := pending{op, make(chan committed, 1)}
 	select {
 	case a.queue <- p:
