@@ -33,7 +33,8 @@ type Config struct {
 
 // service is the handlers and what they share.
 type service struct {
-	a         *archive.Archive
+	a         *archive.Archive            // as a whole; handlers use of
+	views     map[string]*archive.Archive // by tenant
 	config    serving.Config
 	log       *slog.Logger
 	sealer    *Sealer
@@ -48,7 +49,14 @@ type service struct {
 
 // New gives the handler of the service.
 func New(a *archive.Archive, c Config) (http.Handler, error) {
-	s := &service{a: a, config: c.Serving, log: c.Log, sealer: c.Sealer, queue: c.Queue, metrics: c.Metrics, spool: c.Spool, limiter: newLimiter(c.Serving.Limits), mux: http.NewServeMux()}
+	s := &service{a: a, config: c.Serving, log: c.Log, sealer: c.Sealer, queue: c.Queue, metrics: c.Metrics, spool: c.Spool, limiter: newLimiter(c.Serving.Limits), mux: http.NewServeMux(), views: map[string]*archive.Archive{}}
+	for _, t := range a.Config().Tenants {
+		view, err := a.Within(t.ID)
+		if err != nil {
+			return nil, fmt.Errorf("serving: %w", err)
+		}
+		s.views[t.ID] = view
+	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -56,14 +64,14 @@ func New(a *archive.Archive, c Config) (http.Handler, error) {
 		return nil, fmt.Errorf("serving: %w", err)
 	}
 	if s.queue != nil {
-		s.queue.work = s.work
+		s.queue.work, s.queue.note = s.work, s.noteJob
 		if c.Metrics != nil {
 			c.Metrics.queue = s.queue
 		}
 	}
 	s.api = humago.New(s.mux, s.interfaceConfig(c.Version))
 	s.api.UseMiddleware(s.authorise)
-	for _, add := range []func(){s.addDeposits, s.addTransfers, s.addOperations, s.addUnits, s.addObjects, s.addFiles, s.addSubjects, s.addRetention, s.addEliminations, s.addLedger, s.addEvents, s.addKeys, s.addStatus, s.addVitam} {
+	for _, add := range []func(){s.addDeposits, s.addTransfers, s.addOperations, s.addUnits, s.addObjects, s.addFiles, s.addSubjects, s.addRetention, s.addEliminations, s.addLedger, s.addEvents, s.addHooks, s.addKeys, s.addStatus, s.addVitam} {
 		add()
 	}
 	if err := s.addDocs(); err != nil {
@@ -149,6 +157,9 @@ func (s *service) authorise(ctx huma.Context, next func(huma.Context)) {
 		of.by = who.By
 		err = who.may(operation)
 	}
+	if err == nil && s.of(who) == nil { // the key outlived its tenant
+		err = fmt.Errorf("its tenant is not configured any more: %w", errAnonymous)
+	}
 	release := func() {}
 	if err == nil {
 		release, err = s.limiter.take(who.By+"\x00"+who.Name, time.Now())
@@ -188,11 +199,5 @@ func (s *service) nothingHere(w http.ResponseWriter, r *http.Request) {
 	s.write(humago.NewContext(&huma.Operation{}, r, w), err)
 }
 
-// ours gives archive.ErrNotFound for what another tenant has: nobody is told that it is there.
-func (s *service) ours(who *Identity, id string) error {
-	tenant, err := s.a.TenantOf(id)
-	if err == nil && tenant != who.Tenant {
-		err = fmt.Errorf("%q: %w", id, archive.ErrNotFound)
-	}
-	return err
-}
+// of is the archive as the tenant of who asks has it: what another has is not there.
+func (s *service) of(who *Identity) *archive.Archive { return s.views[who.Tenant] }

@@ -109,7 +109,7 @@ func (s *service) addDeposits() {
 		Responses: map[string]*huma.Response{
 			"201": jsonOf[Deposited](registry, "What was archived"),
 			"202": jsonOf[Operation](registry, "What is archived later")},
-	}, s.createDeposit)
+	}, noting(s, "createDeposit", s.createDeposit))
 	// It is told of afterwards: the framework reads bodies that it knows of whole.
 	s.api.OpenAPI().Paths["/v1/deposits"].Post.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"multipart/form-data": {
 		Schema:   &huma.Schema{Type: "object", Properties: map[string]*huma.Schema{"metadata": meta}, Required: []string{"metadata"}, AdditionalProperties: &huma.Schema{Type: "string", Format: "binary"}},
@@ -126,7 +126,7 @@ func (s *service) createDeposit(ctx context.Context, who *Identity, in *depositI
 		return nil, err
 	}
 	out := &depositOutput{Status: http.StatusCreated, Location: depositAt(done.Entry), Replayed: replayed}
-	out.Applied, err = s.waitForSeal(ctx, waitOf(in.Prefer), done)
+	out.Applied, err = s.waitForSeal(ctx, who, waitOf(in.Prefer), done)
 	out.Body = *done
 	return out, err
 }
@@ -166,7 +166,7 @@ func (s *service) deposit(ctx context.Context, who *Identity, key string, body d
 	if err != nil {
 		return nil, "", err
 	}
-	o, err := s.a.Once(who.Name, who.Tenant, key)
+	o, err := s.of(who).Once(who.Name, who.Tenant, key)
 	if err != nil {
 		return nil, "", err
 	}
@@ -189,7 +189,7 @@ func (s *service) deposit(ctx context.Context, who *Identity, key string, body d
 			return nil, "", err
 		}
 	}
-	done, err := s.a.Deposit(o.Context(ctx), who.Name, d)
+	done, err := s.of(who).Deposit(o.Context(ctx), who.Name, d)
 	if err != nil {
 		return nil, "", err
 	}
@@ -272,7 +272,7 @@ func (s *service) deposited(who *Identity, entry int64) (d Deposited, err error)
 	}
 	d = Deposited{Operation: e.Operation, Entry: entry, Archived: e.Time, Units: []archive.DepositedUnit{}}
 	own := e.Agent == s.a.Pseudonym(who.Name)
-	err = s.a.UnitsOf(entry, func(u archive.DepositedUnit) error {
+	err = s.of(who).UnitsOf(entry, func(u archive.DepositedUnit) error {
 		if !own {
 			u.Title = ""
 			for i := range u.Objects {
@@ -286,7 +286,7 @@ func (s *service) deposited(who *Identity, entry int64) (d Deposited, err error)
 		return d, err
 	}
 	if len(d.Units) > 0 {
-		u, err := s.a.UnitVersion(d.Units[0].ID, 1)
+		u, err := s.of(who).UnitVersion(d.Units[0].ID, 1)
 		if err != nil {
 			return d, err
 		}
@@ -298,14 +298,14 @@ func (s *service) deposited(who *Identity, entry int64) (d Deposited, err error)
 }
 
 // waitForSeal waits until what was deposited is sealed, or the time is over.
-func (s *service) waitForSeal(ctx context.Context, wait time.Duration, d *Deposited) (applied string, err error) {
+func (s *service) waitForSeal(ctx context.Context, who *Identity, wait time.Duration, d *Deposited) (applied string, err error) {
 	if wait <= 0 || s.sealer == nil || len(d.Units) == 0 {
 		return "", nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	return "wait=" + strconv.Itoa(int(wait.Seconds())), s.sealer.wait(ctx, func() (bool, error) {
-		u, err := s.a.UnitVersion(d.Units[0].ID, 1)
+		u, err := s.of(who).UnitVersion(d.Units[0].ID, 1)
 		if err != nil {
 			return false, err
 		}

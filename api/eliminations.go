@@ -30,8 +30,8 @@ func (s *service) addEliminations() {
 
 // eliminated is a request of who asks' tenant.
 func (s *service) eliminated(who *Identity, id string) (*archive.Elimination, error) {
-	e, err := s.a.Elimination(id)
-	if err == nil && (e.Tenant != who.Tenant || e.Kind == archive.ForErasure) {
+	e, err := s.of(who).Elimination(id)
+	if err == nil && e.Kind == archive.ForErasure {
 		err = fmt.Errorf("elimination %q: %w", id, archive.ErrNotFound)
 	}
 	return e, err
@@ -44,7 +44,7 @@ type eliminationsOutput struct {
 }
 
 func (s *service) listEliminations(_ context.Context, who *Identity, _ *struct{}) (*eliminationsOutput, error) {
-	all, err := s.a.Eliminations(who.Tenant, archive.ForElimination, archive.ForTransfer, archive.ForPaper)
+	all, err := s.of(who).Eliminations(who.Tenant, archive.ForElimination, archive.ForTransfer, archive.ForPaper)
 	if err != nil {
 		return nil, err
 	}
@@ -130,8 +130,8 @@ func (s *service) proposeElimination(ctx context.Context, who *Identity, in *pro
 		b.At = today()
 	}
 	e, replayed, err := once(ctx, s, who, in.Key, "proposeElimination", in.Body, func(ctx context.Context) (*archive.Elimination, error) {
-		return s.a.ProposeElimination(ctx, who.Name, archive.EliminationRequest{At: b.At, Filter: archive.Filter{Tenant: who.Tenant, Agency: b.Agency}, Reason: b.Reason})
-	}, s.eliminationOf)
+		return s.of(who).ProposeElimination(ctx, who.Name, archive.EliminationRequest{At: b.At, Filter: archive.Filter{Tenant: who.Tenant, Agency: b.Agency}, Reason: b.Reason})
+	}, func(entry int64) (*archive.Elimination, error) { return s.eliminationOf(who, entry) })
 	if err != nil {
 		return nil, err
 	}
@@ -157,8 +157,8 @@ func (s *service) stepElimination(ctx context.Context, who *Identity, in *stepIn
 		return nil, err
 	}
 	e, replayed, err := once(ctx, s, who, in.Key, "stepElimination "+in.Elimination, in.Body, func(ctx context.Context) (*archive.Elimination, error) {
-		return s.a.StepElimination(ctx, who.Name, in.Elimination, in.Body.Step, archive.StepText{Reason: in.Body.Reason, Bordereau: in.Body.Bordereau, Refused: in.Body.Refused})
-	}, s.eliminationOf)
+		return s.of(who).StepElimination(ctx, who.Name, in.Elimination, in.Body.Step, archive.StepText{Reason: in.Body.Reason, Bordereau: in.Body.Bordereau, Refused: in.Body.Refused})
+	}, func(entry int64) (*archive.Elimination, error) { return s.eliminationOf(who, entry) })
 	if err != nil {
 		return nil, err
 	}
@@ -166,10 +166,10 @@ func (s *service) stepElimination(ctx context.Context, who *Identity, in *stepIn
 }
 
 // eliminationOf is the request that a ledger entry speaks of, as it is now.
-func (s *service) eliminationOf(entry int64) (*archive.Elimination, error) {
+func (s *service) eliminationOf(who *Identity, entry int64) (*archive.Elimination, error) {
 	var detail integrity.EliminationDetail
 	if err := s.detail(entry, &detail); err != nil {
 		return nil, err
 	}
-	return s.a.Elimination(detail.Elimination)
+	return s.of(who).Elimination(detail.Elimination)
 }

@@ -87,7 +87,7 @@ type openedOutput struct {
 func (s *service) openFile(ctx context.Context, who *Identity, in *openFileInput) (*openedOutput, error) {
 	b := in.Body
 	d, replayed, err := once(ctx, s, who, in.Key, "openFile", b, func(ctx context.Context) (Deposited, error) {
-		done, err := s.a.OpenFile(ctx, who.Name, archive.NewFile{Tenant: who.Tenant, Procedure: b.Procedure, Number: b.Number, Title: b.Title, Opened: b.Opened, Persons: b.Persons, Fields: b.Fields, Rule: b.Rule, Access: b.Access})
+		done, err := s.of(who).OpenFile(ctx, who.Name, archive.NewFile{Tenant: who.Tenant, Procedure: b.Procedure, Number: b.Number, Title: b.Title, Opened: b.Opened, Persons: b.Persons, Fields: b.Fields, Rule: b.Rule, Access: b.Access})
 		if err != nil {
 			return Deposited{}, err
 		}
@@ -133,22 +133,22 @@ type actOutput struct {
 }
 
 func (s *service) recordEvent(ctx context.Context, who *Identity, in *eventInput) (*actOutput, error) {
-	return s.happen(ctx, who, in.Key, "recordEvent", archive.EventRequest{Tenant: who.Tenant, File: in.File, Event: in.Body.Event, Day: in.Body.Day, Reason: in.Body.Reason}, s.a.RecordEvent)
+	return s.happen(ctx, who, in.Key, "recordEvent", archive.EventRequest{Tenant: who.Tenant, File: in.File, Event: in.Body.Event, Day: in.Body.Day, Reason: in.Body.Reason}, s.of(who).RecordEvent)
 }
 
 func (s *service) closeFile(ctx context.Context, who *Identity, in *happeningInput) (*actOutput, error) {
-	return s.happen(ctx, who, in.Key, "closeFile", archive.EventRequest{Tenant: who.Tenant, File: in.File, Day: in.Body.Day, Reason: in.Body.Reason}, s.a.CloseFile)
+	return s.happen(ctx, who, in.Key, "closeFile", archive.EventRequest{Tenant: who.Tenant, File: in.File, Day: in.Body.Day, Reason: in.Body.Reason}, s.of(who).CloseFile)
 }
 
 func (s *service) reopenFile(ctx context.Context, who *Identity, in *happeningInput) (*actOutput, error) {
-	return s.happen(ctx, who, in.Key, "reopenFile", archive.EventRequest{Tenant: who.Tenant, File: in.File, Day: in.Body.Day, Reason: in.Body.Reason}, s.a.ReopenFile)
+	return s.happen(ctx, who, in.Key, "reopenFile", archive.EventRequest{Tenant: who.Tenant, File: in.File, Day: in.Body.Day, Reason: in.Body.Reason}, s.of(who).ReopenFile)
 }
 
 // happen has something happen to a file, once.
 func (s *service) happen(ctx context.Context, who *Identity, key, operation string, r archive.EventRequest, do func(context.Context, string, archive.EventRequest) (*archive.Act, error)) (*actOutput, error) {
 	act, replayed, err := once(ctx, s, who, key, operation, r,
 		func(ctx context.Context) (*archive.Act, error) { return do(ctx, who.Name, r) },
-		s.actOf)
+		func(entry int64) (*archive.Act, error) { return s.actOf(who, entry) })
 	if err != nil {
 		return nil, err
 	}
@@ -156,12 +156,12 @@ func (s *service) happen(ctx context.Context, who *Identity, key, operation stri
 }
 
 // actOf is the act that a ledger entry records.
-func (s *service) actOf(entry int64) (*archive.Act, error) {
+func (s *service) actOf(who *Identity, entry int64) (*archive.Act, error) {
 	var detail integrity.ActDetail
 	if err := s.detail(entry, &detail); err != nil {
 		return nil, err
 	}
-	return s.a.ActOf(detail.Act)
+	return s.of(who).ActOf(detail.Act)
 }
 
 // detail reads the detail of a ledger entry.

@@ -50,7 +50,7 @@ func (s *service) createAPIKey(ctx context.Context, who *Identity, in *createKey
 		return nil, err
 	}
 	k, replayed, err := once(ctx, s, who, in.Key, "createAPIKey", b, func(ctx context.Context) (CreatedAPIKey, error) {
-		k, secret, err := s.a.CreateAPIKey(ctx, who.Name, archive.NewAPIKey{Tenant: who.Tenant, Name: b.Name, Roles: b.Roles, Operations: b.Operations, Expires: b.Expires})
+		k, secret, err := s.of(who).CreateAPIKey(ctx, who.Name, archive.NewAPIKey{Tenant: who.Tenant, Name: b.Name, Roles: b.Roles, Operations: b.Operations, Expires: b.Expires})
 		if err != nil {
 			return CreatedAPIKey{}, err
 		}
@@ -88,7 +88,7 @@ func (s *service) keyOf(who *Identity, entry int64) (*archive.APIKey, error) {
 	if err := s.detail(entry, &detail); err != nil {
 		return nil, err
 	}
-	keys, err := s.a.APIKeys(who.Tenant)
+	keys, err := s.of(who).APIKeys(who.Tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +106,7 @@ type keysOutput struct {
 }
 
 func (s *service) listAPIKeys(_ context.Context, who *Identity, _ *struct{}) (*keysOutput, error) {
-	keys, err := s.a.APIKeys(who.Tenant)
+	keys, err := s.of(who).APIKeys(who.Tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +128,7 @@ type revokedKey struct {
 func (s *service) revokeAPIKey(ctx context.Context, who *Identity, in *revokeInput) (*revokedKey, error) {
 	k, replayed, err := once(ctx, s, who, in.Key, "revokeAPIKey", in.ID,
 		func(ctx context.Context) (*archive.APIKey, error) {
-			return s.a.RevokeAPIKey(ctx, who.Name, who.Tenant, in.ID)
+			return s.of(who).RevokeAPIKey(ctx, who.Name, who.Tenant, in.ID)
 		},
 		func(entry int64) (*archive.APIKey, error) { return s.keyOf(who, entry) })
 	if err != nil {

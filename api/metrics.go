@@ -22,7 +22,9 @@ type Metrics struct {
 	took     map[string]*histogram
 	received int64 // bytes
 	sent     int64
-	queue    *Queue // nil for none
+	queue    *Queue              // nil for none
+	hooks    map[[2]string]int64 // webhook, outcome
+	hooksAt  map[string]archive.Cursor
 }
 
 // bounds of the time that requests take, in seconds.
@@ -36,7 +38,7 @@ type histogram struct {
 
 // NewMetrics gives counters at zero.
 func NewMetrics() *Metrics {
-	return &Metrics{requests: map[[2]string]int64{}, took: map[string]*histogram{}}
+	return &Metrics{requests: map[[2]string]int64{}, took: map[string]*histogram{}, hooks: map[[2]string]int64{}, hooksAt: map[string]archive.Cursor{}}
 }
 
 // count counts a request that has ended.
@@ -64,6 +66,41 @@ func (m *Metrics) count(of *request, took time.Duration) {
 		if took.Seconds() <= b {
 			h.counts[i]++
 		}
+	}
+}
+
+// delivered counts what became of sending an event to a webhook.
+func (m *Metrics) delivered(hook, outcome string) {
+	if m == nil {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.hooks[[2]string{hook, outcome}]++
+}
+
+// hookAt notes where a webhook is.
+func (m *Metrics) hookAt(hook string, at archive.Cursor) {
+	if m == nil {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.hooksAt[hook] = at
+}
+
+// writeHooks tells of webhooks; end is the end of the feed.
+func (m *Metrics) writeHooks(w io.Writer, end archive.Cursor) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	head(w, "sae_webhook_deliveries_total", "counter", "events sent to webhooks, by outcome: delivered, failed (tried again), dead (given up)")
+	for _, k := range slices.SortedFunc(maps.Keys(m.hooks), func(x, y [2]string) int { return slices.Compare(x[:], y[:]) }) {
+		fmt.Fprintf(w, "sae_webhook_deliveries_total{webhook=%q,outcome=%q} %d\n", k[0], k[1], m.hooks[k])
+	}
+	head(w, "sae_webhook_behind", "gauge", "ledger entries and noted events that a webhook was not told of yet")
+	for _, name := range slices.Sorted(maps.Keys(m.hooksAt)) {
+		at := m.hooksAt[name]
+		fmt.Fprintf(w, "sae_webhook_behind{webhook=%q} %d\n", name, end.Entry-at.Entry+end.Noted-at.Noted)
 	}
 }
 
@@ -126,6 +163,9 @@ func Admin(a *archive.Archive, m *Metrics, log *slog.Logger) http.Handler {
 		defer out.Flush()
 		writeGauges(out, g, time.Now())
 		m.write(out)
+		if end, err := a.FeedEnd(); err == nil {
+			m.writeHooks(out, end)
+		}
 	})
 	return mux
 }

@@ -17,7 +17,7 @@ const repeated = "true"
 // once does what a request asks for, or gives what became of it when the key was used before: by again,
 // from the ledger entry of the operation.
 func once[T any](ctx context.Context, s *service, who *Identity, key, operation string, request any, do func(ctx context.Context) (T, error), again func(entry int64) (T, error)) (out T, replayed string, err error) {
-	o, err := s.a.Once(who.Name, who.Tenant, key)
+	o, err := s.of(who).Once(who.Name, who.Tenant, key)
 	if err != nil {
 		return out, "", err
 	}

@@ -73,7 +73,7 @@ func (s *service) later(prefer string) bool {
 
 // newJob is a job of who asks.
 func (s *service) newJob(who *Identity, key, kind string, said any) archive.NewJob {
-	return archive.NewJob{ID: s.a.JobID(who.Name, who.Tenant, key), Tenant: who.Tenant, Kind: kind,
+	return archive.NewJob{ID: s.of(who).JobID(who.Name, who.Tenant, key), Tenant: who.Tenant, Kind: kind,
 		JobRequest: archive.JobRequest{Agent: who.Name, Key: key, Said: mustJSON(said)}}
 }
 
@@ -156,7 +156,7 @@ func (s *service) createDepositLater(ctx context.Context, who *Identity, in *dep
 	if wait > 0 && j.State == archive.JobArchived {
 		d, err := s.deposited(who, *j.Entry)
 		if err == nil {
-			_, err = s.waitForSeal(ctx, wait-time.Since(began), &d)
+			_, err = s.waitForSeal(ctx, who, wait-time.Since(began), &d)
 		}
 		out.Status, out.Location, out.Body = http.StatusCreated, depositAt(d.Entry), d
 		return out, err
@@ -183,7 +183,7 @@ func (s *service) depositTransferLater(ctx context.Context, who *Identity, in *t
 	}
 	out := &transferOutput{Status: http.StatusAccepted, Location: operationAt(j.ID)}
 	if waitOf(in.Prefer) > 0 && hasEnded(j) && j.State != archive.JobCancelled {
-		out, err = s.replyOf(ctx, j)
+		out, err = s.replyOf(ctx, who, j)
 	} else {
 		var op *Operation
 		if op, err = s.operation(who, j, in.Language); err == nil {
@@ -242,6 +242,16 @@ func (s *service) work(ctx context.Context, r *archive.RunningJob) (entry int64,
 	return 0, nil, fmt.Errorf("a job of kind %q: %w", r.Kind, errInternal)
 }
 
+// noteJob notes that a job is refused, as of a request that is.
+func (s *service) noteJob(ctx context.Context, r *archive.RunningJob, p *Problem) error {
+	operation := "createDeposit"
+	if r.Kind == kindTransfer {
+		operation = "depositTransfer"
+	}
+	ctx = context.WithValue(ctx, requestKey{}, &request{id: r.ID})
+	return s.noteRefused(ctx, &Identity{Name: r.Request.Agent, Tenant: r.Tenant}, operation, p.Code, p.Status, len(p.Faults))
+}
+
 func (s *service) workTransfer(ctx context.Context, who *Identity, r *archive.RunningJob, said jobTransfer, body sipBody) (entry int64, refused *jobAnswer, err error) {
 	out, err := s.transfer(ctx, who, r.Request.Key, said.transferSaid, body, [sha256.Size]byte(said.SHA256))
 	var none *unreadableError
@@ -268,7 +278,7 @@ func (e *unreadableError) reply(id, agency string) *seda.Reply {
 
 // jobOf is a job that who asks may be told of.
 func (s *service) jobOf(who *Identity, id string) (*archive.Job, error) {
-	j, err := s.a.Job(id)
+	j, err := s.of(who).Job(id)
 	if err == nil && (j.Tenant != who.Tenant || j.State == archive.JobReceiving || s.onlyOwn(who) && !s.own(who, j)) {
 		err = fmt.Errorf("operation %q: %w", id, archive.ErrNotFound)
 	}
@@ -323,7 +333,7 @@ func (s *service) listOperations(_ context.Context, who *Identity, in *listOpera
 	if s.onlyOwn(who) {
 		f.Agent = s.a.Pseudonym(who.Name)
 	}
-	jobs, more, err := s.a.Jobs(f)
+	jobs, more, err := s.of(who).Jobs(f)
 	if err != nil {
 		return nil, err
 	}
@@ -381,7 +391,7 @@ func (s *service) cancelOperation(_ context.Context, who *Identity, in *cancelOp
 		if s.queue != nil {
 			j, err = s.queue.cancel(j.ID)
 		} else {
-			j, err = s.a.CancelJob(j.ID)
+			j, err = s.of(who).CancelJob(j.ID)
 		}
 	}
 	if err != nil {
@@ -403,7 +413,7 @@ func (s *service) operationReply(ctx context.Context, who *Identity, in *Operati
 	if err != nil {
 		return nil, err
 	}
-	out, err := s.replyOf(ctx, j)
+	out, err := s.replyOf(ctx, who, j)
 	if err != nil {
 		return nil, err
 	}
@@ -412,12 +422,12 @@ func (s *service) operationReply(ctx context.Context, who *Identity, in *Operati
 }
 
 // replyOf is the reply of a job that has ended.
-func (s *service) replyOf(ctx context.Context, j *archive.Job) (*transferOutput, error) {
+func (s *service) replyOf(ctx context.Context, who *Identity, j *archive.Job) (*transferOutput, error) {
 	switch {
 	case !hasEnded(j):
 		return nil, errNotEnded
 	case j.State == archive.JobArchived:
-		return s.replied(ctx, *j.Entry)
+		return s.replied(ctx, who, *j.Entry)
 	case j.State == archive.JobCancelled:
 		return nil, fmt.Errorf("reply of a cancelled operation: %w", archive.ErrNotFound)
 	}

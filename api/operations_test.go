@@ -113,6 +113,9 @@ func TestDepositLaterRefused(t *testing.T) {
 	if o.Status != archive.JobRefused || o.Problem == nil || o.Problem.Code != "refused" || len(o.Problem.Faults) == 0 || o.Problem.Title == "" || o.Entry != nil {
 		t.Errorf("%+v", o)
 	}
+	if events := s.ask(key, "GET", "/v1/events", nil); !strings.Contains(string(events.body), "sae.refused") || !strings.Contains(string(events.body), o.ID) {
+		t.Errorf("the refusal is not told: %s %s", events.Status, events.body)
+	}
 	fr := decode[Operation](t, s.ask(key, "GET", r.Header.Get("Location"), nil, "Accept-Language", "fr").body)
 	if fr.Problem == nil || fr.Problem.Title != "Refusé" {
 		t.Errorf("%+v", fr.Problem)
@@ -323,6 +326,39 @@ func TestQueueRetries(t *testing.T) {
 	}
 	if o.Status != archive.JobArchived || strings.Join(codes, " ") != "received running delayedinternal running delayedinternal running archived" {
 		t.Errorf("%v\n%s", codes, s.log)
+	}
+	if n := s.units("cd99"); n != 1 {
+		t.Errorf("%d units", n)
+	}
+}
+
+// TestQueueOutlivesAnOffer: what comes while no place for copies is there waits until one is.
+func TestQueueOutlivesAnOffer(t *testing.T) {
+	s := serve(t, nil)
+	key, offers := s.key("cd99", archive.Depositor), filepath.Join(s.dir, "offers")
+	err := os.Rename(offers, offers+".away")
+	if err == nil {
+		err = os.WriteFile(offers, nil, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := s.depositLater(key, "1", "x").Header.Get("Location")
+	var o Operation
+	for end := time.Now().Add(20 * time.Second); o.Status != archive.JobDelayed && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		o = decode[Operation](t, s.ask(key, "GET", at, nil).body)
+	}
+	if o.Status != archive.JobDelayed || o.Retry == nil {
+		t.Errorf("%+v", o)
+	}
+	if err = os.Remove(offers); err == nil {
+		err = os.Rename(offers+".away", offers)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o := s.ended(key, at); o.Status != archive.JobArchived {
+		t.Errorf("%+v\n%s", o, s.log)
 	}
 	if n := s.units("cd99"); n != 1 {
 		t.Errorf("%d units", n)

@@ -22,6 +22,8 @@ type Queue struct {
 	log    *slog.Logger
 	// work does what a job asks for: it gives the ledger entry, or the answer to one that is refused.
 	work func(ctx context.Context, r *archive.RunningJob) (entry int64, refused *jobAnswer, err error)
+	// note notes that one is refused, before it is told. After a crash it may be noted once more.
+	note func(ctx context.Context, r *archive.RunningJob, p *Problem) error
 
 	mu      sync.Mutex
 	waiting []waitingJob // in the order of their coming
@@ -233,13 +235,19 @@ func (q *Queue) run(ctx context.Context, w *waitingJob) {
 func (q *Queue) end(ctx context.Context, w *waitingJob, r *archive.RunningJob) error {
 	entry, refused, err := q.try(ctx, r)
 	p := problemOf(err)
+	if err != nil && p.Status < 500 && !errors.Is(err, archive.ErrUnderWay) && !errors.Is(err, context.Canceled) {
+		refused, err = &jobAnswer{Problem: p}, nil
+	}
+	if err == nil && refused != nil {
+		if err = q.note(ctx, r, refused.Problem); err != nil {
+			p = problemOf(err)
+		}
+	}
 	switch {
 	case err == nil && refused == nil:
 		err = r.Archived(entry)
 	case err == nil:
 		err = r.Refused(refused.Problem.Code, mustJSON(refused))
-	case p.Status < 500 && !errors.Is(err, archive.ErrUnderWay) && !errors.Is(err, context.Canceled):
-		err = r.Refused(p.Code, mustJSON(jobAnswer{Problem: p}))
 	default:
 		pause := queueBackOff(runsOf(&r.Job))
 		q.log.Error("an operation failed, and is tried again", "operation", w.id, "code", p.Code, "in", pause, "error", err)

@@ -68,6 +68,10 @@ var roles = map[string][]archive.Role{
 
 	"listEvents": everyone,
 
+	"listWebhooks":    {archive.Administrator},
+	"listDeadLetters": {archive.Administrator},
+	"replayWebhook":   {archive.Administrator},
+
 	"showStatus":   {archive.Administrator, archive.Archivist, archive.Auditor},
 	"createAPIKey": {archive.Administrator},
 	"listAPIKeys":  {archive.Administrator},

@@ -44,6 +44,9 @@ func (s *Sealer) Run(ctx context.Context) {
 			if _, err := s.A.ForgetOnce(ctx); err != nil && ctx.Err() == nil {
 				s.Log.Error("forgetting keys of requests", "error", err)
 			}
+			if _, err := s.A.ForgetNoted(ctx); err != nil && ctx.Err() == nil {
+				s.Log.Error("forgetting events", "error", err)
+			}
 		}
 		s.mu.Lock()
 		close(s.ended)

@@ -27,7 +27,7 @@ func (s *service) addTransfers() {
 		Summary: "Deposit a SEDA transfer (zip, tar, tar.gz, or a manifest alone)",
 		Description: "The body is the package. It is kept enciphered while it is read. The answer is the ArchiveTransferReply, of a transfer that was archived (201) as of one that was refused (422); " +
 			"nothing of the latter is kept. With Prefer: respond-async the answer is 202 once the package is durable, and the reply that of the operation.",
-		Responses: responses}, s.depositTransfer)
+		Responses: responses}, noting(s, "depositTransfer", s.depositTransfer))
 	// It is told of afterwards: the framework reads bodies that it knows of whole.
 	s.api.OpenAPI().Paths["/v1/transfers/{name}"].Put.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/octet-stream": {Schema: &huma.Schema{Type: "string", Format: "binary"}}}}
 }
@@ -79,7 +79,8 @@ func (s *service) depositTransfer(ctx context.Context, who *Identity, in *transf
 	defer body.Close()
 	out, err := s.transfer(ctx, who, in.Key, said, body, body.SHA256)
 	if out != nil && out.refused != nil {
-		return out, nil
+		p := problemOf(out.refused)
+		return out, s.noteRefused(ctx, who, "depositTransfer", p.Code, out.Status, len(p.Faults))
 	}
 	return out, err
 }
@@ -108,7 +109,7 @@ type sipBody interface {
 // transfer archives a package, under a key. Requests are worked off by it, at once as later. A refused
 // one has an answer, too, when there was a manifest to reply to.
 func (s *service) transfer(ctx context.Context, who *Identity, key string, said transferSaid, body sipBody, sum [sha256.Size]byte) (*transferOutput, error) {
-	o, err := s.a.Once(who.Name, who.Tenant, key)
+	o, err := s.of(who).Once(who.Name, who.Tenant, key)
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +119,7 @@ func (s *service) transfer(ctx context.Context, who *Identity, key string, said 
 		if err != nil {
 			return nil, err
 		}
-		return s.replied(ctx, entry)
+		return s.replied(ctx, who, entry)
 	}
 	var findings seda.Findings
 	p, err := seda.ReadPackage(said.Name, body, body.Size(), &findings)
@@ -128,7 +129,7 @@ func (s *service) transfer(ctx context.Context, who *Identity, key string, said 
 	if p == nil {
 		return nil, &unreadableError{refusedFor(&findings), &findings}
 	}
-	outcome, err := s.a.DepositTransfer(o.Context(ctx), who.Name, archive.Transfer{Package: p, Tenant: who.Tenant, Agreement: said.Agreement, Subject: said.Subject})
+	outcome, err := s.of(who).DepositTransfer(o.Context(ctx), who.Name, archive.Transfer{Package: p, Tenant: who.Tenant, Agreement: said.Agreement, Subject: said.Subject})
 	if err != nil && (outcome == nil || !errors.Is(err, archive.ErrRefused)) {
 		return nil, err
 	}
@@ -169,8 +170,8 @@ func refusedFor(findings *seda.Findings) error {
 }
 
 // replied is the answer that the transfer of a ledger entry had.
-func (s *service) replied(ctx context.Context, entry int64) (*transferOutput, error) {
-	reply, err := s.saidIn(ctx, entry, 1)
+func (s *service) replied(ctx context.Context, who *Identity, entry int64) (*transferOutput, error) {
+	reply, err := s.saidIn(ctx, who, entry, 1)
 	if err != nil {
 		return nil, err
 	}
@@ -180,8 +181,8 @@ func (s *service) replied(ctx context.Context, entry int64) (*transferOutput, er
 
 // saidIn gives the last object but some among what a transfer archived: the reply is the last, and the
 // manifest, as it was received, the one before it.
-func (s *service) saidIn(ctx context.Context, entry, fromEnd int64) ([]byte, error) {
-	b, err := s.a.Entry(entry)
+func (s *service) saidIn(ctx context.Context, who *Identity, entry, fromEnd int64) ([]byte, error) {
+	b, err := s.of(who).Entry(entry)
 	if err != nil {
 		return nil, err
 	}
@@ -190,7 +191,7 @@ func (s *service) saidIn(ctx context.Context, entry, fromEnd int64) ([]byte, err
 		return nil, err
 	}
 	for n := int64(1); e.Items != nil && n <= e.Items.Count; n++ {
-		it, err := s.a.Item(entry, e.Items.Count-n)
+		it, err := s.of(who).Item(entry, e.Items.Count-n)
 		if err != nil {
 			return nil, err
 		}
@@ -204,7 +205,7 @@ func (s *service) saidIn(ctx context.Context, entry, fromEnd int64) ([]byte, err
 			break
 		}
 		var out bytes.Buffer
-		_, _, err = s.a.Get(ctx, it.Object, &out)
+		_, _, err = s.of(who).Get(ctx, it.Object, &out)
 		return out.Bytes(), err
 	}
 	return nil, fmt.Errorf("what entry %d was told by: %w", entry, archive.ErrNotFound)

@@ -39,7 +39,7 @@ func (s *service) addVitam() {
 	}
 	ingest := op("Ingest", http.MethodPost, "/ingest-external/v1/ingests", "Deposit a SEDA transfer, as a client of VITAM does")
 	ingest.DefaultStatus = http.StatusAccepted
-	add(s, ingest, s.vitamIngest)
+	add(s, ingest, noting(s, "vitamIngest", s.vitamIngest))
 	// It is told of afterwards: the framework reads bodies that it knows of whole.
 	s.api.OpenAPI().Paths[ingest.Path].Post.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/octet-stream": {Schema: &huma.Schema{Type: "string", Format: "binary"}}}}
 	download := op("Download", http.MethodGet, "/ingest-external/v1/ingests/{id}/{type}", "The ArchiveTransferReply, or the manifest, of an ingest")
@@ -260,7 +260,7 @@ func (s *service) warned(ctx context.Context, who *Identity, j *archive.Job) (bo
 	if !s.own(who, j) {
 		return false, nil
 	}
-	reply, err := s.saidIn(ctx, *j.Entry, 1)
+	reply, err := s.saidIn(ctx, who, *j.Entry, 1)
 	if errors.Is(err, archive.ErrNotFound) {
 		return false, nil
 	}
@@ -333,7 +333,7 @@ func (s *service) vitamDownload(ctx context.Context, who *Identity, in *vitamDow
 	out := &vitamDownloadOutput{ContentType: "application/octet-stream", Request: in.ID}
 	switch in.Type {
 	case "archivetransferreply", "reports":
-		reply, err := s.replyOf(ctx, j)
+		reply, err := s.replyOf(ctx, who, j)
 		if err != nil {
 			return nil, err
 		}
@@ -343,7 +343,7 @@ func (s *service) vitamDownload(ctx context.Context, who *Identity, in *vitamDow
 			return nil, fmt.Errorf("the manifest of what was not archived is not kept: %w", archive.ErrNotFound)
 		}
 		out.Disposition = `attachment; filename="` + in.ID + `.xml"`
-		if out.Body, err = s.saidIn(ctx, *j.Entry, 2); err != nil {
+		if out.Body, err = s.saidIn(ctx, who, *j.Entry, 2); err != nil {
 			return nil, err
 		}
 	default:

@@ -87,7 +87,7 @@ func (s *service) vitamList(_ context.Context, who *Identity, in *VitamList) (*v
 	found := []VitamProcess{}
 	for more := true; more; {
 		var jobs []*archive.Job
-		if jobs, more, err = s.a.Jobs(f); err != nil {
+		if jobs, more, err = s.of(who).Jobs(f); err != nil {
 			return nil, err
 		}
 		for _, j := range jobs {

@@ -119,7 +119,7 @@ func (r *Reader) closed(t *tx, h *heirs, u *Unit) (c *Closed, used []string, err
 	if bars = retention.Bars(in, r.purpose, r.at); len(bars) == 0 {
 		return nil, nil, nil
 	}
-	of, err := r.a.config.tenant(u.Tenant)
+	of, err := r.a.tenant(u.Tenant)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -176,7 +176,7 @@ func (r *Reader) hasRole(of *Tenant) bool {
 // closedSubject says why the record of a data subject is not open: names are for who has a role that
 // reads.
 func (r *Reader) closedSubject(u *Unit) (*Closed, []string, error) {
-	of, err := r.a.config.tenant(u.Tenant)
+	of, err := r.a.tenant(u.Tenant)
 	if err != nil || of.mayIfNamed(r.agent, readingRoles...) == nil {
 		return nil, nil, err
 	}
@@ -263,6 +263,9 @@ func (r *Reader) derogations(t *tx, u *Unit) (out []*Act, err error) {
 // Explain says why a unit is not open to the reader, on the day of the reader or another; nil when
 // it is.
 func (r *Reader) Explain(unit, at string) (c *Closed, err error) {
+	if err := r.a.knows("unit", unit); err != nil {
+		return nil, err
+	}
 	if at != "" {
 		if err := checkDay(at); err != nil {
 			return nil, err
@@ -302,6 +305,9 @@ func (r *Reader) mayVersion(unit string, version int) error {
 // Unit gives a version of a unit, 0 the last; of one that is not open, as it is now, what tells
 // nothing about anybody.
 func (r *Reader) Unit(id string, version int) (*Unit, error) {
+	if err := r.a.knows("unit", id); err != nil {
+		return nil, err
+	}
 	u, err := r.a.UnitVersion(id, version)
 	if err != nil {
 		return nil, err
@@ -406,6 +412,9 @@ func (r *Reader) Search(tenant, words string, limit int) ([]*Unit, error) {
 
 // Retention is Archive.Retention, without what somebody wrote when the unit is not open.
 func (r *Reader) Retention(id, at string) (*Retention, error) {
+	if err := r.a.knows("unit", id); err != nil {
+		return nil, err
+	}
 	out, err := r.a.Retention(id, at)
 	if err != nil {
 		return nil, err
@@ -450,7 +459,7 @@ func (r *Reader) Retention(id, at string) (*Retention, error) {
 
 // Due is Archive.Due, without titles and subjects of what is not open to the reader.
 func (r *Reader) Due(ctx context.Context, tenant, at string, f func(DueUnit) error) error {
-	of, err := r.a.config.tenant(tenant)
+	of, err := r.a.tenant(tenant)
 	if err != nil {
 		return err
 	}
@@ -460,6 +469,9 @@ func (r *Reader) Due(ctx context.Context, tenant, at string, f func(DueUnit) err
 
 // EachListed is Archive.EachListed, without titles of what is not open to the reader.
 func (r *Reader) EachListed(ctx context.Context, request string, f func(ListedUnit) error) error {
+	if err := r.a.knows("elimination", request); err != nil {
+		return err
+	}
 	e, err := r.a.Elimination(request)
 	if err != nil {
 		return err
@@ -475,7 +487,7 @@ func (r *Reader) EachListed(ctx context.Context, request string, f func(ListedUn
 
 // EachPaper is Archive.EachPaper, without titles of what is not open to the reader.
 func (r *Reader) EachPaper(ctx context.Context, tenant string, f func(PaperUnit) error) error {
-	of, err := r.a.config.tenant(tenant)
+	of, err := r.a.tenant(tenant)
 	if err != nil {
 		return err
 	}
@@ -506,6 +518,9 @@ func (r *Reader) Acts(tenant string, kind ActKind) ([]*Act, error) {
 
 // Act is Archive.ActOf; for whom, of whom and why, for those who have a role that reads.
 func (r *Reader) Act(id string) (*Act, error) {
+	if err := r.a.knows("act", id); err != nil {
+		return nil, err
+	}
 	act, err := r.a.ActOf(id)
 	if err == nil {
 		err = r.hush(act)
@@ -521,7 +536,7 @@ func (r *Reader) Act(id string) (*Act, error) {
 
 // hush withholds of an act what names persons, or tells of them.
 func (r *Reader) hush(act *Act) error {
-	of, err := r.a.config.tenant(act.Tenant)
+	of, err := r.a.tenant(act.Tenant)
 	if err == nil && of.mayIfNamed(r.agent, readingRoles...) != nil {
 		act.Person, act.Owner, act.Reason, act.Withheld = "", "", "", true
 		act.Event, act.Day, act.Starts, act.Triggers = "", "", nil, nil // what happened, and when, may tell a birth or a death
@@ -550,6 +565,9 @@ func (r *Reader) all(units []*Unit, open bool) ([]*Unit, error) {
 
 // Get is Archive.Get of what is open to the reader.
 func (r *Reader) Get(ctx context.Context, id string, w io.Writer) (*Object, []Failure, error) {
+	if err := r.a.knows("object", id); err != nil {
+		return nil, nil, err
+	}
 	o, err := r.a.Object(id)
 	if err == nil {
 		err = r.logRefused(VerbGet, r.may(o.Unit))
@@ -565,6 +583,9 @@ func (r *Reader) Get(ctx context.Context, id string, w io.Writer) (*Object, []Fa
 
 // OpenObject is Archive.OpenObject of what is open to the reader.
 func (r *Reader) OpenObject(ctx context.Context, id string) (*Object, *Reading, error) {
+	if err := r.a.knows("object", id); err != nil {
+		return nil, nil, err
+	}
 	o, err := r.a.Object(id)
 	if err == nil {
 		err = r.logRefused(VerbGet, r.may(o.Unit))
@@ -582,6 +603,9 @@ func (r *Reader) OpenObject(ctx context.Context, id string) (*Object, *Reading, 
 // Proof is Archive.Proof of what is open to the reader: a bundle holds documents. That of an object
 // describes its unit as it was when the object came. What was destroyed is nobody's secret.
 func (r *Reader) Proof(ctx context.Context, id string, w io.Writer) error {
+	if err := r.a.knows("unit", id); err != nil {
+		return err
+	}
 	unit, err := id, error(nil)
 	if o, failed := r.a.Object(id); failed == nil {
 		unit, err = o.Unit, r.mayVersion(o.Unit, o.record.Version)
@@ -615,6 +639,9 @@ func (r *Reader) handingOver() *Reader {
 
 // MayHandOver gives a *NotOpenError when units are not the reader's to give away.
 func (r *Reader) MayHandOver(units []string) error {
+	if err := r.a.knows("unit", units...); err != nil {
+		return err
+	}
 	r, bad := r.handingOver(), &NotOpenError{Handover: true}
 	err := r.a.cat.view(func(t *tx) error {
 		h := r.a.heirs(t, "", nil)

@@ -435,7 +435,7 @@ func (r *Reader) AccessLog(ctx context.Context, tenant string, filter AccessFilt
 	if a.readOnly {
 		return ErrReadOnly
 	}
-	of, err := a.config.tenant(tenant)
+	of, err := a.tenant(tenant)
 	if err == nil {
 		err = of.may(r.agent, DataProtection)
 	}
@@ -546,6 +546,9 @@ type AccessLogCheck struct {
 // VerifyAccessLog holds the log of accesses against the ledger, and names what was changed or
 // removed. Records that wait in the spool are only held against each other when they are taken in.
 func (a *Archive) VerifyAccessLog() (*AccessLogCheck, error) {
+	if err := a.archiveWide(); err != nil {
+		return nil, err
+	}
 	out := &AccessLogCheck{Findings: []string{}}
 	err := a.cat.view(func(t *tx) error {
 		return a.checkAccesses(t, out, func(where string, err error) { out.Findings = append(out.Findings, where+": "+err.Error()) })
@@ -644,7 +647,7 @@ func (a *Archive) PurgeAccessLog(ctx context.Context, agent, tenant string) (*Ac
 	if a.readOnly {
 		return nil, ErrReadOnly
 	}
-	of, err := a.config.tenant(tenant)
+	of, err := a.tenant(tenant)
 	if err == nil && !of.has(agent, DataProtection, Archivist) {
 		err = of.may(agent, DataProtection)
 	}

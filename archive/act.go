@@ -147,7 +147,7 @@ func (a *Archive) Act(ctx context.Context, agent, tenant string, kind ActKind, t
 	if a.readOnly {
 		return nil, ErrReadOnly
 	}
-	of, err := a.config.tenant(tenant)
+	of, err := a.tenant(tenant)
 	if err == nil {
 		err = a.mayAct(agent, of, kind, &text)
 	}
@@ -346,6 +346,9 @@ func (a *Archive) startRows(u *Unit, kind ActKind, text *ActText) (out []record)
 
 // EndAct ends an act, on behalf of agent: a hold is lifted, a start taken back.
 func (a *Archive) EndAct(ctx context.Context, agent, id, reason string) (*Act, error) {
+	if err := a.knows("act", id); err != nil {
+		return nil, err
+	}
 	if a.readOnly {
 		return nil, ErrReadOnly
 	}
@@ -387,7 +390,7 @@ func (a *Archive) EndAct(ctx context.Context, agent, id, reason string) (*Act, e
 		return nil, err
 	}
 	bad := &Refusal{}
-	of, err := a.config.tenant(r.Tenant)
+	of, err := a.tenant(r.Tenant)
 	if err == nil {
 		err = of.mayDecide(agent, r.Kind)
 	}
@@ -479,6 +482,9 @@ var HoldClasses = []string{"litigation", "inquiry", "classified", "research", "o
 // ReviewHold records that a hold was looked at again and stays, on behalf of agent; next is the day
 // on which it is to be looked at the next time, "" for none.
 func (a *Archive) ReviewHold(ctx context.Context, agent, id, next, reason string) (*Act, error) {
+	if err := a.knows("act", id); err != nil {
+		return nil, err
+	}
 	if a.readOnly {
 		return nil, ErrReadOnly
 	}
@@ -492,7 +498,7 @@ func (a *Archive) ReviewHold(ctx context.Context, agent, id, next, reason string
 	if err != nil {
 		return nil, err
 	}
-	of, err := a.config.tenant(r.Tenant)
+	of, err := a.tenant(r.Tenant)
 	if err == nil {
 		err = of.mayDecide(agent, HoldAct)
 	}
@@ -574,7 +580,7 @@ func (a *Archive) act(t *tx, id string) (act *Act, r actRecord, key [32]byte, se
 
 // Acts gives the acts of a tenant, of one kind or of all ("").
 func (a *Archive) Acts(tenant string, kind ActKind) (out []*Act, err error) {
-	of, err := a.config.tenant(tenant)
+	of, err := a.tenant(tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -606,6 +612,9 @@ func (a *Archive) eachAct(t *tx, tenant string, kind ActKind, f func(*Act)) erro
 
 // ActOf gives one act.
 func (a *Archive) ActOf(id string) (act *Act, err error) {
+	if err := a.knows("act", id); err != nil {
+		return nil, err
+	}
 	err = a.cat.view(func(t *tx) error {
 		act, _, _, _, err = a.act(t, id)
 		return err

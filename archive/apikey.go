@@ -91,7 +91,7 @@ func (a *Archive) mayChangeAPIKeys(agent, tenant string) (*Tenant, error) {
 	if a.readOnly {
 		return nil, ErrReadOnly
 	}
-	of, err := a.config.tenant(tenant)
+	of, err := a.tenant(tenant)
 	if err == nil {
 		err = of.mayIfNamed(agent, Administrator)
 	}
@@ -139,6 +139,9 @@ func (r *apiKeyRecord) shown(name string) *APIKey {
 
 // RevokeAPIKey ends a key, on behalf of agent: from the answer on nobody acts by it.
 func (a *Archive) RevokeAPIKey(ctx context.Context, agent, tenant, id string) (*APIKey, error) {
+	if err := a.knows("API key", id); err != nil {
+		return nil, err
+	}
 	of, err := a.mayChangeAPIKeys(agent, tenant)
 	if err != nil {
 		return nil, err
@@ -199,7 +202,7 @@ func (a *Archive) openAPIKey(t *tx, v []byte) (r *apiKeyRecord, key [32]byte, sa
 
 // APIKeys are the keys of a tenant, those that are not good any more too.
 func (a *Archive) APIKeys(tenant string) ([]*APIKey, error) {
-	of, err := a.config.tenant(tenant)
+	of, err := a.tenant(tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -235,7 +238,7 @@ func (a *Archive) APIKeyOf(secret string) (*APIKey, error) {
 		return nil, err
 	}
 	hash := sha256.Sum256(bits)
-	if subtle.ConstantTimeCompare(hash[:], r.Hash) != 1 || r.Revoked != nil || !time.Now().Before(r.Expires) {
+	if subtle.ConstantTimeCompare(hash[:], r.Hash) != 1 || r.Revoked != nil || a.only != "" && r.Tenant != a.only || !time.Now().Before(r.Expires) {
 		return nil, ErrBadKey
 	}
 	return r.shown(name), nil

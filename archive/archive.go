@@ -23,8 +23,15 @@ import (
 	"sae/retention"
 )
 
-// Archive is an open archive. Its methods may be called at the same time.
+// Archive is an open archive, or the view of one tenant on it (Within). Its methods may be called at
+// the same time.
 type Archive struct {
+	*state
+	only string // tenant, of a view
+}
+
+// state is what an archive and its views share.
+type state struct {
 	// Set at opening, never changed.
 	dir         string
 	config      *Config
@@ -114,8 +121,8 @@ func Open(dir string, o Options) (*Archive, error) {
 		return nil, err
 	}
 	o.ReadOnly = o.ReadOnly || o.NoKeys
-	a := &Archive{dir: dir, config: config, policies: config.policies(), fs: o.FS, log: o.Log, readOnly: o.ReadOnly, session: newID("s"), stageItems: stageItems, packFrom: packFrom, fileGroups: search.Groups, tokenFault: o.TokenFault, pause: ailingFor,
-		queue: make(chan pending, maxGroup), stopped: make(chan struct{}), ended: make(chan struct{})}
+	a := &Archive{state: &state{dir: dir, config: config, policies: config.policies(), fs: o.FS, log: o.Log, readOnly: o.ReadOnly, session: newID("s"), stageItems: stageItems, packFrom: packFrom, fileGroups: search.Groups, tokenFault: o.TokenFault, pause: ailingFor,
+		queue: make(chan pending, maxGroup), stopped: make(chan struct{}), ended: make(chan struct{})}}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}
@@ -178,8 +185,12 @@ func (a *Archive) open(o Options) error {
 	return nil
 }
 
-// Close ends the archive, when no method of it runs any more. Another Close does nothing.
+// Close ends the archive, when no method of it runs any more. Another Close does nothing, nor does that
+// of a view.
 func (a *Archive) Close() error {
+	if a.only != "" {
+		return nil
+	}
 	if a.closed.Swap(true) {
 		return nil
 	}

@@ -68,6 +68,9 @@ func (r *AuditReport) Sound() bool { return r.Findings == r.Repaired }
 // behalf of agent. What is wrong is in the report; the error is for an audit that
 // could not be carried through.
 func (a *Archive) Audit(ctx context.Context, agent string, o AuditOptions) (*AuditReport, error) {
+	if err := a.archiveWide(); err != nil {
+		return nil, err
+	}
 	if a.readOnly {
 		return nil, ErrReadOnly
 	}
@@ -183,7 +186,7 @@ func (au *audit) tenants() {
 		return t.scan(bktUnit, nil, nil, func(_, v []byte) (bool, error) {
 			var r unitRecord
 			if decodeClear(v, &r) == nil { // else it is found with its leaf
-				if _, unknown := au.a.config.tenant(r.Tenant); unknown != nil {
+				if _, unknown := au.a.tenant(r.Tenant); unknown != nil {
 					lost[r.Tenant] = true
 				}
 			}

@@ -34,6 +34,9 @@ type Certificate struct {
 
 // CertificateOf gives the certificate of an elimination; ErrNotFound while there is none.
 func (a *Archive) CertificateOf(id string) (*Certificate, error) {
+	if err := a.knows("elimination", id); err != nil {
+		return nil, err
+	}
 	e, err := a.Elimination(id)
 	if err != nil {
 		return nil, err
@@ -59,6 +62,9 @@ var inFrench = map[RequestKind]string{ForElimination: "élimination", ForErasure
 // agent, and archives it. Everything that it proves must be sealed: if not, the error matches
 // ErrNotSealed. pdf lays out what the certificate says, for people.
 func (a *Archive) Certify(ctx context.Context, agent, id string, pdf func(*Elimination, certificate.Head) ([]byte, error)) (*Certificate, error) {
+	if err := a.knows("elimination", id); err != nil {
+		return nil, err
+	}
 	if a.readOnly {
 		return nil, ErrReadOnly
 	}
@@ -71,7 +77,7 @@ func (a *Archive) Certify(ctx context.Context, agent, id string, pdf func(*Elimi
 	if err := a.checkStep(agent, e, Certified, &StepText{}); err != nil {
 		return nil, err
 	}
-	of, err := a.config.tenant(e.Tenant)
+	of, err := a.tenant(e.Tenant)
 	if err != nil {
 		return nil, err
 	}

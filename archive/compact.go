@@ -30,6 +30,9 @@ const compactChunk = 8192
 // not used any more is deleted in every offer. Stopped at any point, it goes on from there
 // when it is called again.
 func (a *Archive) Compact(ctx context.Context) (*Compacted, error) {
+	if err := a.archiveWide(); err != nil {
+		return nil, err
+	}
 	if a.readOnly {
 		return nil, ErrReadOnly
 	}

@@ -559,7 +559,11 @@ func (c *Config) tenant(id string) (*Tenant, error) {
 		}
 		known = append(known, c.Tenants[i].ID)
 	}
-	return nil, &Refusal{Problems: []string{fmt.Sprintf("tenant %q is not known; known: %s", id, strings.Join(known, ", "))}}
+	return nil, unknownTenant(id, known)
+}
+
+func unknownTenant(id string, known []string) error {
+	return &Refusal{Problems: []string{fmt.Sprintf("tenant %q is not known; known: %s", id, strings.Join(known, ", "))}}
 }
 
 // agreement finds an agreement by its code; "" is the first one.
@@ -576,7 +580,7 @@ func (t *Tenant) agreement(id string) (string, error) {
 
 // TenantName is the name of a tenant for people; its code when it has none.
 func (a *Archive) TenantName(id string) string {
-	t, err := a.config.tenant(id)
+	t, err := a.tenant(id)
 	if err != nil || t.Name == "" {
 		return id
 	}

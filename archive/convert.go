@@ -76,6 +76,9 @@ var errConverted = errors.New("it is converted already")
 // nil they are durable in as many offers as the storage policy wants, and in the ledger; when it
 // returns an error nothing was added.
 func (a *Archive) Convert(ctx context.Context, agent string, r ConversionRequest) (*Conversion, error) {
+	if err := a.knows("unit", r.Unit); err != nil {
+		return nil, err
+	}
 	if a.readOnly {
 		return nil, ErrReadOnly
 	}
@@ -124,7 +127,7 @@ func (c *conversion) read(t *tx) (err error) {
 	if !isUnit(c.r.Unit) {
 		return fmt.Errorf("unit %q: %w", c.r.Unit, ErrNotFound)
 	}
-	if c.tenant, err = a.config.tenant(c.unit.Tenant); err != nil {
+	if c.tenant, err = a.tenant(c.unit.Tenant); err != nil {
 		return err
 	}
 	c.policy = nil
@@ -343,6 +346,9 @@ func (c *conversion) lock(op *operation) {
 
 // ConversionText gives what was said with a conversion: by which tools, why.
 func (a *Archive) ConversionText(operation string) (reason string, tools []string, err error) {
+	if err := a.knows("operation", operation); err != nil {
+		return "", nil, err
+	}
 	var text conversionText
 	err = a.cat.view(func(t *tx) error {
 		words, err := a.operationText(t, operation)

@@ -61,7 +61,7 @@ func (a *Archive) RunConverter(ctx context.Context, agent string, r ConvertRun) 
 	if a.readOnly {
 		return nil, ErrReadOnly
 	}
-	of, err := a.config.tenant(r.Tenant)
+	of, err := a.tenant(r.Tenant)
 	if err != nil {
 		return nil, err
 	}

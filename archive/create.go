@@ -176,7 +176,7 @@ func (c *creation) catalogue(config *Config, v *vault.Vault, signer note.Signer,
 		return nil, err
 	}
 	defer cat.close()
-	a := &Archive{config: config, cat: cat, vault: v, signer: signer}
+	a := &Archive{state: &state{config: config, cat: cat, vault: v, signer: signer}}
 	var indexKey, spoolKey [32]byte
 	rand.Read(indexKey[:])
 	rand.Read(spoolKey[:])

@@ -154,7 +154,7 @@ type plainUnits struct {
 // checkDeposit finds all that is wrong before anything is read, and fills in
 // what is common.
 func (a *Archive) checkDeposit(d *Deposit) (*plainUnits, error) {
-	tenant, err := a.config.tenant(d.Tenant)
+	tenant, err := a.tenant(d.Tenant)
 	if err != nil {
 		return nil, err
 	}

@@ -130,6 +130,9 @@ func (t *tx) notFound(what, id string) error {
 
 // Tombstone gives what stays of a unit that was destroyed.
 func (a *Archive) Tombstone(unit string) (stone *Tombstone, entry int64, err error) {
+	if err := a.knows("tombstone", unit); err != nil {
+		return nil, 0, err
+	}
 	err = a.cat.view(func(t *tx) error {
 		row, err := t.tomb(unit)
 		if err == nil && row == nil {

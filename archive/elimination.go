@@ -204,7 +204,7 @@ func (a *Archive) ProposeElimination(ctx context.Context, agent string, r Elimin
 	if a.readOnly {
 		return nil, ErrReadOnly
 	}
-	of, err := a.config.tenant(r.Filter.Tenant)
+	of, err := a.tenant(r.Filter.Tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -419,6 +419,9 @@ func refusedOf(text StepText) (numbers []int64) {
 // StepElimination takes a step on a request, on behalf of agent, who must have the role for it
 // and have taken none before.
 func (a *Archive) StepElimination(ctx context.Context, agent, id string, step EliminationStep, text StepText) (*Elimination, error) {
+	if err := a.knows("elimination", id); err != nil {
+		return nil, err
+	}
 	if a.readOnly {
 		return nil, ErrReadOnly
 	}
@@ -495,7 +498,7 @@ func (a *Archive) checkStep(agent string, e *Elimination, step EliminationStep, 
 		bad.addf("%s %s is %s: it cannot be %s now", e.Kind, e.ID, e.State(), step)
 		return bad
 	}
-	of, err := a.config.tenant(e.Tenant)
+	of, err := a.tenant(e.Tenant)
 	if err != nil {
 		return err
 	}
@@ -571,6 +574,9 @@ func (t *tx) request(id string) (*Elimination, error) {
 
 // Elimination gives a request.
 func (a *Archive) Elimination(id string) (e *Elimination, err error) {
+	if err := a.knows("elimination", id); err != nil {
+		return nil, err
+	}
 	err = a.cat.view(func(t *tx) error {
 		if e, err = t.request(id); err != nil {
 			return err
@@ -594,7 +600,7 @@ func (k RequestKind) String() string {
 
 // Eliminations gives the requests of a tenant of some kinds, in the order in which they were made.
 func (a *Archive) Eliminations(tenant string, kinds ...RequestKind) (out []*Elimination, err error) {
-	of, err := a.config.tenant(tenant)
+	of, err := a.tenant(tenant)
 	if err != nil {
 		return nil, err
 	}

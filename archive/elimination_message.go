@@ -27,6 +27,9 @@ type MessageRequest struct {
 // EliminationMessage gives a message of SEDA about a request: authorisation requests name the
 // units that were not refused, the notification those that were destroyed.
 func (a *Archive) EliminationMessage(id string, r MessageRequest) (*seda.Message, error) {
+	if err := a.knows("elimination", id); err != nil {
+		return nil, err
+	}
 	e, err := a.Elimination(id)
 	if err != nil {
 		return nil, err
@@ -107,6 +110,9 @@ func (a *Archive) messageUnits(e *Elimination, r MessageRequest) (units []string
 // role for it: ReplyCode OK agrees to what was asked, or visas it; KO refuses it. SEDA has no
 // reply item by item. What the reply says becomes the reason.
 func (a *Archive) ReplyToElimination(ctx context.Context, agent, id string, m *seda.Message) (*Elimination, error) {
+	if err := a.knows("elimination", id); err != nil {
+		return nil, err
+	}
 	e, err := a.Elimination(id)
 	if err != nil {
 		return nil, err

@@ -52,6 +52,9 @@ type Analysis struct {
 // AnalyseRequest looks at every unit that a request for erasure, or an objection, is about, and
 // records what it finds, on behalf of agent.
 func (a *Archive) AnalyseRequest(ctx context.Context, agent, id string) (*Request, *Analysis, error) {
+	if err := a.knows("request", id); err != nil {
+		return nil, nil, err
+	}
 	if a.readOnly {
 		return nil, nil, ErrReadOnly
 	}
@@ -408,6 +411,9 @@ type Erased struct {
 // who decided. Every unit is looked at again before it goes: what a hold stands against is kept.
 // Stopped at any point, it goes on from there when it is called again.
 func (a *Archive) ExecuteErasure(ctx context.Context, agent, id string, progress func(erased int64)) (*Erased, error) {
+	if err := a.knows("request", id); err != nil {
+		return nil, err
+	}
 	if a.readOnly {
 		return nil, ErrReadOnly
 	}
@@ -673,6 +679,9 @@ func (a *Archive) promises(ctx context.Context, q *Request) bool {
 // its record stays, as codes. The archive holds nothing of the person any more but what stands in the
 // files.
 func (a *Archive) PurgeRequest(ctx context.Context, agent, id string) (*Request, error) {
+	if err := a.knows("request", id); err != nil {
+		return nil, err
+	}
 	if a.readOnly {
 		return nil, ErrReadOnly
 	}
@@ -682,7 +691,7 @@ func (a *Archive) PurgeRequest(ctx context.Context, agent, id string) (*Request,
 	if err != nil {
 		return nil, err
 	}
-	of, err := a.config.tenant(q.Tenant)
+	of, err := a.tenant(q.Tenant)
 	if err == nil {
 		err = of.may(agent, DataProtection)
 	}

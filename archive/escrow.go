@@ -54,6 +54,9 @@ type Escrowed struct {
 // Escrow writes a copy of the root key into a new file, sealed to the recipients of the
 // configuration, on behalf of agent. It is durable on return.
 func (a *Archive) Escrow(ctx context.Context, agent, path string) (*Escrowed, error) {
+	if err := a.archiveWide(); err != nil {
+		return nil, err
+	}
 	if a.readOnly {
 		return nil, ErrReadOnly
 	}

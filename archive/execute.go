@@ -83,6 +83,9 @@ func (k RequestKind) chunk() int {
 // a new hold or a new unit below stands against is kept. Stopped at any point, it goes on from
 // there when it is called again. Of paper, reason says how it is destroyed.
 func (a *Archive) ExecuteElimination(ctx context.Context, agent, id, reason string, progress func(destroyed int64)) (*Executed, error) {
+	if err := a.knows("elimination", id); err != nil {
+		return nil, err
+	}
 	if a.readOnly {
 		return nil, ErrReadOnly
 	}

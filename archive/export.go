@@ -81,6 +81,9 @@ func (a *Archive) Export(ctx context.Context, agent string, r ExportRequest, w F
 	if a.readOnly {
 		return nil, ErrReadOnly
 	}
+	if err := a.knows("unit, operation or object", r.IDs...); err != nil {
+		return nil, err
+	}
 	e := &export{a: a, ctx: ctx, r: r, seen: map[string]int{}, files: w, op: newID(opID)}
 	if err := e.r.reader.exporting(e, a.cat.view(e.gather)); err != nil {
 		return nil, err
@@ -664,7 +667,7 @@ func (c *counter) Write(p []byte) (int, error) {
 // HoldingsOf gives the units of an originating agency, by the operation that archived
 // them, operations in their order.
 func (a *Archive) HoldingsOf(tenant, agency string) (operations []string, units map[string][]string, err error) {
-	t, err := a.config.tenant(tenant)
+	t, err := a.tenant(tenant)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -60,7 +60,7 @@ func (a *Archive) OpenFile(ctx context.Context, agent string, n NewFile) (*Depos
 	if a.readOnly {
 		return nil, ErrReadOnly
 	}
-	of, err := a.config.tenant(n.Tenant)
+	of, err := a.tenant(n.Tenant)
 	if err == nil {
 		err = of.mayIfNamed(agent, fileRoles...)
 	}
@@ -186,7 +186,7 @@ func (a *Archive) fileUnit(t *tx, tenant, name string) (*Unit, error) {
 // FileOf gives the unit of a citizen file that its number names, or the one open file of a procedure
 // that concerns who has a federated identifier.
 func (a *Archive) FileOf(tenant, number string) (unit string, err error) {
-	of, err := a.config.tenant(tenant)
+	of, err := a.tenant(tenant)
 	if err != nil {
 		return "", err
 	}
@@ -349,7 +349,7 @@ func (a *Archive) happen(ctx context.Context, agent string, r EventRequest, what
 	if a.readOnly {
 		return nil, ErrReadOnly
 	}
-	of, err := a.config.tenant(r.Tenant)
+	of, err := a.tenant(r.Tenant)
 	if err == nil {
 		err = of.mayDecide(agent, EventAct)
 	}
@@ -454,6 +454,9 @@ func (a *Archive) startsOf(t *tx, file, id string, day time.Time, text *ActText)
 
 // TakeBackEvent ends an event that was recorded by mistake, on behalf of agent.
 func (a *Archive) TakeBackEvent(ctx context.Context, agent, act, reason string) (*Act, error) {
+	if err := a.knows("act", act); err != nil {
+		return nil, err
+	}
 	was, err := a.ActOf(act)
 	if err == nil && was.Kind != EventAct {
 		err = &Refusal{Problems: []string{fmt.Sprintf("%s is a %s, no event of a file", act, was.Kind)}}
@@ -580,7 +583,7 @@ type FileDocument struct {
 
 // File gives a citizen file by its number, or its unit, as the reader may see it.
 func (r *Reader) File(tenant, name string) (f *File, err error) {
-	of, err := r.a.config.tenant(tenant)
+	of, err := r.a.tenant(tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -765,7 +768,7 @@ type FilePage struct {
 // Files gives a page of the citizen files that a filter chooses, in the order in which they were
 // opened.
 func (r *Reader) Files(f FileFilter) (page FilePage, err error) {
-	of, err := r.a.config.tenant(f.Tenant)
+	of, err := r.a.tenant(f.Tenant)
 	if err != nil {
 		return page, err
 	}
@@ -838,7 +841,7 @@ func (a *Archive) eachFile(t *tx, tenant, procedure string, from uint64, f func(
 
 // PersonsOf are the data subjects whom a citizen file concerns, by its number or its unit.
 func (a *Archive) PersonsOf(tenant, name string) (out []string, err error) {
-	of, err := a.config.tenant(tenant)
+	of, err := a.tenant(tenant)
 	if err != nil {
 		return nil, err
 	}

@@ -25,7 +25,7 @@ type FormatLine struct {
 
 // Risks gives the notes on formats in force for a tenant: the program's, and its own.
 func (a *Archive) Risks(tenant string) (*risk.Registry, error) {
-	of, err := a.config.tenant(tenant)
+	of, err := a.tenant(tenant)
 	if err != nil || of.Formats == "" {
 		return risk.Own(), err
 	}
@@ -35,7 +35,7 @@ func (a *Archive) Risks(tenant string) (*risk.Registry, error) {
 // Formats counts what a tenant holds by format, greatest risk first. What came beside units, the
 // manifests and replies of transfers, is not counted.
 func (a *Archive) Formats(ctx context.Context, tenant string, risks *risk.Registry) ([]FormatLine, error) {
-	of, err := a.config.tenant(tenant)
+	of, err := a.tenant(tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +147,7 @@ type HeldPage struct {
 // FormatUnits gives a page of the units that hold a format ("" for none that is known) and their
 // objects in it: limit units, behind the one that after names.
 func (r *Reader) FormatUnits(ctx context.Context, tenant, puid, after string, limit int) (page HeldPage, err error) {
-	of, err := r.a.config.tenant(tenant)
+	of, err := r.a.tenant(tenant)
 	if err != nil {
 		return page, err
 	}

@@ -34,6 +34,9 @@ type Fsck struct {
 // what one speaks of and another lacks, and what is there that nothing speaks of. Of copies it
 // looks at names and lengths, not at their bytes: that is for an audit. Nothing is changed.
 func (a *Archive) Fsck(ctx context.Context) (*Fsck, error) {
+	if err := a.archiveWide(); err != nil {
+		return nil, err
+	}
 	f := &fsck{a: a, out: &Fsck{Findings: []FsckFinding{}}}
 	f.damage("catalogue", a.cat.path, a.cat.check(func(why string) {
 		f.find("damaged", "catalogue", a.cat.path, "", why, doRebuild)

@@ -26,6 +26,9 @@ type OfferGauge struct {
 
 // Gauges reads them.
 func (a *Archive) Gauges() (*Gauges, error) {
+	if err := a.archiveWide(); err != nil {
+		return nil, err
+	}
 	g := &Gauges{}
 	for _, o := range a.offers {
 		g.Offers = append(g.Offers, OfferGauge{Name: o.name, Down: o.down != nil})

@@ -35,7 +35,7 @@ type GDPRFinding struct {
 
 // CheckGDPR calls f for all that somebody should look at in a tenant.
 func (a *Archive) CheckGDPR(ctx context.Context, tenant string, f func(GDPRFinding) error) error {
-	of, err := a.config.tenant(tenant)
+	of, err := a.tenant(tenant)
 	if err != nil {
 		return err
 	}
@@ -180,7 +180,7 @@ type Processed struct {
 
 // Register gives what a tenant's record of processing activities says.
 func (a *Archive) Register(ctx context.Context, tenant string) (out []*Processed, err error) {
-	of, err := a.config.tenant(tenant)
+	of, err := a.tenant(tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -233,7 +233,7 @@ func (p *ProcedureVersion) ruleIDs() (ids []string) {
 
 // GDPRSettings are what the configuration says for a tenant, for letters and the record of processing.
 func (a *Archive) GDPRSettings(tenant string) (GDPRConfig, error) {
-	of, err := a.config.tenant(tenant)
+	of, err := a.tenant(tenant)
 	if err != nil {
 		return GDPRConfig{}, err
 	}

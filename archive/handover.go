@@ -52,6 +52,9 @@ const keptUnsealed = "NOT_SEALED"
 // called for every package, by its name; what it writes goes to the other archive. Units that are
 // not to be kept any more, have changed, or have no evidence yet, are left out.
 func (a *Archive) SendTransfer(ctx context.Context, agent, id string, r ExportRequest, each func(name string, write func(Files) (*ExportOutcome, error)) error) (*SentTransfer, error) {
+	if err := a.knows("elimination", id); err != nil {
+		return nil, err
+	}
 	if a.readOnly {
 		return nil, ErrReadOnly
 	}
@@ -181,6 +184,9 @@ const MaxReply = 1 << 30
 // their units stay. Stopped at any point behind the verification, it goes on from there when it is
 // called again, without replies.
 func (a *Archive) AcknowledgeTransfer(ctx context.Context, agent, id string, replies []ReplySource, leave bool, progress func(destroyed int64)) (*Executed, error) {
+	if err := a.knows("elimination", id); err != nil {
+		return nil, err
+	}
 	if a.readOnly {
 		return nil, ErrReadOnly
 	}
@@ -241,7 +247,7 @@ func (a *Archive) verifyReplies(ctx context.Context, agent string, e *Eliminatio
 
 // archiveReplies takes the step of acknowledging; the replies are archived with it, as a record.
 func (a *Archive) archiveReplies(ctx context.Context, agent string, e *Elimination, replies []ReplySource) (*Elimination, error) {
-	of, err := a.config.tenant(e.Tenant)
+	of, err := a.tenant(e.Tenant)
 	if err != nil {
 		return nil, err
 	}

@@ -203,6 +203,9 @@ func (t *tx) jobRecord(id string) (*jobRecord, sealed, error) {
 
 // Job tells of a job.
 func (a *Archive) Job(id string) (j *Job, err error) {
+	if err := a.knows("operation", id); err != nil {
+		return nil, err
+	}
 	err = a.cat.view(func(t *tx) error {
 		r, _, err := t.jobRecord(id)
 		if err == nil {
@@ -223,13 +226,17 @@ type JobFilter struct {
 
 // Jobs are those that were received whole, in the order of their coming.
 func (a *Archive) Jobs(f JobFilter) (out []*Job, more bool, err error) {
+	of, err := a.tenant(f.Tenant)
+	if err != nil {
+		return nil, false, err
+	}
 	out = []*Job{}
 	err = a.cat.view(func(t *tx) error {
-		from := jobListPrefix(f.Tenant)
+		from := jobListPrefix(of.ID)
 		end := prefixEnd(from)
 		if f.After != "" {
 			r, _, err := t.jobRecord(f.After)
-			if err == nil && r.Tenant != f.Tenant {
+			if err == nil && r.Tenant != of.ID {
 				err = fmt.Errorf("operation %q: %w", f.After, ErrNotFound)
 			}
 			if err != nil {
@@ -279,7 +286,7 @@ func (a *Archive) BeginJob(n NewJob) (j *Job, was bool, err error) {
 
 // insertJob inserts a row when there is none of its identifier, after place.
 func (a *Archive) insertJob(n NewJob, state JobState, key [32]byte, size int64, place func() error) (j *Job, was bool, err error) {
-	of, err := a.config.tenant(n.Tenant)
+	of, err := a.tenant(n.Tenant)
 	if err != nil {
 		return nil, false, err
 	}

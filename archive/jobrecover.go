@@ -14,6 +14,9 @@ import (
 // RecoverJobs takes up what an earlier process left, before any job is begun: it gives those that wait,
 // in the order of their coming, and removes files that belong to none. Those that ran wait again.
 func (a *Archive) RecoverJobs() (waiting []*Job, err error) {
+	if err := a.archiveWide(); err != nil {
+		return nil, err
+	}
 	wanted := map[string]bool{}
 	var lost, ran []string
 	err = a.cat.view(func(t *tx) error {
@@ -97,6 +100,9 @@ const maxJobsKept = 100_000
 
 // ForgetJobs forgets what became of jobs that ended long enough ago, and gives their number.
 func (a *Archive) ForgetJobs() (n int, err error) {
+	if err := a.archiveWide(); err != nil {
+		return 0, err
+	}
 	old, err := a.oldJobs(now().Add(-KeepJob), maxJobsKept)
 	if err != nil || len(old) == 0 {
 		return 0, err

@@ -50,6 +50,9 @@ func (a *Archive) changeJob(id string, f func(r *jobRecord, key [32]byte, secret
 // StartJob begins a job that waits. To one that does not the error matches ErrBegun, to one whose body
 // or key is gone ErrBodyLost.
 func (a *Archive) StartJob(id string) (*RunningJob, error) {
+	if err := a.knows("operation", id); err != nil {
+		return nil, err
+	}
 	run := &RunningJob{a: a}
 	j, err := a.changeJob(id, func(r *jobRecord, key [32]byte, secret []byte) (bool, error) {
 		if r.State != JobReceived && r.State != JobDelayed {
@@ -175,6 +178,9 @@ func (r *RunningJob) Delayed(code string, until time.Time) error {
 
 // CancelJob ends a job that was not begun. When it returns nil its body does not open any more.
 func (a *Archive) CancelJob(id string) (*Job, error) {
+	if err := a.knows("operation", id); err != nil {
+		return nil, err
+	}
 	j, err := a.changeJob(id, func(r *jobRecord, _ [32]byte, _ []byte) (bool, error) {
 		if r.State.ended() || r.State == JobRunning {
 			return false, ErrBegun
@@ -194,6 +200,9 @@ func (a *Archive) CancelJob(id string) (*Job, error) {
 
 // LoseJob ends a job whose body or key is gone.
 func (a *Archive) LoseJob(id string) error {
+	if err := a.knows("operation", id); err != nil {
+		return err
+	}
 	_, err := a.changeJob(id, func(r *jobRecord, _ [32]byte, _ []byte) (bool, error) {
 		if r.State.ended() {
 			return false, ErrBegun
@@ -210,6 +219,9 @@ func (a *Archive) LoseJob(id string) error {
 // JobKey gives the key under which the body of a job that is being received is written, its associated
 // data, and the file.
 func (a *Archive) JobKey(id string) (key [32]byte, ad []byte, file string, said JobRequest, err error) {
+	if err := a.knows("operation", id); err != nil {
+		return key, nil, "", said, err
+	}
 	err = a.cat.view(func(t *tx) error {
 		r, own, secret, err := a.readJob(t, id)
 		if err == nil && r.State != JobReceiving {
@@ -227,6 +239,9 @@ func (a *Archive) JobKey(id string) (key [32]byte, ad []byte, file string, said 
 // CompleteJob lets a job be worked off whose body is whole and durable; was says that it was completed
 // before. said, when it is not nil, is what is asked for from now on.
 func (a *Archive) CompleteJob(id string, said *JobRequest) (j *Job, was bool, err error) {
+	if err := a.knows("operation", id); err != nil {
+		return nil, false, err
+	}
 	j = &Job{}
 	err = a.changeJobs(func(t *tx) error {
 		r, key, secret, err := a.readJob(t, id)
@@ -294,6 +309,9 @@ func (a *Archive) writeAnswer(id string, key [32]byte, answer []byte) error {
 
 // JobAnswer gives the answer to a job that was refused.
 func (a *Archive) JobAnswer(id string) (answer []byte, err error) {
+	if err := a.knows("operation", id); err != nil {
+		return nil, err
+	}
 	var key [32]byte
 	err = a.cat.view(func(t *tx) error {
 		r, own, _, err := a.readJob(t, id)

@@ -317,6 +317,9 @@ func (a *Archive) ProveConsistency(m, n int64) (proof []integrity.Hash, older, n
 // against the signed checkpoint and the stored root. deep also recomputes every
 // stored hash and the root of every operation's items.
 func (a *Archive) VerifyLedger(deep bool) (integrity.Checkpoint, error) {
+	if err := a.archiveWide(); err != nil {
+		return integrity.Checkpoint{}, err
+	}
 	var cp integrity.Checkpoint
 	err := a.cat.view(func(t *tx) (err error) {
 		if cp, err = a.checkpointIn(t); err != nil {

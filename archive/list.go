@@ -175,7 +175,7 @@ const maxPage = 10_000
 // they were archived. It reads the rows of the narrowest index that the filter
 // names.
 func (a *Archive) List(f Filter) (page Page, err error) {
-	tenant, err := a.config.tenant(f.Tenant)
+	tenant, err := a.tenant(f.Tenant)
 	if err != nil {
 		return page, err
 	}

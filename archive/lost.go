@@ -52,6 +52,9 @@ func lostRow(before map[string]lostState, gone, good []string, when time.Time) [
 // AcceptLoss records, on behalf of agent, that an object of which no good copy is left is
 // given up. Its evidence stays, and its records; the status does not name it any more.
 func (a *Archive) AcceptLoss(ctx context.Context, agent, object, reason string) (index int64, err error) {
+	if err := a.archiveWide(); err != nil {
+		return 0, err
+	}
 	if a.readOnly {
 		return 0, ErrReadOnly
 	}

@@ -15,6 +15,9 @@ import (
 // ReplaceRoot draws another root key, on behalf of agent, and destroys nothing but the old one:
 // copies of that open no catalogue from now on.
 func (a *Archive) ReplaceRoot(ctx context.Context, agent string) error {
+	if err := a.archiveWide(); err != nil {
+		return err
+	}
 	return a.replaceRoot(ctx, agent, a.config.Slots.kept())
 }
 
@@ -153,6 +156,9 @@ type EscrowStatus struct {
 
 // RootStatus gives the state of the root key.
 func (a *Archive) RootStatus() (*RootStatus, error) {
+	if err := a.archiveWide(); err != nil {
+		return nil, err
+	}
 	held, err := a.rootPlace().where()
 	if err != nil {
 		return nil, err

@@ -48,7 +48,7 @@ func (a *Archive) Once(agent, tenant, key string) (*Once, error) {
 	if a.readOnly {
 		return nil, ErrReadOnly
 	}
-	of, err := a.config.tenant(tenant)
+	of, err := a.tenant(tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -129,6 +129,9 @@ func (o *Once) remember(op *operation) {
 
 // ForgetOnce deletes the rows of keys that were kept long enough, and gives their number.
 func (a *Archive) ForgetOnce(ctx context.Context) (n int, err error) {
+	if err := a.archiveWide(); err != nil {
+		return 0, err
+	}
 	if a.readOnly {
 		return 0, ErrReadOnly
 	}

@@ -58,7 +58,7 @@ func (a *Archive) EachPaper(ctx context.Context, tenant string, f func(PaperUnit
 
 // eachPaper is EachPaper as a reader may see it; nil is the archive itself.
 func (a *Archive) eachPaper(ctx context.Context, tenant string, r *Reader, f func(PaperUnit) error) error {
-	of, err := a.config.tenant(tenant)
+	of, err := a.tenant(tenant)
 	if err != nil {
 		return err
 	}

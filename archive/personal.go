@@ -81,6 +81,9 @@ const personalForm = "sae-personal-data/1"
 // behalf of the reader, who must be an archivist and not who decided; index lays it out for people. The
 // package is entered into the ledger as an export. It can be made again until the request is ended.
 func (r *Reader) ExecuteAccess(ctx context.Context, request string, w Files, index func(*PersonalData, io.Writer) error) (*PersonalData, error) {
+	if err := r.a.knows("request", request); err != nil {
+		return nil, err
+	}
 	a := r.a
 	if a.readOnly {
 		return nil, ErrReadOnly
@@ -333,12 +336,15 @@ type LetterContext struct {
 
 // LetterContext gathers what an answer says, on behalf of the reader.
 func (r *Reader) LetterContext(ctx context.Context, request string) (*LetterContext, error) {
+	if err := r.a.knows("request", request); err != nil {
+		return nil, err
+	}
 	a := r.a
 	q, err := a.DataRequest(request)
 	if err != nil {
 		return nil, err
 	}
-	of, err := a.config.tenant(q.Tenant)
+	of, err := a.tenant(q.Tenant)
 	if err == nil {
 		err = of.mayIfNamed(r.agent, Archivist, DataProtection)
 	}

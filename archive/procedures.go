@@ -12,7 +12,7 @@ import (
 // CheckProcedure holds a procedure against what a tenant has: its agreement, agency, channels,
 // rules and triggers must be there. The error is a *Refusal with all that is wrong.
 func (a *Archive) CheckProcedure(tenant string, p *procedure.Procedure) error {
-	of, err := a.config.tenant(tenant)
+	of, err := a.tenant(tenant)
 	if err != nil {
 		return err
 	}

@@ -48,7 +48,7 @@ func (a *Archive) AddProcedure(ctx context.Context, agent, tenant string, file [
 	if err != nil {
 		return nil, &Refusal{Problems: []string{err.Error()}}
 	}
-	of, err := a.config.tenant(tenant)
+	of, err := a.tenant(tenant)
 	if err == nil {
 		err = of.mayIfNamed(agent, Archivist)
 	}
@@ -96,7 +96,7 @@ func (a *Archive) commitBy(ctx context.Context, agent string, op *operation) err
 
 // Procedure gives the last version of a procedure.
 func (a *Archive) Procedure(tenant, id string) (v *ProcedureVersion, err error) {
-	of, err := a.config.tenant(tenant)
+	of, err := a.tenant(tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +127,7 @@ func (t *tx) procedure(tenant, id string) (*ProcedureVersion, error) {
 
 // Procedures gives the last version of each procedure of a tenant.
 func (a *Archive) Procedures(tenant string) (out []*ProcedureVersion, err error) {
-	of, err := a.config.tenant(tenant)
+	of, err := a.tenant(tenant)
 	if err != nil {
 		return nil, err
 	}

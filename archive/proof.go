@@ -17,6 +17,9 @@ import (
 // with its unit's description. What is not sealed yet gives an error matching
 // ErrNotSealed.
 func (a *Archive) Proof(ctx context.Context, id string, w io.Writer) error {
+	if err := a.knows("unit", id); err != nil {
+		return err
+	}
 	b, err := a.bundle(ctx, id)
 	if err != nil {
 		return err

@@ -46,6 +46,9 @@ func (a *Archive) Unit(id string) (*Unit, error) { return a.UnitVersion(id, 0) }
 
 // UnitVersion gives a version of a unit; 0 is the last.
 func (a *Archive) UnitVersion(id string, version int) (u *Unit, err error) {
+	if err := a.knows("unit", id); err != nil {
+		return nil, err
+	}
 	err = a.cat.view(func(t *tx) error {
 		u, err = a.unit(t, id, version)
 		if err == nil {
@@ -134,6 +137,9 @@ type Object struct {
 
 // Object gives one object.
 func (a *Archive) Object(id string) (o *Object, err error) {
+	if err := a.knows("object", id); err != nil {
+		return nil, err
+	}
 	err = a.cat.view(func(t *tx) error {
 		o, err = a.object(t, id)
 		return err
@@ -217,6 +223,9 @@ func (t *tx) eachObject(f func(*objectRecord) error) error {
 // of a unit with a single object. Copies in other formats, which were made in the archive, have
 // to be named: what stands for the unit is what was deposited.
 func (a *Archive) Resolve(id string) (object string, err error) {
+	if err := a.knows("unit or object", id); err != nil {
+		return "", err
+	}
 	err = a.cat.view(func(t *tx) error {
 		if _, _, err := t.objectRecord(id); !errors.Is(err, ErrNotFound) {
 			object = id
@@ -282,6 +291,9 @@ type Reading struct {
 // authenticated before it is given out; one that is bad or missing in a copy is
 // read from the next.
 func (a *Archive) OpenObject(ctx context.Context, id string) (*Reading, error) {
+	if err := a.knows("object", id); err != nil {
+		return nil, err
+	}
 	o, err := a.Object(id)
 	if err != nil {
 		return nil, err
@@ -403,6 +415,9 @@ func (r *Reading) Failures() []Failure {
 // is good the error is a *DamagedError, and what was already written to w is a
 // true beginning of the content.
 func (a *Archive) Get(ctx context.Context, id string, w io.Writer) (o *Object, bad []Failure, err error) {
+	if err := a.knows("object", id); err != nil {
+		return nil, nil, err
+	}
 	if o, err = a.Object(id); err != nil {
 		return nil, nil, err
 	}
@@ -439,6 +454,9 @@ type Event struct {
 // History gives every ledger entry on a unit, in order: those that touched it and
 // the seals that cover it.
 func (a *Archive) History(unit string) (events []Event, err error) {
+	if err := a.knows("unit", unit); err != nil {
+		return nil, err
+	}
 	err = a.cat.view(func(t *tx) error {
 		var destroyed *DestroyedError
 		if _, _, err := t.unitRecord(unit, 0); err != nil && !errors.As(err, &destroyed) {

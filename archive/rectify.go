@@ -39,13 +39,16 @@ type Rectified struct {
 // ExecuteRectification corrects a unit as a decision on a request allows, on behalf of agent. A request
 // may be about several units: it ends with EndExecution.
 func (a *Archive) ExecuteRectification(ctx context.Context, agent, request string, r Rectified) (*Revision, error) {
+	if err := a.knows("request", request); err != nil {
+		return nil, err
+	}
 	a.acting.Lock()
 	defer a.acting.Unlock()
 	q, err := a.executable(agent, request, 16)
 	if err != nil {
 		return nil, err
 	}
-	of, err := a.config.tenant(q.Tenant)
+	of, err := a.tenant(q.Tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -198,6 +201,9 @@ func (r *Rectified) apply(d *Description, request string) {
 
 // ExecuteSubjectRectification corrects names and birth of the subject of a request, on behalf of agent.
 func (a *Archive) ExecuteSubjectRectification(ctx context.Context, agent, request string, data PersonData, reason string) (*Subject, error) {
+	if err := a.knows("request", request); err != nil {
+		return nil, err
+	}
 	a.acting.Lock()
 	defer a.acting.Unlock()
 	q, err := a.executable(agent, request, 16)
@@ -214,13 +220,16 @@ func (a *Archive) ExecuteSubjectRectification(ctx context.Context, agent, reques
 // ExecuteRestriction restricts what a request is about, as its decision allows, on behalf of agent:
 // the subject's files and the units that it names, with all below them.
 func (a *Archive) ExecuteRestriction(ctx context.Context, agent, request string, purposes []Purpose, reason string) (*Act, error) {
+	if err := a.knows("request", request); err != nil {
+		return nil, err
+	}
 	a.acting.Lock()
 	defer a.acting.Unlock()
 	q, err := a.executable(agent, request, 18)
 	if err != nil {
 		return nil, err
 	}
-	of, err := a.config.tenant(q.Tenant)
+	of, err := a.tenant(q.Tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -267,6 +276,9 @@ func (a *Archive) restrictedBy(q *Request, units []string, purposes []Purpose) (
 // EndExecution records that a decision was carried out, on behalf of agent: of requests that are
 // carried out in several steps, or outside of the archive.
 func (a *Archive) EndExecution(ctx context.Context, agent, request, reason string) (*Request, error) {
+	if err := a.knows("request", request); err != nil {
+		return nil, err
+	}
 	return a.stepRequest(ctx, agent, request, RequestExecuted, RequestWords{Reason: reason}, func(q *Request, _ *RequestWords, bad *Refusal) error {
 		if q.erases() {
 			bad.addf("an erasure ends when it is carried out: sae request execute")

@@ -134,6 +134,9 @@ type Repaired struct {
 // RepairQueue makes the copies that were missing when their deposits were acknowledged, and
 // deletes those that are not used any more, on behalf of agent.
 func (a *Archive) RepairQueue(ctx context.Context, agent string) (*Repaired, error) {
+	if err := a.archiveWide(); err != nil {
+		return nil, err
+	}
 	if a.readOnly {
 		return nil, ErrReadOnly
 	}

@@ -154,7 +154,7 @@ func (a *Archive) OpenRequest(ctx context.Context, agent string, n NewRequest) (
 	if a.readOnly {
 		return nil, ErrReadOnly
 	}
-	of, err := a.config.tenant(n.Tenant)
+	of, err := a.tenant(n.Tenant)
 	if err == nil {
 		err = of.mayIfNamed(agent, Depositor, Archivist, OriginatingAgency, DataProtection)
 	}
@@ -295,6 +295,9 @@ func parseRequest(v []byte) (*Request, error) {
 
 // DataRequest gives a request of a data subject.
 func (a *Archive) DataRequest(id string) (q *Request, err error) {
+	if err := a.knows("request", id); err != nil {
+		return nil, err
+	}
 	err = a.cat.view(func(t *tx) error {
 		if q, err = t.dataRequest(id); err != nil {
 			return err
@@ -308,7 +311,7 @@ func (a *Archive) DataRequest(id string) (q *Request, err error) {
 
 // DataRequests gives the requests of a tenant, in the order in which they were opened.
 func (a *Archive) DataRequests(tenant string) (out []*Request, err error) {
-	of, err := a.config.tenant(tenant)
+	of, err := a.tenant(tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -377,7 +380,7 @@ var requestRules = map[RequestStep]requestRule{
 
 // checkRequestStep says what stands against a step.
 func (a *Archive) checkRequestStep(agent string, q *Request, step RequestStep) error {
-	of, err := a.config.tenant(q.Tenant)
+	of, err := a.tenant(q.Tenant)
 	if err != nil {
 		return err
 	}
@@ -441,6 +444,9 @@ func (a *Archive) stepRequest(ctx context.Context, agent, id string, step Reques
 
 // IdentifyRequest records how the identity of who asks was checked, on behalf of agent (art. 12(6)).
 func (a *Archive) IdentifyRequest(ctx context.Context, agent, id, method string, failed bool) (*Request, error) {
+	if err := a.knows("request", id); err != nil {
+		return nil, err
+	}
 	return a.stepRequest(ctx, agent, id, RequestIdentified, RequestWords{Method: method, Failed: failed}, func(_ *Request, _ *RequestWords, bad *Refusal) error {
 		if strings.TrimSpace(method) == "" {
 			bad.addf("how was the identity checked? say the method; write no number of a document into it")
@@ -452,6 +458,9 @@ func (a *Archive) IdentifyRequest(ctx context.Context, agent, id, method string,
 // ExtendRequest extends the time for the answer, on behalf of agent, within the first month and by at
 // most two (art. 12(3)); the person is to be told why.
 func (a *Archive) ExtendRequest(ctx context.Context, agent, id string, months int, reason string) (*Request, error) {
+	if err := a.knows("request", id); err != nil {
+		return nil, err
+	}
 	return a.stepRequest(ctx, agent, id, RequestExtended, RequestWords{Reason: reason}, func(q *Request, _ *RequestWords, bad *Refusal) error {
 		if months < 1 || months > 2 {
 			bad.addf("%d months: the time is extended by one or two (art. 12(3))", months)
@@ -470,6 +479,9 @@ func (a *Archive) ExtendRequest(ctx context.Context, agent, id string, months in
 // WithdrawRequest records that the person does not ask any more, on behalf of agent. Nothing that was
 // decided is carried out.
 func (a *Archive) WithdrawRequest(ctx context.Context, agent, id, reason string) (*Request, error) {
+	if err := a.knows("request", id); err != nil {
+		return nil, err
+	}
 	return a.stepRequest(ctx, agent, id, RequestWithdrawn, RequestWords{Reason: reason}, func(q *Request, _ *RequestWords, bad *Refusal) error {
 		if strings.TrimSpace(reason) == "" {
 			bad.addf("no reason: say why")
@@ -486,6 +498,9 @@ func (a *Archive) WithdrawRequest(ctx context.Context, agent, id, reason string)
 
 // AnswerRequest records that the answer was sent, on behalf of agent; letter is the SHA-256 of it, hex.
 func (a *Archive) AnswerRequest(ctx context.Context, agent, id, letter, sent string) (*Request, error) {
+	if err := a.knows("request", id); err != nil {
+		return nil, err
+	}
 	sent = cmp.Or(sent, now().Format(time.DateOnly))
 	return a.stepRequest(ctx, agent, id, RequestAnswered, RequestWords{Letter: letter, Sent: sent}, func(q *Request, _ *RequestWords, bad *Refusal) error {
 		if _, err := time.Parse(time.DateOnly, sent); err != nil || sent > now().Format(time.DateOnly) || sent < q.Received {
@@ -508,6 +523,9 @@ type Decision struct {
 
 // DecideRequest decides, on behalf of agent, the data-protection officer.
 func (a *Archive) DecideRequest(ctx context.Context, agent, id string, d Decision) (*Request, error) {
+	if err := a.knows("request", id); err != nil {
+		return nil, err
+	}
 	words := RequestWords{LegalBasis: d.LegalBasis, Paragraphs: d.Paragraphs}
 	return a.stepRequest(ctx, agent, id, RequestDecided, words, func(q *Request, w *RequestWords, bad *Refusal) error {
 		if strings.TrimSpace(d.LegalBasis) == "" {
@@ -664,12 +682,15 @@ type ShownStep struct {
 
 // Request gives a request; what was said with it, for those who have a role that reads.
 func (r *Reader) Request(id string) (*ShownRequest, error) {
+	if err := r.a.knows("request", id); err != nil {
+		return nil, err
+	}
 	a := r.a
 	q, err := a.DataRequest(id)
 	if err != nil {
 		return nil, err
 	}
-	of, err := a.config.tenant(q.Tenant)
+	of, err := a.tenant(q.Tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -717,7 +738,7 @@ func (r *Reader) Request(id string) (*ShownRequest, error) {
 // Requests is Archive.DataRequests; the days on which something is to be erased later, for those who
 // have a role that reads.
 func (r *Reader) Requests(tenant string) ([]*Request, error) {
-	of, err := r.a.config.tenant(tenant)
+	of, err := r.a.tenant(tenant)
 	if err != nil {
 		return nil, err
 	}

@@ -298,7 +298,7 @@ func TestRestriction(t *testing.T) {
 	must(a.DecideRequest(ctx, "dora", q.ID, Decision{Outcome: Granted, LegalBasis: "RGPD art. 18(1)(a)"}))
 	_, err := a.ExecuteRestriction(ctx, "dave", q.ID, []Purpose{ForInstruction}, "r")
 	refusedFor(t, err, `purpose "instruction": a restriction leaves open some of`)
-	of := must(a.config.tenant(""))
+	of := must(a.tenant(""))
 	before := must(a.decide(ctx, "dave", of, RestrictionAct, ActText{Units: []string{file}, Reason: "contested", Purposes: []Purpose{ForLegalClaims, ForDataSubject}, Request: q.ID})) // and killed
 	act := must(a.ExecuteRestriction(ctx, "dave", q.ID, []Purpose{ForLegalClaims, ForDataSubject}, "contested"))
 	if act.ID != before.ID {

@@ -182,6 +182,9 @@ type Retention struct {
 
 // Retention explains what applies to a unit on a day, YYYY-MM-DD.
 func (a *Archive) Retention(id, at string) (*Retention, error) {
+	if err := a.knows("unit", id); err != nil {
+		return nil, err
+	}
 	if err := checkDay(at); err != nil {
 		return nil, err
 	}
@@ -374,7 +377,7 @@ func (a *Archive) Due(ctx context.Context, tenant, at string, f func(DueUnit) er
 
 // due is Due as a reader may see it; nil is the archive itself.
 func (a *Archive) due(ctx context.Context, tenant, at string, r *Reader, f func(DueUnit) error) error {
-	of, err := a.config.tenant(tenant)
+	of, err := a.tenant(tenant)
 	if err != nil {
 		return err
 	}
@@ -504,7 +507,7 @@ type CalendarLine struct {
 
 // Calendar counts a tenant's units by the year in which their retention ends.
 func (a *Archive) Calendar(ctx context.Context, tenant string) ([]CalendarLine, error) {
-	of, err := a.config.tenant(tenant)
+	of, err := a.tenant(tenant)
 	if err != nil {
 		return nil, err
 	}

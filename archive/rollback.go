@@ -15,6 +15,9 @@ import (
 // opened with Options.AcceptRollback; an archive that was not rolled back is a
 // Refusal. It gives the size of the ledger given up, and the entry.
 func (a *Archive) AcceptRollback(ctx context.Context, agent, reason string) (lost, index int64, err error) {
+	if err := a.archiveWide(); err != nil {
+		return 0, 0, err
+	}
 	value, _, _, err := a.slot.Load()
 	if err != nil {
 		return 0, 0, err

@@ -80,7 +80,7 @@ func TestRootSlot(t *testing.T) {
 		kept := (&SlotConfig{PKCS11: token}).kept()
 		for _, committed := range []bool{true, false, true} {
 			before := readFile(t, p.path)
-			a := &Archive{config: &Config{Archive: p.archive, Slots: SlotConfig{Root: p.path, PKCS11: token}}, vault: withoutKeys()}
+			a := &Archive{state: &state{config: &Config{Archive: p.archive, Slots: SlotConfig{Root: p.path, PKCS11: token}}, vault: withoutKeys()}}
 			next, err := a.newRoot(kept)
 			if err != nil {
 				t.Fatal(err)

@@ -50,7 +50,7 @@ func (a *Archive) Sample(ctx context.Context, agent string, r SampleRequest) (*S
 	if a.readOnly {
 		return nil, ErrReadOnly
 	}
-	of, err := a.config.tenant(r.Tenant)
+	of, err := a.tenant(r.Tenant)
 	if err == nil {
 		err = of.may(agent, Archivist)
 	}

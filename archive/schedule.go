@@ -107,7 +107,7 @@ func (a *Archive) schedule(tenant string) *retention.Schedule {
 
 // Rules gives the schedule of a tenant; "" is the first.
 func (a *Archive) Rules(tenant string) (*retention.Schedule, error) {
-	t, err := a.config.tenant(tenant)
+	t, err := a.tenant(tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +117,7 @@ func (a *Archive) Rules(tenant string) (*retention.Schedule, error) {
 // RulesAt gives the schedule of a tenant as it was before a ledger entry: what was proposed then names
 // its rules.
 func (a *Archive) RulesAt(tenant string, entry int64) (*retention.Schedule, error) {
-	t, err := a.config.tenant(tenant)
+	t, err := a.tenant(tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +138,7 @@ type RuleVersion = ruleRecord
 
 // RuleHistory gives all versions of a rule, the first first.
 func (a *Archive) RuleHistory(tenant, id string) (out []RuleVersion, err error) {
-	t, err := a.config.tenant(tenant)
+	t, err := a.tenant(tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -210,7 +210,7 @@ type RuleChange struct {
 // PlanRules says what would change if a tenant's schedule got rules; those not among them end
 // with replace.
 func (a *Archive) PlanRules(ctx context.Context, tenant string, rules []retention.Rule, replace bool) (*RulesPlan, error) {
-	t, err := a.config.tenant(tenant)
+	t, err := a.tenant(tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -239,7 +239,7 @@ func (a *Archive) PlanRules(ctx context.Context, tenant string, rules []retentio
 
 // ChangeRules changes a schedule as planned, on behalf of agent.
 func (a *Archive) ChangeRules(ctx context.Context, agent string, p *RulesPlan) (entry int64, err error) {
-	of, err := a.config.tenant(p.Tenant)
+	of, err := a.tenant(p.Tenant)
 	if err == nil {
 		err = of.mayIfNamed(agent, Archivist)
 	}

@@ -22,6 +22,9 @@ type Scrubbed struct {
 // is needed: it may run where there is none (Options.NoKeys). Nothing is repaired, and nothing
 // entered into the ledger.
 func (a *Archive) Scrub(ctx context.Context) (*Scrubbed, error) {
+	if err := a.archiveWide(); err != nil {
+		return nil, err
+	}
 	out := &Scrubbed{Findings: []Finding{}}
 	var mu sync.Mutex
 	var copies, bytes atomic.Int64

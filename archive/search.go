@@ -50,7 +50,7 @@ func (a *Archive) Search(tenant, words string, limit int) ([]*Unit, error) {
 
 // search is Search among the units that choose leaves; limit counts those.
 func (a *Archive) search(tenant, words string, limit int, choose func([]*Unit) ([]*Unit, error)) ([]*Unit, error) {
-	t, err := a.config.tenant(tenant)
+	t, err := a.tenant(tenant)
 	if err != nil {
 		return nil, err
 	}

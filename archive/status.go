@@ -86,6 +86,9 @@ type OfferStatus struct {
 
 // Status gives the state of the archive.
 func (a *Archive) Status() (*Status, error) {
+	if err := a.archiveWide(); err != nil {
+		return nil, err
+	}
 	s := &Status{Archive: a.config.Archive, Problems: []string{}}
 	for _, t := range a.config.Tenants {
 		s.Tenants = append(s.Tenants, t.ID)
@@ -364,6 +367,9 @@ type Stats struct {
 
 // Stats counts the units of all tenants by channel and the objects by format.
 func (a *Archive) Stats() (*Stats, error) {
+	if err := a.archiveWide(); err != nil {
+		return nil, err
+	}
 	channels := map[Channel]*ChannelShare{}
 	for _, c := range Channels {
 		channels[c] = &ChannelShare{Channel: c}

@@ -153,7 +153,7 @@ func (a *Archive) mayChangeSubjects(agent, tenant string, roles []Role) (*Tenant
 	if a.readOnly {
 		return nil, ErrReadOnly
 	}
-	of, err := a.config.tenant(tenant)
+	of, err := a.tenant(tenant)
 	if err == nil {
 		err = of.mayIfNamed(agent, roles...)
 	}
@@ -219,6 +219,9 @@ func (a *Archive) subjectOf(t *tx, tenant, pseudonym string) (found string, err 
 
 // Subject gives a data subject.
 func (a *Archive) Subject(id string) (s *Subject, err error) {
+	if err := a.knows("subject", id); err != nil {
+		return nil, err
+	}
 	err = a.cat.view(func(t *tx) error { s, err = a.subject(t, id); return err })
 	return s, err
 }
@@ -294,7 +297,7 @@ func (a *Archive) whole(t *tx, id string) (string, error) {
 // FindSubject gives the subject that has a federated identifier; one that was merged is the one that
 // it was merged into.
 func (a *Archive) FindSubject(tenant string, id FederatedID) (s *Subject, err error) {
-	of, err := a.config.tenant(tenant)
+	of, err := a.tenant(tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -314,7 +317,7 @@ func (a *Archive) FindSubject(tenant string, id FederatedID) (s *Subject, err er
 // Subjects gives the subjects of a tenant with a family or birth name; given names and birth date
 // choose among them when they are not empty.
 func (a *Archive) Subjects(tenant string, like PersonData) (out []*Subject, err error) {
-	of, err := a.config.tenant(tenant)
+	of, err := a.tenant(tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -357,6 +360,9 @@ func personChange(id string, edit func(*Person) error) change {
 
 // LinkIdentity links a federated identifier to a subject, on behalf of agent.
 func (a *Archive) LinkIdentity(ctx context.Context, agent, subject string, id FederatedID, reason string) (*Subject, error) {
+	if err := a.knows("subject", subject); err != nil {
+		return nil, err
+	}
 	return a.onSubject(ctx, agent, subject, subjectRoles, reason, func(s *Subject) (*Subject, error) {
 		return a.changeSubject(ctx, agent, s, "linked", "", reason, func(p *Person) error {
 			bad := &Refusal{}
@@ -372,6 +378,9 @@ func (a *Archive) LinkIdentity(ctx context.Context, agent, subject string, id Fe
 // UnlinkIdentity takes a federated identifier from a subject, on behalf of agent. It can be linked
 // again, to the same subject or another.
 func (a *Archive) UnlinkIdentity(ctx context.Context, agent, subject string, id FederatedID, reason string) (*Subject, error) {
+	if err := a.knows("subject", subject); err != nil {
+		return nil, err
+	}
 	return a.onSubject(ctx, agent, subject, subjectRoles, reason, func(s *Subject) (*Subject, error) {
 		return a.changeSubject(ctx, agent, s, "unlinked", "", reason, func(p *Person) error {
 			return a.dropIdentity(s.Tenant, p, id)
@@ -410,6 +419,9 @@ func (a *Archive) onSubject(ctx context.Context, agent, id string, roles []Role,
 // MergeSubjects records that a subject is the same person as another, into which it goes, on behalf
 // of agent. Both records stay; SplitSubject takes it back.
 func (a *Archive) MergeSubjects(ctx context.Context, agent, from, into, reason string) (*Subject, error) {
+	if err := a.knows("subject", from, into); err != nil {
+		return nil, err
+	}
 	return a.onSubject(ctx, agent, from, mergingRoles, reason, func(s *Subject) (*Subject, error) {
 		other, err := a.Subject(into)
 		if err != nil {
@@ -457,6 +469,9 @@ type SplitRequest struct {
 
 // SplitSubject takes apart what is not one person, on behalf of agent; it gives the other subject.
 func (a *Archive) SplitSubject(ctx context.Context, agent, from string, r SplitRequest) (*Subject, error) {
+	if err := a.knows("subject", from); err != nil {
+		return nil, err
+	}
 	return a.onSubject(ctx, agent, from, mergingRoles, r.Reason, func(s *Subject) (*Subject, error) {
 		bad := &Refusal{}
 		if strings.TrimSpace(r.Reason) == "" {
@@ -545,6 +560,9 @@ func moveFile(file, from, to string) change {
 // RectifySubject corrects names and birth of a subject, on behalf of agent; request is that of the
 // data subject, when there is one. Fields that are empty stay as they are.
 func (a *Archive) RectifySubject(ctx context.Context, agent, id, request string, data PersonData, reason string) (*Subject, error) {
+	if err := a.knows("subject", id); err != nil {
+		return nil, err
+	}
 	return a.onSubject(ctx, agent, id, rectifyingRoles, reason, func(s *Subject) (*Subject, error) {
 		return a.rectifySubject(ctx, agent, s, request, data, reason)
 	})
@@ -585,7 +603,7 @@ type SubjectPage struct {
 // ListSubjects gives a page of the subjects of a tenant, in the order of identifiers, which are drawn
 // at random; after is the Next of the page before, and a limit of 0 is 100.
 func (r *Reader) ListSubjects(tenant, after string, limit int) (page SubjectPage, err error) {
-	of, err := r.a.config.tenant(tenant)
+	of, err := r.a.tenant(tenant)
 	if err != nil {
 		return page, err
 	}
@@ -646,6 +664,9 @@ func (a *Archive) eachSubject(t *tx, tenant, from string, f func(*Subject) (bool
 
 // Subject is Archive.Subject; names and birth for those who have a role that reads.
 func (r *Reader) Subject(id string) (*Subject, error) {
+	if err := r.a.knows("subject", id); err != nil {
+		return nil, err
+	}
 	s, err := r.a.Subject(id)
 	if err != nil {
 		return nil, err
@@ -671,7 +692,7 @@ func (r *Reader) FindSubject(tenant string, id FederatedID) (*Subject, error) {
 // Subjects is Archive.Subjects: only for those who have a role that reads, since that somebody of the
 // name is there tells something.
 func (r *Reader) Subjects(tenant string, like PersonData) ([]*Subject, error) {
-	of, err := r.a.config.tenant(tenant)
+	of, err := r.a.tenant(tenant)
 	if err == nil {
 		err = of.mayIfNamed(r.agent, readingRoles...)
 	}
@@ -691,7 +712,7 @@ func (r *Reader) Subjects(tenant string, like PersonData) ([]*Subject, error) {
 // tell withholds of subjects what names persons from who has no role that reads, and else logs that
 // they are read.
 func (r *Reader) tell(tenant string, all ...*Subject) error {
-	of, err := r.a.config.tenant(tenant)
+	of, err := r.a.tenant(tenant)
 	if err != nil {
 		return err
 	}

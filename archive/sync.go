@@ -35,6 +35,9 @@ type Synced struct {
 // audit. Stopped at any point, it goes on from there when it is called again. Deposits go on
 // meanwhile.
 func (a *Archive) SyncOffer(ctx context.Context, agent, name string, o SyncOptions) (*Synced, error) {
+	if err := a.archiveWide(); err != nil {
+		return nil, err
+	}
 	if a.readOnly {
 		return nil, ErrReadOnly
 	}
@@ -269,6 +272,9 @@ func AddOffer(ctx context.Context, dir string, c OfferConfig, o Options) error {
 
 // RecordOffer enters into the ledger what was done to an offer.
 func (a *Archive) RecordOffer(ctx context.Context, agent, name, act string) error {
+	if err := a.archiveWide(); err != nil {
+		return err
+	}
 	_, _, err := a.commit(ctx, a.offerOperation(agent, name, act))
 	return err
 }
@@ -292,6 +298,9 @@ func DrainOffer(dir, name string, drain bool, o Options) error {
 // RemoveOffer takes an offer out of the configuration, on behalf of agent, when every blob
 // lies in as many other offers as its policy wants. What lies in the place stays there.
 func (a *Archive) RemoveOffer(ctx context.Context, agent, name string) error {
+	if err := a.archiveWide(); err != nil {
+		return err
+	}
 	i := a.offerNamed(name)
 	switch {
 	case i < 0:

@@ -23,6 +23,9 @@ const (
 // checkpoint whose tiles are missing. Full tiles that are there already are left:
 // they never change. It gives the number of files written.
 func (a *Archive) ExportTiles(ctx context.Context, dir string) (files int, err error) {
+	if err := a.archiveWide(); err != nil {
+		return 0, err
+	}
 	var signed []byte
 	err = a.cat.view(func(t *tx) error {
 		cp, err := a.checkpointIn(t)

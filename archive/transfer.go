@@ -56,6 +56,9 @@ func (o *TransferOutcome) WriteReply(ctx context.Context, w io.Writer) error {
 // UnitsOf calls each for the units that the operation of a ledger entry archived, in the
 // order of its items, until it returns an error.
 func (a *Archive) UnitsOf(entry int64, each func(DepositedUnit) error) error {
+	if err := a.knowsEntry(entry); err != nil {
+		return err
+	}
 	return a.cat.view(func(t *tx) error {
 		return t.unitsOf(entry, func(id string) (bool, error) {
 			u, err := a.unit(t, id, 1)
@@ -92,7 +95,7 @@ func (a *Archive) DepositTransfer(ctx context.Context, agent string, in Transfer
 	if a.readOnly {
 		return nil, ErrReadOnly
 	}
-	tenant, err := a.config.tenant(in.Tenant)
+	tenant, err := a.tenant(in.Tenant)
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/url"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"time"
 )
@@ -32,6 +33,24 @@ type Config struct {
 	Limits       Limits `yaml:"limits,omitempty"`
 	// Vitam opens the door for clients of VITAM's ingest.
 	Vitam Vitam `yaml:"vitam,omitempty"`
+	// Webhooks are told what happens.
+	Webhooks []Webhook `yaml:"webhooks,omitempty"`
+	// DueSoon is how many days before the end of its retention it is told of a unit that it is due; 90
+	// when absent.
+	DueSoon int `yaml:"due-soon,omitempty"`
+}
+
+// Webhook is a receiver of events.
+type Webhook struct {
+	Name   string   `yaml:"name"`
+	Tenant string   `yaml:"tenant,omitempty"` // the first when absent
+	URL    string   `yaml:"url"`
+	Types  []string `yaml:"types,omitempty"` // of events; all when absent
+	// Secrets are files, each with a secret of the Standard Webhooks form (whsec_ and base64): a signature
+	// by each goes with every event, so that one can be replaced by the next.
+	Secrets []string      `yaml:"secrets"`
+	CA      string        `yaml:"ca,omitempty"`      // PEM file of authorities for its certificate; those of the system when absent
+	GiveUp  time.Duration `yaml:"give-up,omitempty"` // after which an event that is not taken becomes a dead letter; 24h when absent
 }
 
 // Vitam is the door for clients of VITAM. Without tenants it is shut.
@@ -93,6 +112,11 @@ func (c *Config) With() Config {
 	or(&out.Limits.Waiting, 1000)
 	or(&out.Limits.WaitingBytes, 256<<30)
 	or(&out.Limits.Idle, 30*time.Second)
+	or(&out.DueSoon, 90)
+	out.Webhooks = slices.Clone(out.Webhooks)
+	for i := range out.Webhooks {
+		or(&out.Webhooks[i].GiveUp, 24*time.Hour)
+	}
 	out.Issuers = slices.Clone(out.Issuers)
 	for i := range out.Issuers {
 		or(&out.Issuers[i].Name, "sub")
@@ -113,6 +137,12 @@ func (c *Config) Within(dir string) {
 	paths := []*string{&c.Cert, &c.Key, &c.ClientCA}
 	for i := range c.Issuers {
 		paths = append(paths, &c.Issuers[i].CA)
+	}
+	for i := range c.Webhooks {
+		paths = append(paths, &c.Webhooks[i].CA)
+		for j := range c.Webhooks[i].Secrets {
+			paths = append(paths, &c.Webhooks[i].Secrets[j])
+		}
 	}
 	for _, p := range paths {
 		if *p != "" && !filepath.IsAbs(*p) {
@@ -170,7 +200,7 @@ func (c *Config) Problems(roles, tenants []string) map[string]string {
 	}
 	for i, x := range c.Issuers {
 		key := fmt.Sprintf("oidc[%d]", i)
-		if u, err := url.Parse(x.Issuer); err != nil || u.Scheme != "https" && u.Hostname() != "127.0.0.1" && u.Hostname() != "localhost" {
+		if u, err := url.Parse(x.Issuer); err != nil || u.Scheme != "https" && !loopback(u.Hostname()) {
 			bad[key] = "issuer: want an https URL"
 		}
 		if x.Audience == "" || x.Claim == "" || len(x.Roles) == 0 {
@@ -180,5 +210,31 @@ func (c *Config) Problems(roles, tenants []string) map[string]string {
 			unknown(key, x.Tenant, g.Roles)
 		}
 	}
+	if c.DueSoon < 0 || c.DueSoon > 3660 {
+		bad["due-soon"] = "want a number of days, at most 3660"
+	}
+	seen := map[string]bool{}
+	for i, x := range c.Webhooks {
+		key := fmt.Sprintf("webhooks[%d]", i)
+		unknown(key, x.Tenant, nil)
+		switch u, err := url.Parse(x.URL); {
+		case !hookName.MatchString(x.Name) || seen[x.Tenant+" "+x.Name]:
+			bad[key] = "name: want letters, digits, points and hyphens, and another than the others have"
+		case err != nil || u.Host == "" || u.User != nil || u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())):
+			bad[key] = "url: want an https URL, or an http one of this machine, without a user"
+		case len(x.Secrets) == 0 || len(x.Secrets) > 5:
+			bad[key] = "secrets: want one to five files"
+		case x.GiveUp < 0:
+			bad[key] = "give-up: want a duration, such as 24h"
+		}
+		seen[x.Tenant+" "+x.Name] = true
+	}
 	return bad
+}
+
+var hookName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.-]{0,63}$`)
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }

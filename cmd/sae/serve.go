@@ -65,6 +65,10 @@ func (c *cli) serve(ctx context.Context, dev bool) (err error) {
 	if err != nil {
 		return err
 	}
+	hooks, err := api.NewWebhooks(a, config.Webhooks, metrics, log)
+	if err != nil {
+		return err
+	}
 	servers := []*server{{"service", config.Listen, newServer(handler, &config, log)}}
 	servers[0].TLSConfig = transport
 	if config.Admin != "" {
@@ -76,5 +80,7 @@ func (c *cli) serve(ctx context.Context, dev bool) (err error) {
 	defer stop()
 	wg.Go(func() { sealer.Run(running) })
 	wg.Go(func() { queue.Run(running) })
+	wg.Go(func() { hooks.Run(running) })
+	wg.Go(func() { api.TellDue(running, a, config.DueSoon, log) })
 	return c.runServers(running, servers)
 }

@@ -18,6 +18,7 @@ import (
 	mathrand "math/rand/v2"
 	"mime/multipart"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -117,14 +118,60 @@ func writeServe(t *testing.T, dir, text string) {
 	f.Close()
 }
 
+// toldUnits is a webhook's receiver that counts how often it was told of each unit.
+type toldUnits struct {
+	mu    sync.Mutex
+	units map[string]int
+}
+
+func (r *toldUnits) ServeHTTP(w http.ResponseWriter, q *http.Request) {
+	var e struct {
+		Data struct {
+			Units []string `json:"units"`
+		} `json:"data"`
+	}
+	if err := json.NewDecoder(q.Body).Decode(&e); err != nil {
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, u := range e.Data.Units {
+		r.units[u]++
+	}
+}
+
+// want waits until it was told of so many units.
+func (r *toldUnits) want(t *testing.T, n int) {
+	t.Helper()
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		r.mu.Lock()
+		got := len(r.units)
+		r.mu.Unlock()
+		if got == n {
+			return
+		}
+		if got > n || time.Now().After(end) {
+			t.Fatalf("told of %d units, want %d", got, n)
+		}
+	}
+}
+
 // TestServeKill kills the service at random moments. Who asks again with the same key, whether an
-// answer came or not, finds one deposit for each key, and the one that was answered for.
+// answer came or not, finds one deposit for each key, and the one that was answered for. A webhook is
+// told of every one of them.
 func TestServeKill(t *testing.T) {
 	program, dir := buildProgram(t), filepath.Join(t.TempDir(), "archive")
 	if out, err := exec.Command(program, "init", "--dir", dir).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	writeServe(t, dir, "serve: {listen: \"127.0.0.1:0\", seal-every: 1s}\n")
+	told := &toldUnits{units: map[string]int{}}
+	receiver := httptest.NewServer(told)
+	defer receiver.Close()
+	if err := os.WriteFile(filepath.Join(dir, "keys", "hook"), []byte("whsec_"+strings.Repeat("A", 32)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	writeServe(t, dir, fmt.Sprintf("serve: {listen: \"127.0.0.1:0\", seal-every: 1s, webhooks: [{name: gru, url: %q, types: [sae.deposit], secrets: [keys/hook]}]}\n", receiver.URL))
 	answered := map[string]string{} // by key: its operation, "" when no answer came
 	for round := range 8 {
 		s := startServe(t, program, dir, "--dev")
@@ -167,6 +214,7 @@ func TestServeKill(t *testing.T) {
 			lost++
 		}
 	}
+	told.want(t, len(answered))
 	s.cmd.Process.Signal(syscall.SIGTERM)
 	if err := s.cmd.Wait(); err != nil {
 		t.Errorf("ended by a signal: %v\n%s", err, &s.errors)
