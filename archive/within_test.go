@@ -204,6 +204,8 @@ func refusedWithin(v *Archive, x theirs) map[string]func() error {
 		"JobKey":      func() error { _, _, _, _, err := v.JobKey(x.job); return err },
 		"CompleteJob": func() error { _, _, err := v.CompleteJob(x.job, nil); return err },
 		"JobAnswer":   func() error { _, err := v.JobAnswer(x.job); return err },
+		"OpenUpload":  func() error { _, err := v.OpenUpload(x.job); return err },
+		"DropUpload":  func() error { return v.DropUpload(x.job) },
 
 		"Subject":     func() error { _, err := v.Subject(x.subject); return err },
 		"FindSubject": func() error { _, err := v.FindSubject("", franceConnect); return err },
@@ -354,6 +356,7 @@ func wideWithin(v *Archive) map[string]func() error {
 		"Audit":           func() error { _, err := v.Audit(ctx, "alice", AuditOptions{}); return err },
 		"RecoverJobs":     func() error { _, err := v.RecoverJobs(); return err },
 		"ForgetJobs":      func() error { _, err := v.ForgetJobs(); return err },
+		"Uploads":         func() error { _, err := v.Uploads(); return err },
 		"Compact":         func() error { _, err := v.Compact(ctx); return err },
 		"Escrow":          func() error { _, err := v.Escrow(ctx, "alice", "x"); return err },
 		"Fsck":            func() error { _, err := v.Fsck(ctx); return err },
