@@ -45,6 +45,7 @@ type service struct {
 	limiter   *limiter
 	mux       *http.ServeMux
 	api       huma.API
+	uploads   *uploads
 }
 
 // New gives the handler of the service.
@@ -69,9 +70,13 @@ func New(a *archive.Archive, c Config) (http.Handler, error) {
 			c.Metrics.queue = s.queue
 		}
 	}
+	var err error
+	if s.uploads, err = s.newUploads(); err != nil {
+		return nil, fmt.Errorf("serving: %w", err)
+	}
 	s.api = humago.New(s.mux, s.interfaceConfig(c.Version))
 	s.api.UseMiddleware(s.authorise)
-	for _, add := range []func(){s.addDeposits, s.addTransfers, s.addOperations, s.addUnits, s.addObjects, s.addFiles, s.addSubjects, s.addRetention, s.addEliminations, s.addLedger, s.addEvents, s.addHooks, s.addKeys, s.addStatus, s.addVitam} {
+	for _, add := range []func(){s.addDeposits, s.addTransfers, s.addOperations, s.addUploads, s.addUnits, s.addObjects, s.addFiles, s.addSubjects, s.addRetention, s.addEliminations, s.addLedger, s.addEvents, s.addHooks, s.addKeys, s.addStatus, s.addVitam} {
 		add()
 	}
 	if err := s.addDocs(); err != nil {
@@ -184,7 +189,7 @@ func (s *service) write(ctx huma.Context, err error) {
 // nothingHere answers what no operation does.
 func (s *service) nothingHere(w http.ResponseWriter, r *http.Request) {
 	var allowed []string
-	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete} {
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
 		other := r.Clone(r.Context())
 		other.Method = method
 		if _, pattern := s.mux.Handler(other); pattern != "/" && pattern != "" {

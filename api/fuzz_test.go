@@ -125,7 +125,7 @@ func TestNoRequestIsAnInternalError(t *testing.T) {
 	}
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	m := &maker{Rand: rand.New(rand.NewPCG(seed, 0)), schemas: doc.Components.Schemas, known: []string{f.operation, guidOf(0, f.operation), f.elimination, f.unit, f.object, f.file, f.subject, "1", "2"}}
+	m := &maker{Rand: rand.New(rand.NewPCG(seed, 0)), schemas: doc.Components.Schemas, known: []string{f.operation, f.upload, guidOf(0, f.operation), f.elimination, f.unit, f.object, f.file, f.subject, "1", "2"}}
 	seen, plain := map[string]map[int]int{}, map[string]bool{} // plain: nothing can be wrong with it
 	for range fuzzRounds {
 		for path, item := range doc.Paths {
@@ -180,7 +180,8 @@ func (m *maker) ask(s *served, method, path string, op described) int {
 			if p.Name == "Prefer" && !strings.HasPrefix(path, "/v1/deposits") && !strings.HasPrefix(path, "/v1/transfers") {
 				continue // it would wait
 			}
-			door := map[string]string{"X-Tenant-Id": "0", "X-Context-Id": "DEFAULT_WORKFLOW", "X-Action": "RESUME", "X-Http-Method-Override": "GET", "Prefer": "respond-async"}[p.Name]
+			door := map[string]string{"X-Tenant-Id": "0", "X-Context-Id": "DEFAULT_WORKFLOW", "X-Action": "RESUME", "X-Http-Method-Override": "GET", "Prefer": "respond-async",
+				"Tus-Resumable": "1.0.0", "Upload-Length": "100", "Upload-Offset": "0", "Upload-Metadata": "kind dHJhbnNmZXI=,filename eA=="}[p.Name]
 			if door != "" && !m.wild() {
 				text = door
 			}

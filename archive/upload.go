@@ -35,6 +35,9 @@ type Upload struct {
 	seen int64          // its length; -1 when it is not known
 }
 
+// ErrTooManyPieces: the body came in more pieces than are taken.
+var ErrTooManyPieces = pieces.ErrTooMany
+
 var jobPieceAD = []byte("sae job piece 1 ")
 
 // OpenUpload takes up the body of a job that is being received. When it returns nil all of Offset is

@@ -16,7 +16,7 @@ import (
 var imports = map[string][]string{
 	"cmd/sae":                 {"api", "archive", "archive/bagit", "archive/bordereau", "archive/escrow", "archive/hsm", "archive/letter", "archive/procedure", "archive/risk", "archive/serving", "integrity", "integrity/bundle", "integrity/certificate", "retention", "seda"},
 	"cmd/sae-verify":          {"integrity/bundle", "integrity/certificate"},
-	"archive":                 {"archive/blobs", "archive/converter", "archive/durable", "archive/escrow", "archive/hsm", "archive/procedure", "archive/risk", "archive/s3", "archive/search", "archive/serving", "archive/stream", "archive/vault", "integrity", "integrity/bundle", "integrity/certificate", "integrity/ers", "integrity/tsp", "retention", "seda"},
+	"archive":                 {"archive/blobs", "archive/converter", "archive/durable", "archive/escrow", "archive/hsm", "archive/pieces", "archive/procedure", "archive/risk", "archive/s3", "archive/search", "archive/serving", "archive/stream", "archive/vault", "integrity", "integrity/bundle", "integrity/certificate", "integrity/ers", "integrity/tsp", "retention", "seda"},
 	"api":                     {"api/spool", "archive", "archive/serving", "integrity", "retention", "seda"},
 	"api/spool":               {"archive/stream"},
 	"archive/serving":         {},
@@ -35,6 +35,7 @@ var imports = map[string][]string{
 	"archive/escrow":          {},
 	"archive/hsm":             {},
 	"archive/hsm/hsmtest":     {"archive/hsm"},
+	"archive/pieces":          {"archive/stream"},
 	"archive/search":          {},
 	"archive/stream":          {},
 	"archive/vault":           {},
@@ -57,6 +58,7 @@ var only = map[string]string{
 	"filippo.io/age":            "archive/escrow/",
 	"github.com/danielgtaylor":  "api/",
 	"github.com/coreos/go-oidc": "api/",
+	"github.com/tus/tusd":       "api/",
 }
 
 func TestImportsPointOneWay(t *testing.T) {
