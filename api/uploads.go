@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"errors"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -86,7 +85,8 @@ type tusRequest struct {
 	who      *Identity
 	created  archive.NewJob // what POST asks for
 	checksum string         // Upload-Checksum
-	known    bool           // POST found the upload that an earlier request created
+	body     *tusBody
+	known    bool // POST found the upload that an earlier request created
 
 	// What is to be answered.
 	offset    string
@@ -189,9 +189,13 @@ func (s *service) tus(t *tusRequest, id string, bare bool, in *UploadHeaders, ha
 			own.Header.Del("Content-Type")
 			t.replayed = true
 		}
-		own.Body = &tusBody{ReadCloser: r.Body, t: t}
+		t.body = &tusBody{ReadCloser: r.Body, t: t, control: http.NewResponseController(w)}
+		own.Body = t.body
 		a := &tusAnswer{ResponseWriter: w, t: t}
 		s.uploads.handler.Middleware(handle).ServeHTTP(a, own)
+		if t.body.wasCut() {
+			w.Header().Set("Connection", "close")
+		}
 		if a.refused > 0 {
 			for _, name := range []string{"Content-Type", "Content-Length", "Location"} {
 				w.Header().Del(name)
@@ -199,21 +203,6 @@ func (s *service) tus(t *tusRequest, id string, bare bool, in *UploadHeaders, ha
 			s.write(ctx, s.fail(ctx.Context(), ctx.Operation().OperationID, a.problem()))
 		}
 	}}, nil
-}
-
-// tusBody tells tusd of an end that came too soon in the way that it knows.
-type tusBody struct {
-	io.ReadCloser
-	t *tusRequest
-}
-
-func (b *tusBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if errors.Is(err, errIncomplete) {
-		b.t.failed(errUploadCut)
-		err = io.ErrUnexpectedEOF
-	}
-	return n, err
 }
 
 // tusAnswer adds to what tusd answers, and keeps what it refuses for the problem that is told.
@@ -244,6 +233,7 @@ func (a *tusAnswer) WriteHeader(status int) {
 			h.Set(name, value)
 		}
 	}
+	set("Connection", "close", a.t.body.wasCut())
 	set("Upload-Offset", a.t.offset, a.t.offset != "" && h.Get("Upload-Offset") == "")
 	set("Upload-Expires", a.t.expires.UTC().Format(http.TimeFormat), !a.t.expires.IsZero())
 	set("Operation-Location", a.t.operation, a.t.operation != "")

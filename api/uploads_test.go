@@ -10,10 +10,12 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -279,16 +281,65 @@ func TestUploadCut(t *testing.T) {
 	}()
 	pw.Write(b[:half])
 	cut()
-	<-ended
 	pw.CloseWithError(io.ErrClosedPipe)
-	got := s.offset(key, at) // which waits for the request before
-	if got > half {
-		t.Fatalf("offset %d, %d were sent", got, half)
+	<-ended
+	var p *reply
+	for p == nil || p.StatusCode == 409 { // as long as what is left of the request before is on its way
+		got := s.offset(key, at)
+		if p == nil && got > half {
+			t.Fatalf("offset %d, %d were sent", got, half)
+		}
+		p = s.patch(key, at, got, b[got:])
 	}
-	p := s.patch(key, at, got, b[got:])
 	if o := s.ended(key, p.Header.Get("Operation-Location")); o.Status != archive.JobArchived {
 		t.Errorf("%s %s %+v", p.Status, p.body, o)
 	}
+}
+
+// TestUploadAtOnce: several processes of a client bring the same upload, without knowing of each other:
+// they get in each other's way, and it is archived once, as it is.
+func TestUploadAtOnce(t *testing.T) {
+	s := serve(t, nil)
+	key := s.key("cd99", archive.Depositor)
+	ct, form := form(part{"metadata", oneFile, nil}, part{"f", strings.Repeat("0123456789", 50_000), nil})
+	body := form.Bytes()
+	var wg sync.WaitGroup
+	operations := make([]string, 4)
+	for i := range operations {
+		wg.Go(func() {
+			for end := time.Now().Add(20 * time.Second); operations[i] == "" && time.Now().Before(end); time.Sleep(time.Duration(rand.IntN(20)) * time.Millisecond) {
+				r := s.ask(key, "POST", "/v1/uploads", bytes.NewReader(body[:1000]), "Tus-Resumable", "1.0.0", "Upload-Length", strconv.Itoa(len(body)), "Upload-Metadata", uploadMetadata(asDeposit(ct)), "Content-Type", tusMedia, "Idempotency-Key", "1")
+				at := r.Header.Get("Location")
+				if r.StatusCode == 409 {
+					continue
+				}
+				if r.StatusCode != 201 {
+					t.Errorf("%s %s", r.Status, r.body)
+					return
+				}
+				offset := s.offset(key, at)
+				r = s.patch(key, at, offset, body[offset:min(len(body), offset+100_000)])
+				if r.StatusCode != 204 && r.StatusCode != 409 && r.StatusCode != 423 {
+					t.Errorf("%s %s", r.Status, r.body)
+					return
+				}
+				operations[i] = r.Header.Get("Operation-Location")
+			}
+		})
+	}
+	wg.Wait()
+	for _, at := range operations {
+		if at == "" || at != operations[0] {
+			t.Fatalf("%v", operations)
+		}
+	}
+	if o := s.ended(key, operations[0]); o.Status != archive.JobArchived {
+		t.Errorf("%+v\n%s", o, s.log)
+	}
+	if n := s.units("cd99"); n != 1 {
+		t.Errorf("%d units", n)
+	}
+	s.noJobFiles()
 }
 
 // TestUploadLimits: what is not whole is bounded by client and tenant, also over a restart, and is free

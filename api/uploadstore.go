@@ -17,7 +17,6 @@ import (
 	"time"
 
 	tusd "github.com/tus/tusd/v2/pkg/handler"
-	"github.com/tus/tusd/v2/pkg/memorylocker"
 	"golang.org/x/exp/slog"
 
 	"sae/archive"
@@ -25,11 +24,12 @@ import (
 
 const uploadsAt = "/v1/uploads/"
 
-// uploads are those that are not whole, and what bounds them. It is what tusd keeps uploads in.
+// uploads are those that are not whole, and what bounds them. It is what tusd keeps uploads in. Who reads
+// or writes one holds its lock.
 type uploads struct {
 	s       *service
 	handler *tusd.UnroutedHandler
-	locks   tusd.Locker
+	locks   *uploadLocks
 
 	mu    sync.Mutex
 	open  map[string]*archive.Upload // taken up by this process
@@ -44,14 +44,14 @@ type uploadLoad struct {
 
 // newUploads counts what an earlier process left.
 func (s *service) newUploads() (*uploads, error) {
-	u := &uploads{s: s, locks: memorylocker.New(), open: map[string]*archive.Upload{}, loads: map[string]*uploadLoad{}}
+	u := &uploads{s: s, locks: &uploadLocks{held: map[string]*uploadLock{}}, open: map[string]*archive.Upload{}, loads: map[string]*uploadLoad{}}
 	composer := tusd.NewStoreComposer()
 	composer.UseCore(u)
 	composer.UseTerminater(u)
 	composer.UseLocker(u.locks)
 	var err error
 	u.handler, err = tusd.NewUnroutedHandler(tusd.Config{StoreComposer: composer, BasePath: uploadsAt, MaxSize: s.config.Limits.Upload,
-		Cors: &tusd.CorsConfig{Disable: true}, NetworkTimeout: s.config.Limits.Idle, GracefulRequestCompletionTimeout: time.Second,
+		Cors: &tusd.CorsConfig{Disable: true}, NetworkTimeout: s.config.Limits.Idle, GracefulRequestCompletionTimeout: time.Second, AcquireLockTimeout: lockWait,
 		Logger: slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.Level(100)}))}) // it would log paths; requests are logged already
 	if err != nil || s.queue == nil {
 		return u, err
@@ -181,7 +181,29 @@ func (u *uploads) NewUpload(ctx context.Context, info tusd.FileInfo) (tusd.Uploa
 	if err != nil {
 		return nil, t.failed(noSpace(err))
 	}
-	return u.take(ctx, j)
+	// tusd has no lock on it yet, and a retry may know it already.
+	var up *upload
+	if err := u.held(ctx, j.ID, func() (err error) {
+		up, err = u.take(ctx, j)
+		return err
+	}); err != nil {
+		return nil, t.failed(err)
+	}
+	return up, nil
+}
+
+// held does f while no request has the upload; that which has it is asked to end.
+func (u *uploads) held(ctx context.Context, id string, f func() error) error {
+	lock, err := u.locks.NewLock(id)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, lockWait)
+	defer cancel()
+	if err := lock.Lock(ctx, func() {}); err != nil {
+		return errUploadHeld
+	}
+	return errors.Join(f(), lock.Unlock())
 }
 
 // GetUpload implements tusd.DataStore.
@@ -245,24 +267,16 @@ func (u *uploads) expire(ctx context.Context) {
 
 // drop forgets an upload; who writes to it is asked to end.
 func (u *uploads) drop(ctx context.Context, j *archive.Job) error {
-	lock, err := u.locks.NewLock(j.ID)
-	if err != nil {
+	return u.held(ctx, j.ID, func() error {
+		err := u.s.a.DropUpload(j.ID)
+		if errors.Is(err, archive.ErrBegun) || errors.Is(err, archive.ErrNotFound) { // meanwhile
+			return nil
+		}
+		if err == nil {
+			u.release(j.Tenant, j.Agent, j.ID, j.Upload.Length)
+		}
 		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
-	defer cancel()
-	if err := lock.Lock(ctx, func() {}); err != nil {
-		return err
-	}
-	defer lock.Unlock()
-	err = u.s.a.DropUpload(j.ID)
-	if errors.Is(err, archive.ErrBegun) || errors.Is(err, archive.ErrNotFound) { // meanwhile
-		return nil
-	}
-	if err == nil {
-		u.release(j.Tenant, j.Agent, j.ID, j.Upload.Length)
-	}
-	return err
+	})
 }
 
 // upload is one within a request. tusd lets one request at a time have it.
