@@ -27,10 +27,15 @@ each is; what is asked for here is done when the archive is served.`,
 }
 
 // webhooksOf are the webhooks of a tenant, as the configuration names them.
-func webhooksOf(a *archive.Archive, tenant string) (out []serving.Webhook) {
+func (c *cli) webhooksOf(a *archive.Archive, tenant string) (out []serving.Webhook) {
 	first := a.Config().Tenants[0].ID
+	mine := first
+	if c.served != nil { // the configuration is of all tenants
+		mine = c.served.Tenant
+	}
+	wanted := orText(tenant, mine)
 	for _, h := range a.Config().Serve.With().Webhooks {
-		if h.Tenant == tenant || h.Tenant == "" && tenant == first || h.Tenant == first && tenant == "" {
+		if orText(h.Tenant, first) == wanted && (c.served == nil || wanted == mine) {
 			h.Tenant = tenant
 			out = append(out, h)
 		}
@@ -39,8 +44,8 @@ func webhooksOf(a *archive.Archive, tenant string) (out []serving.Webhook) {
 }
 
 // webhookOf wants a webhook of a tenant.
-func webhookOf(a *archive.Archive, tenant, name string) error {
-	for _, h := range webhooksOf(a, tenant) {
+func (c *cli) webhookOf(a *archive.Archive, tenant, name string) error {
+	for _, h := range c.webhooksOf(a, tenant) {
 		if h.Name == name {
 			return nil
 		}
@@ -55,7 +60,7 @@ func (c *cli) webhookListCmd(tenant *string) *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			return c.open(true, func(a *archive.Archive) error {
-				hooks, err := api.HooksOf(a, webhooksOf(a, *tenant), *tenant)
+				hooks, err := api.HooksOf(a, c.webhooksOf(a, *tenant), *tenant)
 				if err != nil {
 					return err
 				}
@@ -90,7 +95,7 @@ func (c *cli) deadLettersCmd(tenant *string) *cobra.Command {
 		Args:  cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			return c.open(true, func(a *archive.Archive) error {
-				if err := webhookOf(a, *tenant, args[0]); err != nil {
+				if err := c.webhookOf(a, *tenant, args[0]); err != nil {
 					return err
 				}
 				all := []archive.DeadLetter{}
@@ -128,7 +133,7 @@ func (c *cli) webhookReplayCmd(tenant *string) *cobra.Command {
 				return usagef("name a cursor with --from, or --dead-letters")
 			}
 			return c.open(false, func(a *archive.Archive) error {
-				if err := webhookOf(a, *tenant, args[0]); err != nil {
+				if err := c.webhookOf(a, *tenant, args[0]); err != nil {
 					return err
 				}
 				if letters {
