@@ -323,7 +323,7 @@ func TestRealProvider(t *testing.T) {
 	access, id := p.person()
 	want("access token of a person", access, "/v1/units", 200)
 	want("ID token of a person", id, "/v1/units", 200)
-	want("a person, what her role does not allow", access, "/v1/apikeys", 403)
+	want("a person, what her role does not allow", access, "/v1/access-log", 403)
 	want("an application", p.service("gru"), "/v1/units", 200)
 	want("an application without a role", p.service("visitor"), "/v1/units", 403)
 	want("an application's token for another service", p.service("mail"), "/v1/units", 401)

@@ -399,7 +399,7 @@ func (s *soak) nonsense(ctx context.Context, r *rand.Rand) error {
 	case 4:
 		got, err = s.ask(ctx, "no such unit", s.arc, "GET", "/v1/units/u2222222222222222222222222a", nil)
 	default:
-		got, err = s.ask(ctx, "denied", s.dep, "POST", "/v1/apikeys", strings.NewReader(`{}`), "Content-Type", "application/json", "Idempotency-Key", fmt.Sprint(r.Uint64()))
+		got, err = s.ask(ctx, "denied", s.dep, "GET", "/v1/access-log", nil)
 	}
 	if err == nil && got.StatusCode < 400 {
 		err = fmt.Errorf("nonsense is answered by %s %s", got.Status, got.body)
