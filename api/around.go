@@ -143,10 +143,15 @@ type incoming struct {
 	control *http.ResponseController
 	idle    time.Duration
 	ended   bool // nothing of it is left
+
+	extended time.Time // when it was given more time
 }
 
 func (b *incoming) Read(p []byte) (n int, err error) {
-	b.control.SetReadDeadline(time.Now().Add(b.idle))
+	if now := time.Now(); now.Sub(b.extended) > b.idle/16 { // each time costs as much as a kilobyte
+		b.extended = now
+		b.control.SetReadDeadline(now.Add(b.idle))
+	}
 	n, err = b.ReadCloser.Read(p)
 	b.of.received += int64(n)
 	if err == io.EOF { // what is done with the body may take longer
