@@ -86,10 +86,7 @@ func TestStalledBodiesAreDropped(t *testing.T) {
 	} {
 		t.Run(why, func(t *testing.T) {
 			t.Parallel()
-			conn, err := tls.Dial("tcp", s.ts.Listener.Addr().String(), &tls.Config{InsecureSkipVerify: true})
-			if err != nil {
-				t.Fatal(err)
-			}
+			conn := s.raw(t)
 			defer conn.Close()
 			conn.SetDeadline(time.Now().Add(30 * time.Second))
 			method := "POST"
@@ -103,6 +100,16 @@ func TestStalledBodiesAreDropped(t *testing.T) {
 			}
 		})
 	}
+}
+
+// raw is a connection of its own.
+func (s *served) raw(t testing.TB) *tls.Conn {
+	t.Helper()
+	conn, err := tls.Dial("tcp", s.ts.Listener.Addr().String(), &tls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn
 }
 
 // TestDamagedContentIsNeverTakenForWhole: when no copy is good, the answer is a problem, or its

@@ -440,7 +440,6 @@ func TestConvertedIsDueOnce(t *testing.T) {
 // TestConvertedIsExported: the versions of an object go out in one data object group, valid in
 // every version of SEDA, and another archive takes them.
 func TestConvertedIsExported(t *testing.T) {
-	t.Parallel()
 	ctx := context.Background()
 	a, other := accepting(t), accepting(t)
 	d := deposit(t, a, letter("plain"), NewUnit{Parent: -1, Title: "both", Channel: Both, Content: text("scan.rtf", rtf("scan")),

@@ -160,7 +160,6 @@ func elements(t testing.TB, doc []byte) map[string]string {
 // TestTransfersComeBack deposits real transfers and exports them: the same elements, the
 // same files, valid in each version, and accepted again by another archive, with proofs.
 func TestTransfersComeBack(t *testing.T) {
-	t.Parallel()
 	if _, err := os.Stat(samples); err != nil {
 		t.Skipf("real transfers are missing: put them into %s", samples)
 	}
