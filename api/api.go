@@ -30,6 +30,7 @@ type Config struct {
 	// Executions are stopped before the archive is closed.
 	Executions *Executions
 	Metrics    *Metrics     // nil: nothing is counted
+	Traces     *Traces      // nil: nothing is traced
 	Log        *slog.Logger // of requests and of what fails; names nobody
 	Run        RunCommand   // runs verbs for who is elsewhere; none are run when it is nil
 }
@@ -43,6 +44,7 @@ type service struct {
 	sealer     *Sealer
 	queue      *Queue
 	metrics    *Metrics
+	traces     *Traces
 	spool      string
 	providers  []*provider
 	executions *Executions
@@ -64,7 +66,7 @@ type Service struct {
 
 // New gives the handlers of the service.
 func New(a *archive.Archive, c Config) (*Service, error) {
-	s := &service{a: a, config: c.Serving, log: c.Log, sealer: c.Sealer, queue: c.Queue, metrics: c.Metrics, spool: c.Spool, executions: c.Executions, outcomes: &outcomes{converted: map[string]converted{}}, limiter: newLimiter(c.Serving.Limits), mux: http.NewServeMux(), views: map[string]*archive.Archive{}, run: c.Run, commands: make(chan struct{}, c.Serving.Limits.Commands), seals: &verbSeals{}}
+	s := &service{a: a, config: c.Serving, log: c.Log, sealer: c.Sealer, queue: c.Queue, metrics: c.Metrics, traces: c.Traces, spool: c.Spool, executions: c.Executions, outcomes: &outcomes{converted: map[string]converted{}}, limiter: newLimiter(c.Serving.Limits), mux: http.NewServeMux(), views: map[string]*archive.Archive{}, run: c.Run, commands: make(chan struct{}, c.Serving.Limits.Commands), seals: &verbSeals{}}
 	for _, t := range a.Config().Tenants {
 		view, err := a.Within(t.ID)
 		if err != nil {

@@ -59,6 +59,8 @@ func (s *service) around(next http.Handler) http.Handler {
 			of.id = newRequestID()
 		}
 		r = r.WithContext(context.WithValue(r.Context(), requestKey{}, of))
+		r, traced := s.traces.request(r, of)
+		defer traced()
 		out := &answer{ResponseWriter: w, of: of, control: http.NewResponseController(w), idle: s.config.Limits.Idle}
 		out.body = &incoming{of: of, ReadCloser: http.MaxBytesReader(w, r.Body, s.config.Limits.Upload), control: out.control, idle: s.config.Limits.Idle, ended: r.ContentLength == 0}
 		r.Body = out.body

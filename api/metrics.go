@@ -196,6 +196,7 @@ func writeGauges(w io.Writer, g *archive.Gauges, now time.Time) {
 	for _, o := range g.Offers {
 		fmt.Fprintf(w, "sae_missing_copies{offer=%q} %d\n", o.Name, o.Missing)
 	}
+	writeWork(w, g)
 }
 
 func ageOf(since *time.Time, now time.Time) float64 {

@@ -39,6 +39,10 @@ type Config struct {
 	// DueSoon is how many days before the end of its retention it is told of a unit that it is due; 90
 	// when absent.
 	DueSoon int `yaml:"due-soon,omitempty"`
+	// Backup has the service back the archive up; it does not when it is absent.
+	Backup *Backup `yaml:"backup,omitempty"`
+	// Traces are sent nowhere when it is absent.
+	Traces *Traces `yaml:"traces,omitempty"`
 }
 
 // Webhook is a receiver of events.
@@ -57,6 +61,19 @@ type Webhook struct {
 // Vitam is the door for clients of VITAM. Without tenants it is shut.
 type Vitam struct {
 	Tenants map[int]string `yaml:"tenants,omitempty"` // by the number that X-Tenant-Id says
+}
+
+// Backup is where the service backs the archive up, and how often.
+type Backup struct {
+	Folder string        `yaml:"folder"`          // must be there: a disk that is not mounted is not written around
+	Every  time.Duration `yaml:"every,omitempty"` // 24h when absent
+	Keep   int           `yaml:"keep,omitempty"`  // generations; 7 when absent
+}
+
+// Traces say where spans are sent to (OpenTelemetry, OTLP over HTTP).
+type Traces struct {
+	Endpoint string  `yaml:"endpoint"`        // its URL, such as http://127.0.0.1:4318
+	Share    float64 `yaml:"share,omitempty"` // of the requests that nobody traces already, from 0 to 1; all when absent
 }
 
 // Client is who shows a certificate.
@@ -120,6 +137,17 @@ func (c *Config) With() Config {
 	for i := range out.Webhooks {
 		or(&out.Webhooks[i].GiveUp, 24*time.Hour)
 	}
+	if out.Backup != nil {
+		b := *out.Backup
+		or(&b.Every, 24*time.Hour)
+		or(&b.Keep, 7)
+		out.Backup = &b
+	}
+	if out.Traces != nil {
+		t := *out.Traces
+		or(&t.Share, 1)
+		out.Traces = &t
+	}
 	out.Issuers = slices.Clone(out.Issuers)
 	for i := range out.Issuers {
 		or(&out.Issuers[i].Name, "sub")
@@ -146,6 +174,9 @@ func (c *Config) Within(dir string) {
 		for j := range c.Webhooks[i].Secrets {
 			paths = append(paths, &c.Webhooks[i].Secrets[j])
 		}
+	}
+	if c.Backup != nil {
+		paths = append(paths, &c.Backup.Folder)
 	}
 	for _, p := range paths {
 		if *p != "" && !filepath.IsAbs(*p) {
@@ -176,6 +207,19 @@ func (c *Config) Problems(roles, tenants []string) map[string]string {
 	}
 	if l := c.Limits; l.Upload < 0 || l.Concurrent < 0 || l.PerClient < 0 || l.Commands < 0 || l.Rate < 0 || l.Idle < 0 || l.Waiting < 0 || l.WaitingBytes < 0 {
 		bad["limits"] = "limits are not negative"
+	}
+	if b := c.Backup; b != nil && b.Folder == "" {
+		bad["backup.folder"] = "missing"
+	} else if b != nil && (b.Every < 0 || b.Every > 0 && b.Every < time.Minute || b.Keep < 0) {
+		bad["backup"] = "want every: at least 1m, and keep: at least 1"
+	}
+	if t := c.Traces; t != nil {
+		if u, err := url.Parse(t.Endpoint); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
+			bad["traces.endpoint"] = "want a URL such as http://127.0.0.1:4318"
+		}
+		if !(t.Share >= 0 && t.Share <= 1) {
+			bad["traces.share"] = "want a number from 0 to 1"
+		}
 	}
 	unknown := func(key, tenant string, given []string) {
 		if tenant != "" && !slices.Contains(tenants, tenant) {

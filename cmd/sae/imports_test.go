@@ -14,41 +14,47 @@ import (
 // imports is the table of docs/ARCHITECTURE.md as code: which of our packages each
 // package may import, tests apart.
 var imports = map[string][]string{
-	"cmd/sae":                 {"api", "api/remote", "archive", "archive/bagit", "archive/escrow", "archive/hsm", "archive/printed", "archive/procedure", "archive/risk", "archive/serving", "integrity", "integrity/bundle", "integrity/certificate", "retention", "seda"},
-	"cmd/sae-verify":          {"integrity/bundle", "integrity/certificate"},
-	"archive":                 {"archive/blobs", "archive/converter", "archive/durable", "archive/escrow", "archive/hsm", "archive/procedure", "archive/risk", "archive/s3", "archive/search", "archive/serving", "archive/stream", "archive/vault", "integrity", "integrity/bundle", "integrity/certificate", "integrity/ers", "integrity/tsp", "retention", "seda"},
-	"api":                     {"api/remote", "api/spool", "archive", "archive/printed", "archive/procedure", "archive/risk", "archive/serving", "integrity", "retention", "seda"},
-	"api/remote":              {},
-	"api/spool":               {"archive/stream"},
-	"archive/serving":         {},
-	"archive/blobs":           {"archive/durable"},
-	"archive/blobs/blobstest": {"archive/blobs"},
-	"archive/s3":              {"archive/blobs"},
-	"archive/s3/s3test":       {"archive/s3"},
-	"archive/bagit":           {},
-	"archive/converter":       {},
-	"archive/procedure":       {},
-	"archive/risk":            {},
-	"archive/bordereau":       {"archive/pdf"},
-	"archive/letter":          {"archive/pdf"},
-	"archive/pdf":             {},
-	"archive/printed":         {"archive", "archive/bordereau", "archive/letter", "integrity/certificate", "retention"},
-	"archive/durable":         {},
-	"archive/escrow":          {},
-	"archive/hsm":             {},
-	"archive/hsm/hsmtest":     {"archive/hsm"},
-	"archive/search":          {},
-	"archive/stream":          {},
-	"archive/vault":           {},
-	"integrity":               {},
-	"integrity/tsp":           {"integrity"},
-	"integrity/ers":           {"integrity"},
-	"integrity/ers/bctest":    {},
-	"integrity/bundle":        {"integrity", "integrity/tsp", "integrity/ers"},
-	"integrity/certificate":   {"integrity", "integrity/bundle", "integrity/ers", "integrity/tsp"},
-	"retention":               {},
-	"seda":                    {"seda/scan"},
-	"seda/scan":               {},
+	"cmd/sae":                   {"api", "api/client", "api/connect/cmis", "api/connect/teleprocedure", "api/remote", "archive", "archive/backup", "archive/bagit", "archive/durable", "archive/escrow", "archive/hsm", "archive/printed", "archive/procedure", "archive/risk", "archive/serving", "integrity", "integrity/bundle", "integrity/certificate", "retention", "seda"},
+	"cmd/sae-verify":            {"integrity/bundle", "integrity/certificate"},
+	"archive":                   {"archive/backup", "archive/blobs", "archive/converter", "archive/durable", "archive/escrow", "archive/hsm", "archive/procedure", "archive/risk", "archive/s3", "archive/search", "archive/serving", "archive/stream", "archive/vault", "integrity", "integrity/bundle", "integrity/certificate", "integrity/ers", "integrity/tsp", "retention", "seda"},
+	"api":                       {"api/otlp", "api/remote", "api/spool", "archive", "archive/printed", "archive/procedure", "archive/risk", "archive/serving", "integrity", "retention", "seda"},
+	"api/remote":                {},
+	"api/spool":                 {"archive/stream"},
+	"api/client":                {"api"},
+	"api/connect/boundjson":     {},
+	"api/connect/cmis":          {"api", "api/client", "api/connect/boundjson", "archive/durable"},
+	"api/connect/teleprocedure": {"api", "api/client", "api/connect/boundjson", "archive/durable", "archive/procedure"},
+	"archive/serving":           {},
+	"archive/blobs":             {"archive/durable"},
+	"archive/blobs/blobstest":   {"archive/blobs"},
+	"archive/s3":                {"archive/blobs"},
+	"archive/s3/s3test":         {"archive/s3"},
+	"archive/bagit":             {},
+	"archive/converter":         {},
+	"archive/procedure":         {},
+	"archive/risk":              {},
+	"archive/bordereau":         {"archive/pdf"},
+	"archive/letter":            {"archive/pdf"},
+	"archive/pdf":               {},
+	"archive/printed":           {"archive", "archive/bordereau", "archive/letter", "integrity/certificate", "retention"},
+	"archive/durable":           {},
+	"archive/escrow":            {},
+	"archive/hsm":               {},
+	"archive/hsm/hsmtest":       {"archive/hsm"},
+	"archive/search":            {},
+	"archive/stream":            {},
+	"archive/vault":             {},
+	"integrity":                 {},
+	"integrity/tsp":             {"integrity"},
+	"integrity/ers":             {"integrity"},
+	"integrity/ers/bctest":      {},
+	"integrity/bundle":          {"integrity", "integrity/tsp", "integrity/ers"},
+	"integrity/certificate":     {"integrity", "integrity/bundle", "integrity/ers", "integrity/tsp"},
+	"retention":                 {},
+	"seda":                      {"seda/scan"},
+	"seda/scan":                 {},
+	"api/otlp":                  {},
+	"archive/backup":            {"archive/durable"},
 }
 
 // only says which package alone may import a module.
@@ -60,6 +66,7 @@ var only = map[string]string{
 	"github.com/danielgtaylor":   "api/",
 	"github.com/coreos/go-oidc":  "api/",
 	"github.com/coder/websocket": "api/remote/",
+	"go.opentelemetry.io":        "api/",
 }
 
 func TestImportsPointOneWay(t *testing.T) {
@@ -106,7 +113,7 @@ func TestImportsPointOneWay(t *testing.T) {
 
 // TestTopLevel keeps the house in order: nothing stands at the top but these.
 func TestTopLevel(t *testing.T) {
-	want := []string{"cmd", "archive", "integrity", "retention", "seda", "api", "testdata", "go.mod", "go.sum", "README.md", "docs", "Makefile", "CHANGELOG.md", "LICENSE"}
+	want := []string{"cmd", "archive", "integrity", "retention", "seda", "api", "testdata", "go.mod", "go.sum", "README.md", "docs", "Makefile", "Containerfile", "CHANGELOG.md", "LICENSE"}
 	names, err := filepath.Glob(filepath.Join("..", "..", "*"))
 	if err != nil {
 		t.Fatal(err)
