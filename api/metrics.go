@@ -104,6 +104,7 @@ func (m *Metrics) writeHooks(w io.Writer, end archive.Cursor) {
 }
 
 func (m *Metrics) write(w io.Writer) {
+	writeProcess(w)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	head(w, "sae_requests_total", "counter", "requests that have ended, by operation and status")
