@@ -24,6 +24,9 @@ func (s *service) addAdministration() {
 	add(s, huma.Operation{OperationID: "showAudit", Method: http.MethodGet, Path: "/v1/audit", Summary: "The audit under way, or the last since the service began"}, s.showTask("audit"))
 	add(s, huma.Operation{OperationID: "startRepair", Method: http.MethodPost, Path: "/v1/repair", Summary: "Make the copies that are missing, and delete those that are not used any more", Responses: taskResponses(s)}, s.startRepair)
 	add(s, huma.Operation{OperationID: "showRepair", Method: http.MethodGet, Path: "/v1/repair", Summary: "The repair under way, or the last since the service began, and what is missing in which offer"}, s.showTask("repair"))
+	add(s, huma.Operation{OperationID: "startBackup", Method: http.MethodPost, Path: "/v1/backup", Summary: "Back the archive up now, into the folder of serve.backup",
+		Description: "A new generation, beside those that the service makes by itself; deposits go on.", Responses: taskResponses(s)}, s.startBackup)
+	add(s, huma.Operation{OperationID: "showBackup", Method: http.MethodGet, Path: "/v1/backup", Summary: "The backup under way, or the last that was asked for since the service began"}, s.showTask("backup"))
 	add(s, huma.Operation{OperationID: "verifyAccessLog", Method: http.MethodGet, Path: "/v1/access-log/check", Summary: "Hold the log of accesses against the ledger: what was changed or removed is named"}, s.verifyAccessLog)
 }
 
@@ -67,6 +70,7 @@ type Task struct {
 	Read    int64                `json:"read,omitempty" doc:"bytes, by now"`
 	Audit   *archive.AuditReport `json:"audit,omitempty" doc:"what an audit found"`
 	Repair  *archive.Repaired    `json:"repair,omitempty" doc:"what a repair came to"`
+	Backup  *archive.BackedUp    `json:"backup,omitempty" doc:"what a backup came to"`
 	Missing []archive.OfferGauge `json:"offers,omitempty" doc:"copies that are missing"`
 	Problem *Problem             `json:"problem,omitempty" doc:"why it could not be carried through"`
 }
@@ -90,16 +94,20 @@ type outcomes struct {
 	mu        sync.Mutex
 	audit     *archive.AuditReport
 	repair    *archive.Repaired
+	backup    *archive.BackedUp
 	converted map[string]converted // by tenant
 }
 
 func (s *service) task(ctx context.Context, name string) (*Task, error) {
 	t := &Task{State: notBegun}
 	s.outcomes.mu.Lock()
-	if name == "audit" {
+	switch name {
+	case "audit":
 		t.Audit = s.outcomes.audit
-	} else {
+	case "repair":
 		t.Repair = s.outcomes.repair
+	case "backup":
+		t.Backup = s.outcomes.backup
 	}
 	s.outcomes.mu.Unlock()
 	if r := s.executions.of(name); r != nil {
@@ -170,6 +178,25 @@ func (s *service) startRepair(ctx context.Context, who *Identity, in *repairInpu
 		s.outcomes.mu.Lock()
 		defer s.outcomes.mu.Unlock()
 		s.outcomes.repair = out
+		return nil
+	})
+}
+
+// startBackup is not remembered by its key: a retry makes another generation, of which only what is new
+// is copied.
+func (s *service) startBackup(ctx context.Context, who *Identity, in *repairInput) (*taskOutput, error) {
+	c := s.config.Backup
+	if c == nil {
+		return nil, &archive.Refusal{Problems: []string{"sae.yaml names no folder for backups (serve.backup)"}}
+	}
+	return s.startTask(ctx, who, in.Key, in.Prefer, "backup", "startBackup", nil, unremembered, func(ctx context.Context, r *run) error {
+		out, err := s.a.BackupInto(ctx, who.Name, c.Folder, archive.BackupOptions{Keep: c.Keep, Progress: func(done, _ int64) { r.done.Store(done) }})
+		if err != nil {
+			return err
+		}
+		s.outcomes.mu.Lock()
+		defer s.outcomes.mu.Unlock()
+		s.outcomes.backup = out
 		return nil
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -107,5 +108,28 @@ func TestMetrics(t *testing.T) {
 		if strings.Contains(text, word) {
 			t.Errorf("%q is told", word)
 		}
+	}
+}
+
+// TestBackupNow: who administers has a backup made while deposits go on; without a folder it is refused.
+func TestBackupNow(t *testing.T) {
+	folder := t.TempDir()
+	s := serve(t, func(c *serving.Config) { c.Backup = &serving.Backup{Folder: folder, Keep: 2} })
+	admin := s.key("cd99", archive.Administrator)
+	d := s.deposited(s.key("cd99", archive.Depositor), "k", "content")
+	r := s.administer(admin, "POST", "/v1/backup", nil, "Idempotency-Key", "1", "Prefer", "wait=30")
+	done := decode[Task](t, r.body)
+	if r.StatusCode != 200 || done.Backup == nil || done.Backup.Ledger <= d.Entry {
+		t.Fatalf("%s %s", r.Status, r.body)
+	}
+	if r := s.administer(admin, "GET", "/v1/backup", nil); r.StatusCode != 200 || decode[Task](t, r.body).State != "ended" {
+		t.Errorf("%s %s", r.Status, r.body)
+	}
+	if found, err := os.ReadDir(folder); err != nil || len(found) == 0 {
+		t.Errorf("%v %v", found, err)
+	}
+	none := serve(t, nil)
+	if r := none.administer(none.key("cd99", archive.Administrator), "POST", "/v1/backup", nil, "Idempotency-Key", "1"); r.StatusCode != 422 {
+		t.Errorf("%s %s", r.Status, r.body)
 	}
 }

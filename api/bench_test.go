@@ -98,7 +98,7 @@ func BenchmarkDeposit10KB(b *testing.B) {
 	})
 }
 
-// upload deposits a form.
+// uploadBody deposits a form.
 func uploadBody(s *served, c *http.Client, key, contentType string, body io.Reader, once int64) error {
 	r, err := http.NewRequest("POST", s.ts.URL+"/v1/deposits", body)
 	if err != nil {

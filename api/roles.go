@@ -179,6 +179,8 @@ var roles = map[string][]archive.Role{
 	"startAudit":      {archive.Administrator, archive.Auditor},
 	"showAudit":       {archive.Administrator, archive.Auditor},
 	"startRepair":     {archive.Administrator},
+	"startBackup":     {archive.Administrator},
+	"showBackup":      {archive.Administrator, archive.Auditor},
 	"showRepair":      {archive.Administrator, archive.Auditor},
 	"verifyAccessLog": {archive.Administrator, archive.Auditor, archive.DataProtection},
 }

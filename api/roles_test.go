@@ -145,6 +145,8 @@ var walks = map[string]walk{
 	"startAudit":      {"POST", "/v1/audit", `{"sample":0.01}`, 0, "UM"},
 	"showAudit":       {"GET", "/v1/audit", "", 0, "UM"},
 	"startRepair":     {"POST", "/v1/repair", "", 0, "M"},
+	"startBackup":     {"POST", "/v1/backup", "", 0, "M"},
+	"showBackup":      {"GET", "/v1/backup", "", 0, "UM"},
 	"showRepair":      {"GET", "/v1/repair", "", 0, "UM"},
 	"verifyAccessLog": {"GET", "/v1/access-log/check", "", 0, "PUM"},
 	"listWebhooks":    {"GET", "/v1/webhooks", "", 0, "M"},
@@ -292,7 +294,7 @@ func TestPublicLedger(t *testing.T) {
 
 // administration are the operations of the listener of administration: they are nowhere else.
 var administration = map[string]bool{"createAPIKey": true, "listAPIKeys": true, "revokeAPIKey": true, "showStatus": true, "showStats": true, "sealNow": true, "startAudit": true, "showAudit": true,
-	"startRepair": true, "showRepair": true, "verifyAccessLog": true}
+	"startRepair": true, "startBackup": true, "showBackup": true, "showRepair": true, "verifyAccessLog": true}
 
 // TestAdministrationIsApart: what is asked of one listener is not there on the other, whatever the key.
 func TestAdministrationIsApart(t *testing.T) {

@@ -41,7 +41,8 @@ meanwhile is beyond recovery from that day on only.
 With --verify every file is read again, held against the signed manifests, and the catalogues
 against their ledgers; no key is needed. Status 3 when something does not fit.
 
-While sae serve runs, serve.backup in sae.yaml has the service make backups by itself.`,
+While sae serve runs, serve.backup in sae.yaml has the service make backups by itself, and
+POST /v1/backup of admin-listen makes one now.`,
 		Example: `  sae backup /mnt/backup
   sae backup --verify /mnt/backup
   sae backup --list /mnt/backup`,
