@@ -55,6 +55,7 @@ type service struct {
 	run        RunCommand
 	commands   chan struct{} // verbs at a time
 	seals      *verbSeals
+	uploads    *uploads
 	whole      bool // verbs concern the archive as a whole
 }
 
@@ -89,9 +90,13 @@ func New(a *archive.Archive, c Config) (*Service, error) {
 			c.Metrics.queue = s.queue
 		}
 	}
+	var err error
+	if s.uploads, err = s.newUploads(); err != nil {
+		return nil, fmt.Errorf("serving: %w", err)
+	}
 	admin := *s // it shares all but where it listens
 	admin.mux, admin.whole = http.NewServeMux(), true
-	main, err := s.handler(c.Version, s.addDeposits, s.addTransfers, s.addOperations, s.addUnits, s.addObjects, s.addFiles, s.addSubjects, s.addSubjectChanges, s.addRequests, s.addRequestExecution, s.addActs, s.addGDPR,
+	main, err := s.handler(c.Version, s.addDeposits, s.addTransfers, s.addOperations, s.addUploads, s.addUnits, s.addObjects, s.addFiles, s.addSubjects, s.addSubjectChanges, s.addRequests, s.addRequestExecution, s.addActs, s.addGDPR,
 		s.addRetention, s.addRules, s.addReports, s.addConversions, s.addEliminations, s.addExports, s.addLedger, s.addEvents, s.addHooks, s.addVitam, s.addCommands)
 	if err != nil {
 		return nil, err
@@ -220,7 +225,7 @@ func (s *service) write(ctx huma.Context, err error) {
 // nothingHere answers what no operation does.
 func (s *service) nothingHere(w http.ResponseWriter, r *http.Request) {
 	var allowed []string
-	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete} {
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
 		other := r.Clone(r.Context())
 		other.Method = method
 		if _, pattern := s.mux.Handler(other); pattern != "/" && pattern != "" {

@@ -94,12 +94,12 @@ func BenchmarkDeposit10KB(b *testing.B) {
 			return err
 		})
 	}, func() error {
-		return together(small10KB, func(int64) error { return upload(s, c, key, ct, bytes.NewReader(body.Bytes()), once.Add(1)) })
+		return together(small10KB, func(int64) error { return uploadBody(s, c, key, ct, bytes.NewReader(body.Bytes()), once.Add(1)) })
 	})
 }
 
 // upload deposits a form.
-func upload(s *served, c *http.Client, key, contentType string, body io.Reader, once int64) error {
+func uploadBody(s *served, c *http.Client, key, contentType string, body io.Reader, once int64) error {
 	r, err := http.NewRequest("POST", s.ts.URL+"/v1/deposits", body)
 	if err != nil {
 		return err
@@ -144,7 +144,7 @@ func BenchmarkLarge(b *testing.B) {
 		return err
 	}, func() error {
 		n++
-		return upload(s, c, key, ct, io.MultiReader(bytes.NewReader(body.Bytes()[:end]), &random{size}, bytes.NewReader(body.Bytes()[end:])), n)
+		return uploadBody(s, c, key, ct, io.MultiReader(bytes.NewReader(body.Bytes()[:end]), &random{size}, bytes.NewReader(body.Bytes()[end:])), n)
 	})
 }
 
@@ -190,4 +190,56 @@ func BenchmarkReadUnderLoad(b *testing.B) {
 	slices.Sort(took)
 	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "p50-ms")
 	b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
+}
+
+// hugeUpload is what is uploaded by tus.
+const hugeUpload = 1 << 30
+
+// BenchmarkUploadInProcess archives as much as BenchmarkUploadOverTLS uploads.
+func BenchmarkUploadInProcess(b *testing.B) {
+	s, _ := benchServed(b)
+	b.SetBytes(hugeUpload)
+	for b.Loop() {
+		_, err := s.a.Deposit(context.Background(), "depositor", archive.Deposit{Tenant: "cd99", Units: []archive.NewUnit{{Parent: -1, Title: "Film", Channel: archive.Digital,
+			Content: &archive.Content{Filename: "f.bin", Size: -1, Open: func() (io.ReadCloser, error) { return io.NopCloser(&random{hugeUpload}), nil }}}}})
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkUploadOverTLS uploads by tus, in one request, until all of it is durable. Working it off is
+// not its time, but is waited for.
+func BenchmarkUploadOverTLS(b *testing.B) {
+	s, c := benchServed(b)
+	key := s.key("cd99", archive.Depositor)
+	ct, body := form(part{"metadata", oneFile, nil}, part{"f", "", nil})
+	end := bytes.LastIndex(body.Bytes(), []byte("\r\n--"))
+	size := hugeUpload + int64(body.Len())
+	n := 0
+	b.SetBytes(hugeUpload)
+	for b.Loop() {
+		n++
+		created := s.createUpload(key, fmt.Sprint(n), int(size), asDeposit(ct))
+		whole := io.MultiReader(bytes.NewReader(body.Bytes()[:end]), &random{hugeUpload}, bytes.NewReader(body.Bytes()[end:]))
+		r, err := http.NewRequest("PATCH", s.ts.URL+created.Header.Get("Location"), whole)
+		if err != nil {
+			b.Fatal(err)
+		}
+		r.ContentLength = size
+		r.Header = http.Header{"Authorization": {"Bearer " + key}, "Tus-Resumable": {tusVersion}, "Content-Type": {tusMedia}, "Upload-Offset": {"0"}}
+		resp, err := c.Do(r)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if io.Copy(io.Discard, resp.Body); resp.StatusCode != 204 {
+			b.Fatal(resp.Status)
+		}
+		resp.Body.Close()
+		b.StopTimer()
+		if o := s.ended(key, resp.Header.Get("Operation-Location")); o.Status != archive.JobArchived {
+			b.Fatalf("%+v", o)
+		}
+		b.StartTimer()
+	}
 }

@@ -81,9 +81,6 @@ func (a *Archive) Backup(ctx context.Context, agent string, to backup.Folder, o 
 	if err := a.archiveWide(); err != nil {
 		return nil, err
 	}
-	if err := a.archiveWide(); err != nil {
-		return nil, err
-	}
 	if a.readOnly {
 		return nil, ErrReadOnly
 	}
@@ -248,7 +245,7 @@ func (a *Archive) blobsIn(t *tx) (all []wholeBlob, err error) {
 func (b *backingUp) snapshot(ctx context.Context) (all []wholeBlob, err error) {
 	b.files, b.head.Made = nil, time.Now().UTC()
 	b.head.LedgerKey = b.a.ledgerKey
-	p := &pieces{w: b.w}
+	p := &rowPieces{w: b.w}
 	err = b.a.cat.view(func(t *tx) error {
 		v, err := t.get(bktMeta, metaCheckpoint)
 		b.head.Checkpoint = string(v)
@@ -293,9 +290,9 @@ func (b *backingUp) snapshot(ctx context.Context) (all []wholeBlob, err error) {
 	return all, err
 }
 
-// pieces cuts rows into pieces. A piece ends behind a key whose checksum says so, or with its bucket:
+// rowPieces cuts rows into pieces. A piece ends behind a key whose checksum says so, or with its bucket:
 // where rows were put or deleted, the pieces around them stay as they are.
-type pieces struct {
+type rowPieces struct {
 	w     *backup.Writer
 	files []backup.File
 	rows  bytes.Buffer
@@ -306,7 +303,7 @@ const (
 	pieceBytes = 128 << 20 // at most, but for one row
 )
 
-func (p *pieces) add(b bucket, k, v []byte) error {
+func (p *rowPieces) add(b bucket, k, v []byte) error {
 	p.rows.WriteByte(journalPut)
 	if err := writeRow(&p.rows, []byte(b), k, v); err != nil {
 		return err
@@ -317,7 +314,7 @@ func (p *pieces) add(b bucket, k, v []byte) error {
 	return nil
 }
 
-func (p *pieces) end() error {
+func (p *rowPieces) end() error {
 	if p.rows.Len() == 0 {
 		return nil
 	}

@@ -111,9 +111,14 @@ type Limits struct {
 	Rate       int   `yaml:"per-second,omitempty"`            // requests of one client a second, on average; 1000 when absent
 	// Waiting and WaitingBytes bound what of one tenant was received and waits to be worked off: 1000
 	// operations and 256 GiB when absent.
-	Waiting      int           `yaml:"waiting,omitempty"`
-	WaitingBytes int64         `yaml:"waiting-bytes,omitempty"`
-	Idle         time.Duration `yaml:"idle,omitempty"` // after which a client that neither sends nor takes anything is dropped; 30s when absent
+	Waiting      int   `yaml:"waiting,omitempty"`
+	WaitingBytes int64 `yaml:"waiting-bytes,omitempty"`
+	// Uploads, UploadBytes and UploadKeep bound what of one client comes piece by piece and is not whole:
+	// 100 uploads, 128 GiB as declared, each for 7 days when absent. Of a tenant they count among what waits.
+	Uploads     int           `yaml:"uploads,omitempty"`
+	UploadBytes int64         `yaml:"upload-bytes,omitempty"`
+	UploadKeep  time.Duration `yaml:"upload-keep,omitempty"`
+	Idle        time.Duration `yaml:"idle,omitempty"` // after which a client that neither sends nor takes anything is dropped; 30s when absent
 }
 
 // With gives the configuration with what is absent filled in.
@@ -131,6 +136,9 @@ func (c *Config) With() Config {
 	or(&out.Limits.Rate, 1000)
 	or(&out.Limits.Waiting, 1000)
 	or(&out.Limits.WaitingBytes, 256<<30)
+	or(&out.Limits.Uploads, 100)
+	or(&out.Limits.UploadBytes, 128<<30)
+	or(&out.Limits.UploadKeep, 7*24*time.Hour)
 	or(&out.Limits.Idle, 30*time.Second)
 	or(&out.DueSoon, 90)
 	out.Webhooks = slices.Clone(out.Webhooks)
@@ -205,7 +213,7 @@ func (c *Config) Problems(roles, tenants []string) map[string]string {
 	if c.SealEvery < 0 || c.SealEvery > 0 && c.SealEvery < time.Second {
 		bad["seal-every"] = "want at least 1s"
 	}
-	if l := c.Limits; l.Upload < 0 || l.Concurrent < 0 || l.PerClient < 0 || l.Commands < 0 || l.Rate < 0 || l.Idle < 0 || l.Waiting < 0 || l.WaitingBytes < 0 {
+	if l := c.Limits; l.Upload < 0 || l.Concurrent < 0 || l.PerClient < 0 || l.Commands < 0 || l.Rate < 0 || l.Idle < 0 || l.Waiting < 0 || l.WaitingBytes < 0 || l.Uploads < 0 || l.UploadBytes < 0 || l.UploadKeep < 0 {
 		bad["limits"] = "limits are not negative"
 	}
 	if b := c.Backup; b != nil && b.Folder == "" {

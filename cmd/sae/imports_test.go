@@ -16,7 +16,7 @@ import (
 var imports = map[string][]string{
 	"cmd/sae":                   {"api", "api/client", "api/connect/cmis", "api/connect/teleprocedure", "api/remote", "archive", "archive/backup", "archive/bagit", "archive/durable", "archive/escrow", "archive/hsm", "archive/printed", "archive/procedure", "archive/risk", "archive/serving", "integrity", "integrity/bundle", "integrity/certificate", "retention", "seda"},
 	"cmd/sae-verify":            {"integrity/bundle", "integrity/certificate"},
-	"archive":                   {"archive/backup", "archive/blobs", "archive/converter", "archive/durable", "archive/escrow", "archive/hsm", "archive/procedure", "archive/risk", "archive/s3", "archive/search", "archive/serving", "archive/stream", "archive/vault", "integrity", "integrity/bundle", "integrity/certificate", "integrity/ers", "integrity/tsp", "retention", "seda"},
+	"archive":                   {"archive/backup", "archive/blobs", "archive/converter", "archive/durable", "archive/escrow", "archive/hsm", "archive/pieces", "archive/procedure", "archive/risk", "archive/s3", "archive/search", "archive/serving", "archive/stream", "archive/vault", "integrity", "integrity/bundle", "integrity/certificate", "integrity/ers", "integrity/tsp", "retention", "seda"},
 	"api":                       {"api/otlp", "api/remote", "api/spool", "archive", "archive/printed", "archive/procedure", "archive/risk", "archive/serving", "integrity", "retention", "seda"},
 	"api/remote":                {},
 	"api/spool":                 {"archive/stream"},
@@ -55,6 +55,7 @@ var imports = map[string][]string{
 	"seda/scan":                 {},
 	"api/otlp":                  {},
 	"archive/backup":            {"archive/durable"},
+	"archive/pieces":            {"archive/stream"},
 }
 
 // only says which package alone may import a module.
@@ -67,6 +68,7 @@ var only = map[string]string{
 	"github.com/coreos/go-oidc":  "api/",
 	"github.com/coder/websocket": "api/remote/",
 	"go.opentelemetry.io":        "api/",
+	"github.com/tus/tusd":        "api/",
 }
 
 func TestImportsPointOneWay(t *testing.T) {
