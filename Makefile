@@ -66,7 +66,7 @@ peers:
 	done
 
 bench:
-	$(GO) test -run '^$$' -bench . -benchtime 5x ./archive ./integrity/... ./archive/stream ./seda/...
+	$(GO) test -run '^$$' -bench . -benchtime 5x ./archive ./integrity/... ./archive/stream ./seda/... ./api
 
 SOAK ?= 30m
 soak:
