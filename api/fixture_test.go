@@ -85,7 +85,16 @@ func (f *fixture) ask(w walk, key string) *reply {
 		}
 		id = k.ID
 	}
-	fill := strings.NewReplacer("UNIT", f.unit, "OBJECT", f.object, "ELIMINATION", f.elimination, "FILE", f.file, "SUBJECT", f.subject, "ENTRY", fmt.Sprint(f.entry), "NUMBER", "APA-"+once, "EXPIRES", inAnHour(), "KEY", id)
+	hook := "waaaaaaaaaaaaaaaaaaaaaaaaaa"
+	if strings.Contains(w.path, "HOOK") {
+		x, _, err := f.s.a.AddWebhook(context.Background(), "administrator", archive.NewWebhook{Tenant: "cd99", Name: once, URL: "https://gru.example/"})
+		if err != nil {
+			f.s.t.Fatal(err)
+		}
+		hook = x.ID
+		defer f.s.a.RemoveWebhook(context.Background(), "administrator", "cd99", x.ID)
+	}
+	fill := strings.NewReplacer("HOOK", hook, "UNIT", f.unit, "OBJECT", f.object, "ELIMINATION", f.elimination, "FILE", f.file, "SUBJECT", f.subject, "ENTRY", fmt.Sprint(f.entry), "NUMBER", "APA-"+once, "EXPIRES", inAnHour(), "KEY", id)
 	var body io.Reader
 	headers := []string{"Idempotency-Key", once}
 	switch w.body {

@@ -48,7 +48,11 @@ var roles = map[string][]archive.Role{
 
 	"listEvents": everyone,
 
+	"addWebhook":      {archive.Administrator},
 	"listWebhooks":    {archive.Administrator},
+	"showWebhook":     {archive.Administrator},
+	"changeWebhook":   {archive.Administrator},
+	"removeWebhook":   {archive.Administrator},
 	"listDeadLetters": {archive.Administrator},
 	"replayWebhook":   {archive.Administrator},
 
