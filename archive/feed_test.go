@@ -237,6 +237,68 @@ func TestDueIsToldOnce(t *testing.T) {
 	}
 }
 
+// TestDueInSteps: in steps of any size, interrupted or not, each unit that is due is told once: one that
+// declares a rule, those under it, and one that is under it and declares one, too.
+func TestDueInSteps(t *testing.T) {
+	for _, step := range []int{1, 2, 3, 1000} {
+		a, _ := eliminating(t, 1)
+		var all []NewUnit
+		for range 3 {
+			top := len(all)
+			for i := range 4 {
+				u := digital("u", "u")
+				u.Parent = top
+				switch i {
+				case 0:
+					u.Parent, u.Rule, u.RuleStart = -1, "EXAMPLE-5Y", "2001-01-01"
+				case 2:
+					u.Parent, u.Rule, u.RuleStart = top+1, "EXAMPLE-5Y", "2000-01-01"
+				}
+				all = append(all, u)
+			}
+		}
+		deposit(t, a, all...)
+		a.stageItems = step
+		var want []string
+		err := a.Due(context.Background(), "", time.Now().Format(time.DateOnly), func(d DueUnit) error { want = append(want, d.ID); return nil })
+		if err != nil || len(want) != len(all)+1 {
+			t.Fatalf("%d units are due, %v; want %d", len(want), err, len(all)+1)
+		}
+		ctx := &endsAfter{Context: context.Background(), left: 5}
+		first, err := a.NoteDue(ctx, "", 90)
+		if !errors.Is(err, context.Canceled) {
+			t.Fatalf("it was not interrupted: %d, %v", first, err)
+		}
+		if second, err := a.NoteDue(context.Background(), "", 90); err != nil || first+second != len(want) {
+			t.Errorf("steps of %d: %d and %d are told, %v; want %d", step, first, second, err, len(want))
+		}
+		var got []string
+		for _, x := range told(t, a, "", 3) {
+			if x.Noted != nil {
+				got = append(got, x.Noted.Unit)
+			}
+		}
+		slices.Sort(got)
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Errorf("steps of %d: told\n%v, want\n%v", step, got, want)
+		}
+	}
+}
+
+// endsAfter is a context that ends when it was asked some times.
+type endsAfter struct {
+	context.Context
+	left int
+}
+
+func (c *endsAfter) Err() error {
+	if c.left--; c.left < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
 // TestNotedIsForgotten after its time, and its numbers are not given again.
 func TestNotedIsForgotten(t *testing.T) {
 	a := newArchive(t, nil)

@@ -207,11 +207,9 @@ func (a *Archive) NoteDue(ctx context.Context, tenant string, within int) (n int
 	broken := &brokenUnits{}
 	for w := a.dueWalk(of, until); !w.ended; {
 		found, err := a.dueUntold(ctx, w, until.Format(time.DateOnly), broken)
-		for len(found) > 0 && err == nil {
-			some := found[:min(len(found), a.stageItems)]
-			found = found[len(some):]
+		if len(found) > 0 && err == nil {
 			var told int
-			told, err = a.noteDue(of, within, some)
+			told, err = a.noteDue(of, within, found)
 			n += told
 		}
 		if err != nil {
@@ -314,7 +312,7 @@ type soon struct {
 func (a *Archive) dueUntold(ctx context.Context, w *dueWalk, until string, broken *brokenUnits) (found []soon, err error) {
 	err = a.cat.view(func(t *tx) error {
 		h := a.heirs(t, "", nil)
-		for range dueAtOnce {
+		for range min(dueAtOnce, a.stageItems) {
 			if err := ctx.Err(); err != nil || w.ended {
 				return err
 			}
