@@ -54,6 +54,7 @@ type hook struct {
 	url     string
 	types   []string
 	secrets [][]byte
+	began   time.Time // to be told by this process
 }
 
 const (
@@ -62,6 +63,7 @@ const (
 	hookPage     = 100
 	firstRetry   = time.Second
 	lastRetry    = 10 * time.Minute
+	leastTries   = 8                // of a process that finds an event whose time was over while the service stood still
 	hookTrouble  = 10 * time.Second // between two tries of what fails of ours
 	maxHookReply = 64 << 10
 )
@@ -185,7 +187,7 @@ func (w *Webhooks) hook(id, tenant string) (*hook, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &hook{Webhooks: w, id: id, a: a, url: x.URL, types: x.Types, secrets: secrets}, nil
+	return &hook{Webhooks: w, id: id, a: a, url: x.URL, types: x.Types, secrets: secrets, began: time.Now()}, nil
 }
 
 // follow delivers what there is, and comes back when the receiver was moved by somebody else.
@@ -260,6 +262,7 @@ func (p *progress) write(dead *archive.DeadLetter) error {
 // deliver tries until the receiver has the event, or its time is over, or somebody moved the receiver;
 // done says to go on behind it.
 func (p *progress) deliver(ctx context.Context, x archive.FedEvent, e CloudEvent) (done bool, err error) {
+	tries := 0
 	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
 		why := p.h.post(ctx, e)
 		if why == "" {
@@ -274,8 +277,10 @@ func (p *progress) deliver(ctx context.Context, x archive.FedEvent, e CloudEvent
 			p.state.Failing = &began
 		}
 		p.state.Tries++
+		tries++
 		p.state.Why, p.state.Gone = why, why == "410"
-		if time.Since(*p.state.Failing) >= p.h.giveUp && !p.state.Gone {
+		had := time.Since(*p.state.Failing) >= p.h.giveUp && (tries >= leastTries || time.Since(p.h.began) >= p.h.giveUp)
+		if had && !p.state.Gone {
 			return p.giveUp(x, e)
 		}
 		if err := p.save(); err != nil || p.moved || p.state.Gone {

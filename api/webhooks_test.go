@@ -418,6 +418,66 @@ func TestPrivateNetworks(t *testing.T) {
 	}
 }
 
+// TestOutageOfBoth: an event whose time went by while the service stood still is not given up at once.
+func TestOutageOfBoth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := openPlain(t)
+		defer a.Close()
+		w := refusedOne(t, a)
+		r := &answersAt{began: time.Now(), until: 49*time.Hour + time.Minute}
+		runHooks(t, a, r, 24*time.Hour, time.Hour)
+		time.Sleep(48 * time.Hour)
+		runHooks(t, a, r, 24*time.Hour, time.Hour)
+		n := 0
+		if err := a.DeadLetters("", w.ID, func(archive.DeadLetter) (bool, error) { n++; return true, nil }); err != nil || n != 0 {
+			t.Errorf("%d dead letters, %v", n, err)
+		}
+		if st, err := a.HookState("", w.ID); err != nil || st.Failing != nil || st.At.Noted != 1 {
+			t.Errorf("%+v, %v", st, err)
+		}
+	})
+}
+
+// openPlain is an archive in a bubble.
+func openPlain(t *testing.T) *archive.Archive {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "a")
+	if _, err := archive.Create(dir, archive.New{Tenant: "cd99"}); err != nil {
+		t.Fatal(err)
+	}
+	a, err := archive.Open(dir, archive.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// refusedOne registers a webhook, and notes one event.
+func refusedOne(t *testing.T, a *archive.Archive) *archive.Webhook {
+	t.Helper()
+	w, _, err := a.AddWebhook(context.Background(), "admin", archive.NewWebhook{Name: "gru", URL: "https://gru.example/"})
+	if err == nil {
+		err = a.NoteRefused("gru", "", archive.Noted{Request: "r"})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// runHooks runs the webhooks for a time.
+func runHooks(t *testing.T, a *archive.Archive, r http.RoundTripper, giveUp, long time.Duration) {
+	t.Helper()
+	hooks, err := NewWebhooks(a, serving.Webhooks{GiveUp: giveUp}, nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	hooks.client.Transport = r
+	ctx, stop := context.WithTimeout(context.Background(), long)
+	defer stop()
+	hooks.Run(ctx)
+}
+
 // answersAt is a receiver of which nothing goes over a network: see TestBackOff.
 type answersAt struct {
 	began time.Time
@@ -443,40 +503,17 @@ func TestBackOff(t *testing.T) {
 		dead          int
 	}{{2 * time.Hour, 24 * time.Hour, 0}, {48 * time.Hour, 6 * time.Hour, 1}} {
 		synctest.Test(t, func(t *testing.T) {
-			dir := filepath.Join(t.TempDir(), "a")
-			if _, err := archive.Create(dir, archive.New{Tenant: "cd99"}); err != nil {
-				t.Fatal(err)
-			}
-			open, err := archive.Open(dir, archive.Options{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer open.Close()
-			backOff(t, open, x.fails, x.giveUp, x.dead)
+			a := openPlain(t)
+			defer a.Close()
+			backOff(t, a, x.fails, x.giveUp, x.dead)
 		})
 	}
 }
 
 func backOff(t *testing.T, a *archive.Archive, fails, giveUp time.Duration, dead int) {
-	ctx, stop := context.WithCancel(context.Background())
-	w, _, err := a.AddWebhook(ctx, "admin", archive.NewWebhook{Name: "gru", URL: "https://gru.example/"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := a.NoteRefused("gru", "", archive.Noted{Request: "r"}); err != nil {
-		t.Fatal(err)
-	}
-	hooks, err := NewWebhooks(a, serving.Webhooks{GiveUp: giveUp}, nil, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
+	w := refusedOne(t, a)
 	r := &answersAt{began: time.Now(), until: fails}
-	hooks.client.Transport = r
-	ended := make(chan struct{})
-	go func() { defer close(ended); hooks.Run(ctx) }()
-	time.Sleep(72 * time.Hour)
-	stop()
-	<-ended
+	runHooks(t, a, r, giveUp, 72*time.Hour)
 	for i, at := range r.at[1:] {
 		wait, most := at-r.at[i], min(firstRetry<<min(i, 20), lastRetry)
 		if wait < most/2 || wait > most+time.Millisecond {

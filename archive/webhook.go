@@ -134,7 +134,7 @@ func (a *Archive) AddWebhook(ctx context.Context, agent string, n NewWebhook) (w
 		if err != nil {
 			return err
 		}
-		return t.put(bktHook, hookKey(of.ID, r.ID), mustJSON(HookState{At: Cursor{p.entry, noted}}))
+		return t.put(bktHook, hookKey(of.ID, r.ID), mustJSON(HookState{At: Cursor{p.entry + 1, noted}}))
 	}
 	if err := a.commitBy(ctx, agent, op); err != nil {
 		return nil, "", fmt.Errorf("adding a webhook: %w", err)

@@ -45,7 +45,7 @@ func TestWebhookLife(t *testing.T) {
 		}
 	}
 	w, secret := addWebhook(t, a, "gru")
-	if s, err := a.HookState("", w.ID); err != nil || s.At != (Cursor{w.Entry, 2}) {
+	if s, err := a.HookState("", w.ID); err != nil || s.At != (Cursor{w.Entry + 1, 2}) {
 		t.Errorf("it begins at %v, %v; its entry is %d", s.At, err, w.Entry)
 	}
 	stored := func(want ...string) {
@@ -81,11 +81,11 @@ func TestWebhookLife(t *testing.T) {
 	if told, err := a.ToTell(); err != nil || len(told) != 0 {
 		t.Errorf("a stopped webhook is told: %v, %v", told, err)
 	}
-	if moved, err := a.MoveHook("", w.ID, 0, HookState{At: Cursor{w.Entry, 2}, Gone: true, Tries: 3}, &DeadLetter{At: Cursor{1, 0}}); err != nil || !moved {
+	if moved, err := a.MoveHook("", w.ID, 0, HookState{At: Cursor{w.Entry + 1, 2}, Gone: true, Tries: 3}, &DeadLetter{At: Cursor{1, 0}}); err != nil || !moved {
 		t.Fatal(moved, err)
 	}
 	changeHook(t, a, w.ID, WebhookChange{Disabled: &no})
-	if s, err := a.HookState("", w.ID); err != nil || s.Gone || s.Tries != 0 || s.At != (Cursor{w.Entry, 2}) || s.Moves != 2 {
+	if s, err := a.HookState("", w.ID); err != nil || s.Gone || s.Tries != 0 || s.At != (Cursor{w.Entry + 1, 2}) || s.Moves != 2 {
 		t.Errorf("let go on: %+v, %v", s, err)
 	}
 	if told, err := a.ToTell(); err != nil || told[w.ID].Tenant != "archives" {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -234,6 +235,10 @@ func (c *cli) webhookReplayCmd(tenant *string) *cobra.Command {
 		Example: "  sae webhook replay gru --from 1200\n  sae webhook replay gru --since 2026-05-01T00:00:00Z\n  sae webhook replay gru --dead-letters",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			f := cmd.Flags()
+			if named := slices.DeleteFunc([]string{"from", "since", "dead-letters"}, func(x string) bool { return !f.Changed(x) }); len(named) != 1 {
+				return usagef("name a cursor with --from, a time with --since, or --dead-letters: one of them")
+			}
 			return c.open(false, func(a *archive.Archive) error {
 				w, err := a.WebhookOf(*tenant, args[0])
 				if err != nil {
@@ -261,8 +266,6 @@ func (c *cli) webhookReplayCmd(tenant *string) *cobra.Command {
 	cmd.Flags().StringVar(&from, "from", "", "cursor, or ledger entry, from which on")
 	cmd.Flags().StringVar(&since, "since", "", "time from which on, such as 2026-05-01T00:00:00Z")
 	cmd.Flags().BoolVar(&letters, "dead-letters", false, "the dead letters, once each")
-	cmd.MarkFlagsOneRequired("from", "since", "dead-letters")
-	cmd.MarkFlagsMutuallyExclusive("from", "since", "dead-letters")
 	return cmd
 }
 
