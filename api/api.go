@@ -25,29 +25,46 @@ type Config struct {
 	Version string
 	Serving serving.Config // filled in: see serving.Config.With
 	Sealer  *Sealer        // for who waits for the seal; nobody waits when it is nil
+	Queue   *Queue         // for what is worked off later; all is done at once when it is nil
 	Spool   string         // folder for bodies that are read at random, enciphered
-	Metrics *Metrics       // nil: nothing is counted
-	Log     *slog.Logger   // of requests and of what fails; names nobody
+	// Executions are stopped before the archive is closed.
+	Executions *Executions
+	Metrics    *Metrics     // nil: nothing is counted
+	Log        *slog.Logger // of requests and of what fails; names nobody
+	Run        RunCommand   // runs verbs for who is elsewhere; none are run when it is nil
 }
 
 // service is the handlers and what they share.
 type service struct {
-	a         *archive.Archive            // as a whole; handlers use of
-	views     map[string]*archive.Archive // by tenant
-	config    serving.Config
-	log       *slog.Logger
-	sealer    *Sealer
-	metrics   *Metrics
-	spool     string
-	providers []*provider
-	limiter   *limiter
-	mux       *http.ServeMux
-	api       huma.API
+	a          *archive.Archive
+	views      map[string]*archive.Archive // by tenant: see of
+	config     serving.Config
+	log        *slog.Logger
+	sealer     *Sealer
+	queue      *Queue
+	metrics    *Metrics
+	spool      string
+	providers  []*provider
+	executions *Executions
+	outcomes   *outcomes
+	limiter    *limiter
+	mux        *http.ServeMux
+	api        huma.API
+	run        RunCommand
+	commands   chan struct{} // verbs at a time
+	seals      *verbSeals
+	whole      bool // verbs concern the archive as a whole
 }
 
-// New gives the handler of the service.
-func New(a *archive.Archive, c Config) (http.Handler, error) {
-	s := &service{a: a, config: c.Serving, log: c.Log, sealer: c.Sealer, metrics: c.Metrics, spool: c.Spool, limiter: newLimiter(c.Serving.Limits), mux: http.NewServeMux(), views: map[string]*archive.Archive{}}
+// Service is the handler of the service, and beside it that of those who run it.
+type Service struct {
+	http.Handler
+	Admin http.Handler
+}
+
+// New gives the handlers of the service.
+func New(a *archive.Archive, c Config) (*Service, error) {
+	s := &service{a: a, config: c.Serving, log: c.Log, sealer: c.Sealer, queue: c.Queue, metrics: c.Metrics, spool: c.Spool, executions: c.Executions, outcomes: &outcomes{converted: map[string]converted{}}, limiter: newLimiter(c.Serving.Limits), mux: http.NewServeMux(), views: map[string]*archive.Archive{}, run: c.Run, commands: make(chan struct{}, c.Serving.Limits.Commands), seals: &verbSeals{}}
 	for _, t := range a.Config().Tenants {
 		view, err := a.Within(t.ID)
 		if err != nil {
@@ -55,15 +72,40 @@ func New(a *archive.Archive, c Config) (http.Handler, error) {
 		}
 		s.views[t.ID] = view
 	}
+	if s.executions == nil {
+		s.executions = NewExecutions()
+	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
 	if err := s.newProviders(c.Serving.Issuers); err != nil {
 		return nil, fmt.Errorf("serving: %w", err)
 	}
-	s.api = humago.New(s.mux, s.interfaceConfig(c.Version))
+	if s.queue != nil {
+		s.queue.work, s.queue.note = s.work, s.noteJob
+		if c.Metrics != nil {
+			c.Metrics.queue = s.queue
+		}
+	}
+	admin := *s // it shares all but where it listens
+	admin.mux, admin.whole = http.NewServeMux(), true
+	main, err := s.handler(c.Version, s.addDeposits, s.addTransfers, s.addOperations, s.addUnits, s.addObjects, s.addFiles, s.addSubjects, s.addSubjectChanges, s.addRequests, s.addRequestExecution, s.addActs, s.addGDPR,
+		s.addRetention, s.addRules, s.addReports, s.addConversions, s.addEliminations, s.addExports, s.addLedger, s.addEvents, s.addHooks, s.addVitam, s.addCommands)
+	if err != nil {
+		return nil, err
+	}
+	beside, err := admin.handler(c.Version, admin.addKeys, admin.addStatus, admin.addAdministration, admin.addCommands)
+	if err != nil {
+		return nil, err
+	}
+	return &Service{Handler: main, Admin: admin.withHealth(beside)}, nil
+}
+
+// handler gives the handler of some operations.
+func (s *service) handler(version string, operations ...func()) (http.Handler, error) {
+	s.api = humago.New(s.mux, s.interfaceConfig(version))
 	s.api.UseMiddleware(s.authorise)
-	for _, add := range []func(){s.addDeposits, s.addTransfers, s.addUnits, s.addObjects, s.addFiles, s.addSubjects, s.addRetention, s.addEliminations, s.addLedger, s.addEvents, s.addHooks, s.addKeys, s.addStatus} {
+	for _, add := range operations {
 		add()
 	}
 	if err := s.addDocs(); err != nil {
@@ -167,8 +209,8 @@ func (s *service) authorise(ctx huma.Context, next func(huma.Context)) {
 // write answers with a problem.
 func (s *service) write(ctx huma.Context, err error) {
 	p := problemOf(err)
-	said, _ := translate(ctx, "", p) // it gives no error
 	ctx.SetHeader("Content-Type", p.ContentType(""))
+	said, _ := translate(ctx, "", p) // it gives no error
 	ctx.SetStatus(p.Status)
 	huma.DefaultJSONFormat.Marshal(ctx.BodyWriter(), said) // who asked may be gone
 }
@@ -189,6 +231,12 @@ func (s *service) nothingHere(w http.ResponseWriter, r *http.Request) {
 		err = errNoMethod
 	}
 	s.write(humago.NewContext(&huma.Operation{}, r, w), err)
+}
+
+// ours gives archive.ErrNotFound for what there is not, or another tenant has.
+func (s *service) ours(who *Identity, id string) error {
+	_, err := s.of(who).TenantOf(id)
+	return err
 }
 
 // of is the archive as the tenant of who asks has it: what another has is not there.

@@ -26,13 +26,16 @@ import (
 
 // served is a service over TLS, on an archive that is audited when the test ends.
 type served struct {
-	t    testing.TB
-	a    *archive.Archive
-	dir  string
-	ts   *httptest.Server
-	c    *http.Client
-	log  *lockedBuffer
-	keys map[string]string // secrets, by tenant and role
+	t      testing.TB
+	a      *archive.Archive
+	dir    string
+	ts     *httptest.Server
+	beside *httptest.Server // administration
+	settle func()           // waits for what goes on behind requests
+	c      *http.Client
+	log    *lockedBuffer
+	queue  *Queue
+	keys   map[string]string // secrets, by tenant and role
 }
 
 type lockedBuffer struct {
@@ -53,11 +56,13 @@ func (l *lockedBuffer) String() string {
 }
 
 // twoTenants are tenants whose roles are held by persons named as they are.
-const twoTenants = `tenants:
+const twoTenants = `converters:
+  - {id: html, from: [x-fmt/111], to: [fmt/471], extension: html, tool: cat, command: [sh, -c, 'printf "<!DOCTYPE html><html><head><title>t</title></head><body>" > "$2"; cat "$1" >> "$2"; printf "</body></html>" >> "$2"', sh, "{in}", "{out}"]}
+tenants:
   - id: cd99
     name: Département 99
     agreements: [{id: default, name: Versements}]
-    roles: {depositor: [depositor], archivist: [archivist], originating-agency: [originating-agency], control-authority: [control-authority], data-protection-officer: [data-protection-officer], auditor: [auditor], administrator: [administrator]}
+    roles: {depositor: [depositor], archivist: [archivist, second], originating-agency: [originating-agency], control-authority: [control-authority], data-protection-officer: [data-protection-officer], auditor: [auditor], administrator: [administrator]}
   - id: cd98
     name: Département 98
     agreements: [{id: default, name: Versements}]
@@ -67,16 +72,22 @@ const twoTenants = `tenants:
 // serve makes an archive with two tenants, and serves it.
 func serve(t testing.TB, edit func(*serving.Config)) *served {
 	t.Helper()
-	return serveAnd(t, edit, true)
+	return serveAnd(t, edit, true, nil)
+}
+
+// serveHeld serves, but works nothing off before hold is closed.
+func serveHeld(t testing.TB, edit func(*serving.Config), hold chan struct{}) *served {
+	t.Helper()
+	return serveAnd(t, edit, true, hold)
 }
 
 // serveDamaged serves an archive that is not sound in the end.
 func serveDamaged(t testing.TB) *served {
 	t.Helper()
-	return serveAnd(t, nil, false)
+	return serveAnd(t, nil, false, nil)
 }
 
-func serveAnd(t testing.TB, edit func(*serving.Config), sound bool) *served {
+func serveAnd(t testing.TB, edit func(*serving.Config), sound bool, hold chan struct{}) *served {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "a")
 	if _, err := archive.Create(dir, archive.New{Tenant: "cd99"}); err != nil {
@@ -108,6 +119,7 @@ func serveAnd(t testing.TB, edit func(*serving.Config), sound bool) *served {
 	})
 	var none *serving.Config
 	config := none.With()
+	config.Vitam.Tenants = map[int]string{0: "cd99", 1: "cd98"}
 	if edit != nil {
 		edit(&config)
 	}
@@ -117,13 +129,38 @@ func serveAnd(t testing.TB, edit func(*serving.Config), sound bool) *served {
 	ctx, stop := context.WithCancel(context.Background())
 	sealing := make(chan struct{})
 	go func() { defer close(sealing); sealer.Run(ctx) }()
-	h, err := New(a, Config{Version: "test", Serving: config, Sealer: sealer, Spool: filepath.Join(dir, "spool"), Log: log})
+	executions := NewExecutions()
+	queue, err := NewQueue(a, config.Limits, log)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.ts = httptest.NewTLSServer(h)
-	s.c = s.ts.Client()
-	t.Cleanup(func() { s.ts.Close(); stop(); <-sealing })
+	h, err := New(a, Config{Version: "test", Serving: config, Sealer: sealer, Queue: queue, Spool: filepath.Join(dir, "spool"), Executions: executions, Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	working := make(chan struct{})
+	go func() {
+		defer close(working)
+		if hold != nil {
+			select {
+			case <-hold:
+			case <-ctx.Done():
+				return
+			}
+		}
+		queue.Run(ctx)
+	}()
+	s.queue = queue
+	s.ts, s.beside = httptest.NewTLSServer(h), httptest.NewTLSServer(h.Admin)
+	s.c, s.settle = s.ts.Client(), executions.wg.Wait
+	t.Cleanup(func() {
+		s.ts.Close()
+		s.beside.Close()
+		executions.Stop()
+		stop()
+		<-sealing
+		<-working
+	})
 	return s
 }
 
@@ -159,7 +196,18 @@ func (r *reply) problem(t testing.TB) Problem {
 // ask sends a request by a key; headers are names and values in turn.
 func (s *served) ask(key, method, path string, body io.Reader, headers ...string) *reply {
 	s.t.Helper()
-	r, err := http.NewRequest(method, s.ts.URL+path, body)
+	return s.send(s.ts, key, method, path, body, headers...)
+}
+
+// administer asks the listener of administration.
+func (s *served) administer(key, method, path string, body io.Reader, headers ...string) *reply {
+	s.t.Helper()
+	return s.send(s.beside, key, method, path, body, headers...)
+}
+
+func (s *served) send(to *httptest.Server, key, method, path string, body io.Reader, headers ...string) *reply {
+	s.t.Helper()
+	r, err := http.NewRequest(method, to.URL+path, body)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -267,7 +315,7 @@ func TestDepositAndRead(t *testing.T) {
 	if again := s.ask(arc, "GET", "/v1/units/"+u.ID, nil, "If-None-Match", r.Header.Get("ETag")); again.StatusCode != 304 || len(again.body) != 0 {
 		t.Errorf("not modified: %s %q", again.Status, again.body)
 	}
-	for _, path := range []string{"/v1/units", "/v1/units/" + u.ID + "/history", "/v1/units/" + u.ID + "/retention", "/v1/files", "/v1/retention/due", "/v1/status", "/v1/ledger/checkpoint", "/v1/ledger/entries/1", "/v1/ledger/entries/1/receipt", "/v1/ledger/consistency?from=1&to=2", "/v1/ledger/tile/entries/000.p/1", fmt.Sprintf("/v1/deposits/%d", d.Entry), "/docs", "/openapi.json", "/openapi.yaml"} {
+	for _, path := range []string{"/v1/units", "/v1/units/" + u.ID + "/history", "/v1/units/" + u.ID + "/retention", "/v1/files", "/v1/retention/due", "/v1/ledger/checkpoint", "/v1/ledger/entries/1", "/v1/ledger/entries/1/receipt", "/v1/ledger/consistency?from=1&to=2", "/v1/ledger/tile/entries/000.p/1", fmt.Sprintf("/v1/deposits/%d", d.Entry), "/docs", "/openapi.json", "/openapi.yaml"} {
 		if r := s.ask(arc, "GET", path, nil); r.StatusCode != 200 || len(r.body) == 0 {
 			t.Errorf("%s: %s %s", path, r.Status, r.body)
 		}
@@ -284,7 +332,7 @@ func TestDepositAndRead(t *testing.T) {
 func TestPreferWaitGivesTheSealAndTheProof(t *testing.T) {
 	// A client that waits is not one that rests: the wait is longer than clients may rest.
 	s := serve(t, func(c *serving.Config) { c.Limits.Idle = 500 * time.Millisecond })
-	r := s.deposit(s.key("cd99", archive.Depositor), "k1", "x", "Prefer", "respond-async, wait=50")
+	r := s.deposit(s.key("cd99", archive.Depositor), "k1", "x", "Prefer", "handling=strict, wait=50")
 	var d Deposited
 	if err := json.Unmarshal(r.body, &d); err != nil || d.Sealed == nil || r.Header.Get("Preference-Applied") != "wait=50" {
 		t.Fatalf("%s %v %s", r.Status, r.Header, r.body)

@@ -23,6 +23,7 @@ import (
 // request is what the log says of a request. It names nobody: no address, no path with an identifier.
 type request struct {
 	id        string
+	language  string // that it prefers
 	operation string
 	by        string
 	code      string // of the problem that was told
@@ -53,7 +54,7 @@ func newRequestID() string {
 func (s *service) around(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
-		of := &request{id: r.Header.Get("X-Request-Id")}
+		of := &request{id: r.Header.Get("X-Request-Id"), language: r.Header.Get("Accept-Language")}
 		if !idForm.MatchString(of.id) {
 			of.id = newRequestID()
 		}

@@ -80,14 +80,24 @@ type depositInput struct {
 	Keyed
 	ContentType   string `header:"Content-Type" required:"true"`
 	ContentDigest string `header:"Content-Digest" doc:"of the whole body (RFC 9530); held against what is received"`
-	Prefer        string `header:"Prefer" doc:"wait=SECONDS waits for the seal, at most 60 seconds (RFC 7240)"`
-	body          io.Reader
+	Prefer        string `header:"Prefer" doc:"wait=SECONDS waits for the seal, at most 60 seconds; respond-async answers once the body is durable, and with wait, when it is not archived by then (RFC 7240)"`
+	Language      string `header:"Accept-Language"`
+	Streamed
 }
 
+// Streamed is the body of a request that is read as it comes: the framework reads bodies that it knows of
+// whole.
+type Streamed struct{ body io.Reader }
+
 // Resolve takes the body before anything reads it.
-func (in *depositInput) Resolve(ctx huma.Context) []error {
+func (in *Streamed) Resolve(ctx huma.Context) []error {
 	in.body = ctx.BodyReader()
 	return nil
+}
+
+// takes tells the interface of a body that is streamed.
+func takes(op *huma.Operation, mediaType string, m *huma.MediaType) {
+	op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{mediaType: m}}
 }
 
 type depositOutput struct {
@@ -95,7 +105,7 @@ type depositOutput struct {
 	Location string `header:"Location"`
 	Replayed string `header:"Idempotency-Replayed" doc:"true when it is the answer to an earlier request of the key"`
 	Applied  string `header:"Preference-Applied"`
-	Body     Deposited
+	Body     any    // Deposited, or Operation with 202
 }
 
 func (s *service) addDeposits() {
@@ -104,67 +114,98 @@ func (s *service) addDeposits() {
 	add(s, huma.Operation{OperationID: "createDeposit", Method: http.MethodPost, Path: "/v1/deposits", DefaultStatus: http.StatusCreated,
 		Summary: "Deposit units and files as one operation",
 		Description: "Multipart: a part \"metadata\" (JSON, DepositMetadata), then each content as a part, in the order of the units. Parts are read once, as they come, and enciphered on the way. " +
-			"A part may carry Content-Digest or Repr-Digest (sha-256, sha-512). The answer means that everything is durable and in the ledger.",
+			"A part may carry Content-Digest or Repr-Digest (sha-256, sha-512). 201 means that everything is durable and in the ledger; 202, with Prefer: respond-async, that the body is durable and is worked off later.",
+		Responses: map[string]*huma.Response{
+			"201": jsonOf[Deposited](registry, "What was archived"),
+			"202": jsonOf[Operation](registry, "What is archived later")},
 	}, noting(s, "createDeposit", s.createDeposit))
-	// It is told of afterwards: the framework reads bodies that it knows of whole.
-	s.api.OpenAPI().Paths["/v1/deposits"].Post.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"multipart/form-data": {
+	takes(s.api.OpenAPI().Paths["/v1/deposits"].Post, "multipart/form-data", &huma.MediaType{
 		Schema:   &huma.Schema{Type: "object", Properties: map[string]*huma.Schema{"metadata": meta}, Required: []string{"metadata"}, AdditionalProperties: &huma.Schema{Type: "string", Format: "binary"}},
-		Encoding: map[string]*huma.Encoding{"metadata": {ContentType: "application/json"}}}}}
+		Encoding: map[string]*huma.Encoding{"metadata": {ContentType: "application/json"}}})
 	add(s, huma.Operation{OperationID: "showDeposit", Method: http.MethodGet, Path: "/v1/deposits/{entry}", Summary: "What became of a deposit"}, s.showDeposit)
 }
 
 func (s *service) createDeposit(ctx context.Context, who *Identity, in *depositInput) (*depositOutput, error) {
-	p, err := openParts(in.ContentType, in.ContentDigest, in.body)
+	if s.later(in.Prefer) {
+		return s.createDepositLater(ctx, who, in)
+	}
+	done, replayed, err := s.deposit(ctx, who, in.Key, depositBody{in.ContentType, in.ContentDigest, in.body})
 	if err != nil {
 		return nil, err
 	}
-	b, err := p.metadata("metadata", maxMetadata)
+	out := &depositOutput{Status: http.StatusCreated, Location: depositAt(done.Entry), Replayed: replayed}
+	out.Applied, err = s.waitForSeal(ctx, who, waitOf(in.Prefer), done)
+	out.Body = *done
+	return out, err
+}
+
+func depositAt(entry int64) string { return "/v1/deposits/" + strconv.FormatInt(entry, 10) }
+
+// depositBody is the body of a deposit, as it comes or as it was received.
+type depositBody struct {
+	contentType, digest string
+	io.Reader
+}
+
+// begin reads the metadata.
+func (b depositBody) begin(s *service) (*parts, *DepositMetadata, error) {
+	p, err := openParts(b.contentType, b.digest, b)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	m, err := s.parseMetadata(b)
+	text, err := p.metadata("metadata", maxMetadata)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	o, err := s.of(who).Once(who.Name, who.Tenant, in.Key)
+	m, err := s.parseMetadata(text)
+	return p, m, err
+}
+
+// told is what tells a deposit from others of the same key, beside its contents: the same, however it
+// was written.
+func (m *DepositMetadata) told(add func([]byte)) {
+	add([]byte("createDeposit"))
+	add(mustJSON(m))
+}
+
+// deposit archives what a body has, under a key. Requests are worked off by it, at once as later.
+func (s *service) deposit(ctx context.Context, who *Identity, key string, body depositBody) (out *Deposited, replayed string, err error) {
+	p, m, err := body.begin(s)
 	if err != nil {
-		return nil, err
+		return nil, "", err
+	}
+	o, err := s.of(who).Once(who.Name, who.Tenant, key)
+	if err != nil {
+		return nil, "", err
 	}
 	defer o.End()
-	o.Add([]byte("createDeposit"))
-	o.Add(mustJSON(m)) // the same, however it was written
+	m.told(o.Add)
 	d := m.deposit(who.Tenant, p)
-	out := &depositOutput{Status: http.StatusCreated}
 	if o.Before() {
 		if err := p.each(o.Add); err != nil {
-			return nil, err
+			return nil, "", err
 		}
 		entry, _, err := o.Done()
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
-		out.Replayed = repeated
-		if out.Body, err = s.deposited(who, entry); err != nil {
-			return nil, err
-		}
-	} else {
-		if len(p.want) == 0 { // what is behind the metadata is read before anything is kept
-			if err := p.ended(0); err != nil {
-				return nil, err
-			}
-		}
-		done, err := s.of(who).Deposit(o.Context(ctx), who.Name, d)
-		if err != nil {
-			return nil, err
-		}
-		e, err := integrity.ParseEntry(done.Receipt.Entry)
-		if err != nil {
-			return nil, err
-		}
-		out.Body = Deposited{Operation: done.Operation, Entry: done.Receipt.Index, Units: done.Units, Archived: e.Time, Receipt: string(done.Receipt.Marshal())}
+		before, err := s.deposited(who, entry)
+		return &before, repeated, err
 	}
-	out.Location = "/v1/deposits/" + strconv.FormatInt(out.Body.Entry, 10)
-	return out, s.waitForSeal(ctx, who, in.Prefer, out)
+	if len(p.want) == 0 { // what is behind the metadata is read before anything is kept
+		if err := p.ended(0); err != nil {
+			return nil, "", err
+		}
+	}
+	done, err := s.of(who).Deposit(o.Context(ctx), who.Name, d)
+	if err != nil {
+		return nil, "", err
+	}
+	e, err := integrity.ParseEntry(done.Receipt.Entry)
+	if err != nil {
+		return nil, "", err
+	}
+	return &Deposited{Operation: done.Operation, Entry: done.Receipt.Index, Units: done.Units, Archived: e.Time, Receipt: string(done.Receipt.Marshal())}, "", nil
 }
 
 // parseMetadata reads the metadata, and says all that is wrong with its form.
@@ -264,24 +305,31 @@ func (s *service) deposited(who *Identity, entry int64) (d Deposited, err error)
 	return d, err
 }
 
-// waitForSeal waits as long as a request prefers, until what it deposited is sealed.
-func (s *service) waitForSeal(ctx context.Context, who *Identity, prefer string, out *depositOutput) error {
-	value, asked := preferred(prefer, "wait")
-	seconds, err := strconv.Atoi(value)
-	if !asked || err != nil || seconds < 1 || s.sealer == nil || len(out.Body.Units) == 0 {
-		return nil
+// waitForSeal waits until what was deposited is sealed, or the time is over.
+func (s *service) waitForSeal(ctx context.Context, who *Identity, wait time.Duration, d *Deposited) (applied string, err error) {
+	if wait <= 0 || s.sealer == nil || len(d.Units) == 0 {
+		return "", nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(min(seconds, maxWait))*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	out.Applied = "wait=" + strconv.Itoa(min(seconds, maxWait))
-	return s.sealer.wait(ctx, func() (bool, error) {
-		u, err := s.of(who).UnitVersion(out.Body.Units[0].ID, 1)
+	return "wait=" + strconv.Itoa(int(wait.Seconds())), s.sealer.wait(ctx, func() (bool, error) {
+		u, err := s.of(who).UnitVersion(d.Units[0].ID, 1)
 		if err != nil {
 			return false, err
 		}
-		out.Body.Sealed = u.Sealed
+		d.Sealed = u.Sealed
 		return u.Sealed != nil, nil
 	})
+}
+
+// waitOf is how long a request prefers to wait; zero for not.
+func waitOf(prefer string) time.Duration {
+	value, _ := preferred(prefer, "wait")
+	seconds, err := strconv.Atoi(value)
+	if err != nil || seconds < 1 {
+		return 0
+	}
+	return time.Duration(min(seconds, maxWait)) * time.Second
 }
 
 type depositPath struct {

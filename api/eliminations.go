@@ -1,20 +1,28 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"sae/archive"
 	"sae/integrity"
+	"sae/seda"
 )
 
-// An elimination is proposed, looked at, agreed to and visaed over HTTP, each by another person. It is
-// executed on the machine, by an archivist: what it does cannot be taken back.
+// An elimination is proposed, looked at, agreed to, visaed and executed, each by another person.
+// Transfers, and the destruction of paper, are requests of the same form.
+
+const (
+	eliminationRoot = "/v1/eliminations/{elimination}"
+	maxReply        = 9 << 20   // bytes of a request with a reply of SEDA
+	maxReplies      = 128 << 20 // and of one with those to all packages of a transfer
+)
 
 func (s *service) addEliminations() {
 	add(s, huma.Operation{OperationID: "listEliminations", Method: http.MethodGet, Path: "/v1/eliminations", Summary: "Requests to eliminate, with the steps that were taken"}, s.listEliminations)
@@ -23,9 +31,25 @@ func (s *service) addEliminations() {
 		Description: "As lines of JSON (application/x-ndjson); the last line is {\"units\": N}. Without it the list is not whole.",
 		Responses:   binary("application/x-ndjson", "a unit on each line")}, s.listEliminationUnits)
 	add(s, huma.Operation{OperationID: "proposeElimination", Method: http.MethodPost, Path: "/v1/eliminations", DefaultStatus: http.StatusCreated, Summary: "Freeze the list of what may be eliminated",
-		Description: "By an archivist. Nothing is destroyed before it was agreed to, visaed, and executed on the machine (sae eliminate execute)."}, s.proposeElimination)
+		Description: "By an archivist. Nothing is destroyed before it was agreed to, visaed and executed. A transfer freezes what is to be kept for ever and goes to another archive."}, s.proposeElimination)
 	add(s, huma.Operation{OperationID: "stepElimination", Method: http.MethodPost, Path: "/v1/eliminations/{elimination}/steps", DefaultStatus: http.StatusCreated, Summary: "Agree to a request, give it the visa, refuse or withdraw it",
-		Description: "Each step is for its role, and by another person than those before."}, s.stepElimination)
+		Description: "Each step is for its role, and by another person than those before. " + needsMatch}, s.stepElimination)
+	add(s, huma.Operation{OperationID: "listEliminationSteps", Method: http.MethodGet, Path: eliminationRoot + "/steps", Summary: "The steps of a request, with what was said with each"}, s.listEliminationSteps)
+	add(s, huma.Operation{OperationID: "executeElimination", Method: http.MethodPost, Path: eliminationRoot + "/execute", Summary: "Destroy what has its visa: it cannot be taken back",
+		Description: "By an archivist who took no other step. Every unit is looked at again before it goes: a rule, a hold or a unit below it that came meanwhile keeps it. " + goesOn + " " + needsMatch,
+		Responses:   accepted(s)}, s.executeElimination)
+	add(s, huma.Operation{OperationID: "showExecution", Method: http.MethodGet, Path: eliminationRoot + "/execution", Summary: "How far an execution is, and what it came to"}, s.showExecution)
+	add(s, huma.Operation{OperationID: "printBordereau", Method: http.MethodGet, Path: eliminationRoot + "/bordereau", Summary: "Bordereau d'élimination, in French, to be signed", Responses: binary("application/pdf", "the bordereau")}, s.bordereau)
+	add(s, huma.Operation{OperationID: "eliminationCertificate", Method: http.MethodGet, Path: eliminationRoot + "/certificate", Summary: "Destruction certificate: what was destroyed, when, under which visa; it names nobody",
+		Responses: certificateResponses()}, s.eliminationCertificate)
+	add(s, huma.Operation{OperationID: "makeEliminationCertificate", Method: http.MethodPost, Path: eliminationRoot + "/certificate", DefaultStatus: http.StatusCreated, Summary: "Make the destruction certificate, when no time-stamping authority answered at the execution"}, s.makeEliminationCertificate)
+	add(s, huma.Operation{OperationID: "eliminationMessage", Method: http.MethodGet, Path: eliminationRoot + "/message", Summary: "A message of SEDA about a request: to agree, to visa, or that units were destroyed",
+		Responses: binary("application/xml", "the message")}, s.eliminationMessage)
+	add(s, huma.Operation{OperationID: "replyToElimination", Method: http.MethodPost, Path: eliminationRoot + "/reply", DefaultStatus: http.StatusCreated, Summary: "Take the step that a reply in SEDA says: agree, visa or refuse",
+		Description: "As the person who has the role for it. " + needsMatch, MaxBodyBytes: maxReply}, s.replyToElimination)
+	add(s, huma.Operation{OperationID: "acknowledgeTransfer", Method: http.MethodPost, Path: eliminationRoot + "/acknowledge", Summary: "Verify the replies of the archive to which units went, then destroy here what it has",
+		Description: "By an archivist who neither proposed nor sent it. Every unit and object must be in a reply, with the digest of what is here. What is wrong with a reply is the problem of the execution. " + goesOn + " " + needsMatch,
+		Responses:   accepted(s), MaxBodyBytes: maxReplies, BodyReadTimeout: -1}, s.acknowledgeTransfer)
 }
 
 // eliminated is a request of who asks' tenant.
@@ -40,17 +64,18 @@ func (s *service) eliminated(who *Identity, id string) (*archive.Elimination, er
 type eliminationsOutput struct {
 	Body struct {
 		Eliminations []*archive.Elimination `json:"eliminations"`
+		Next         string                 `json:"next,omitempty"`
 	}
 }
 
-func (s *service) listEliminations(_ context.Context, who *Identity, _ *struct{}) (*eliminationsOutput, error) {
+func (s *service) listEliminations(_ context.Context, who *Identity, in *Paged) (*eliminationsOutput, error) {
 	all, err := s.of(who).Eliminations(who.Tenant, archive.ForElimination, archive.ForTransfer, archive.ForPaper)
 	if err != nil {
 		return nil, err
 	}
 	out := &eliminationsOutput{}
-	out.Body.Eliminations = append([]*archive.Elimination{}, all...)
-	return out, nil
+	out.Body.Eliminations, out.Body.Next, err = pageOf(all, *in, func(e *archive.Elimination) string { return e.ID })
+	return out, err
 }
 
 // EliminationPath names a request.
@@ -63,17 +88,22 @@ type eliminationInput struct {
 	EliminationPath
 }
 
-type eliminationOutput struct {
-	Replayed string `header:"Idempotency-Replayed"`
-	Body     *archive.Elimination
+type showEliminationInput struct {
+	Reads
+	Fresh
+	EliminationPath
 }
 
-func (s *service) showElimination(_ context.Context, who *Identity, in *eliminationInput) (*eliminationOutput, error) {
+func eliminationDone(e *archive.Elimination, replayed string) *done[*archive.Elimination] {
+	return &done[*archive.Elimination]{ETag: etag(e.AsOf(), e), Replayed: replayed, Location: "/v1/eliminations/" + e.ID, Body: e}
+}
+
+func (s *service) showElimination(_ context.Context, who *Identity, in *showEliminationInput) (*shown[*archive.Elimination], error) {
 	e, err := s.eliminated(who, in.Elimination)
 	if err != nil {
 		return nil, err
 	}
-	return &eliminationOutput{Body: e}, nil
+	return show(e.AsOf(), in.Fresh, e), nil
 }
 
 func (s *service) listEliminationUnits(ctx context.Context, who *Identity, in *eliminationInput) (*huma.StreamResponse, error) {
@@ -82,34 +112,24 @@ func (s *service) listEliminationUnits(ctx context.Context, who *Identity, in *e
 		return nil, err
 	}
 	r := s.reader(who, in.Reads)
-	return s.lines("listEliminationUnits", func(add func(any) error) error {
+	return s.lines("listEliminationUnits", "units", func(add func(any) error) error {
 		return r.EachListed(ctx, e.ID, func(u archive.ListedUnit) error { return add(u) })
 	}), nil
 }
 
-// lines gives a list as lines of JSON, and at its end how many there were.
-func (s *service) lines(operation string, each func(add func(any) error) error) *huma.StreamResponse {
-	return &huma.StreamResponse{Body: func(hc huma.Context) {
-		var begun bytes.Buffer
-		w := &late{hold: maxHeld, held: &begun}
-		w.begin = func() {
-			hc.SetHeader("Content-Type", "application/x-ndjson")
-			hc.SetStatus(http.StatusOK)
-			w.to = hc.BodyWriter()
-		}
+// lines gives a list as lines of JSON, and at its end how many of what there were.
+func (s *service) lines(operation, what string, each func(add func(any) error) error) *huma.StreamResponse {
+	return s.stream(operation, "application/x-ndjson", "", func(w io.Writer) error {
 		n, out := 0, json.NewEncoder(w)
 		err := each(func(v any) error {
 			n++
 			return out.Encode(v)
 		})
-		if err == nil {
-			err = out.Encode(map[string]int{"units": n})
+		if err != nil {
+			return err
 		}
-		if err == nil {
-			err = w.flush()
-		}
-		s.endStream(hc, operation, w.to != nil, err)
-	}}
+		return out.Encode(map[string]int{what: n})
+	})
 }
 
 // NewElimination says what to propose.
@@ -117,6 +137,8 @@ type NewElimination struct {
 	At     string `json:"at,omitempty" format:"date" doc:"day on which retentions are to be over; today when absent"`
 	Agency string `json:"originatingAgency,omitempty" maxLength:"200" doc:"whose units; of all when absent"`
 	Reason string `json:"reason,omitempty" maxLength:"1000"`
+	Kind   string `json:"kind,omitempty" enum:"elimination,transfer,paper" default:"elimination" doc:"what becomes of the units: they are destroyed; they go to another archive; their paper is destroyed, their copies stay"`
+	To     string `json:"to,omitempty" maxLength:"200" doc:"of a transfer: ArchivalAgency of the archive that takes them"`
 }
 
 type proposeInput struct {
@@ -124,18 +146,22 @@ type proposeInput struct {
 	Body NewElimination
 }
 
-func (s *service) proposeElimination(ctx context.Context, who *Identity, in *proposeInput) (*eliminationOutput, error) {
+func (s *service) proposeElimination(ctx context.Context, who *Identity, in *proposeInput) (*done[*archive.Elimination], error) {
 	b := in.Body
 	if b.At == "" {
 		b.At = today()
 	}
+	kind := archive.RequestKind(b.Kind)
+	if b.Kind == "elimination" {
+		kind = archive.ForElimination
+	}
 	e, replayed, err := once(ctx, s, who, in.Key, "proposeElimination", in.Body, func(ctx context.Context) (*archive.Elimination, error) {
-		return s.of(who).ProposeElimination(ctx, who.Name, archive.EliminationRequest{At: b.At, Filter: archive.Filter{Tenant: who.Tenant, Agency: b.Agency}, Reason: b.Reason})
-	}, func(entry int64) (*archive.Elimination, error) { return s.eliminationOf(who, entry) })
+		return s.of(who).ProposeElimination(ctx, who.Name, archive.EliminationRequest{Kind: kind, To: b.To, At: b.At, Filter: archive.Filter{Tenant: who.Tenant, Agency: b.Agency}, Reason: b.Reason})
+	}, by(who, s.eliminationOf))
 	if err != nil {
 		return nil, err
 	}
-	return &eliminationOutput{replayed, e}, nil
+	return eliminationDone(e, replayed), nil
 }
 
 // ElimStep is a step to take.
@@ -148,21 +174,22 @@ type ElimStep struct {
 
 type stepInput struct {
 	Keyed
+	IfMatch
 	EliminationPath
 	Body ElimStep
 }
 
-func (s *service) stepElimination(ctx context.Context, who *Identity, in *stepInput) (*eliminationOutput, error) {
+func (s *service) stepElimination(ctx context.Context, who *Identity, in *stepInput) (*done[*archive.Elimination], error) {
 	if _, err := s.eliminated(who, in.Elimination); err != nil {
 		return nil, err
 	}
-	e, replayed, err := once(ctx, s, who, in.Key, "stepElimination "+in.Elimination, in.Body, func(ctx context.Context) (*archive.Elimination, error) {
+	e, replayed, err := once(ctx, s, who, in.Key, "stepElimination "+in.Elimination, in.Body, held(s, in.Elimination, in.IfMatch, true, func(ctx context.Context) (*archive.Elimination, error) {
 		return s.of(who).StepElimination(ctx, who.Name, in.Elimination, in.Body.Step, archive.StepText{Reason: in.Body.Reason, Bordereau: in.Body.Bordereau, Refused: in.Body.Refused})
-	}, func(entry int64) (*archive.Elimination, error) { return s.eliminationOf(who, entry) })
+	}), by(who, s.eliminationOf))
 	if err != nil {
 		return nil, err
 	}
-	return &eliminationOutput{replayed, e}, nil
+	return eliminationDone(e, replayed), nil
 }
 
 // eliminationOf is the request that a ledger entry speaks of, as it is now.
@@ -172,4 +199,89 @@ func (s *service) eliminationOf(who *Identity, entry int64) (*archive.Eliminatio
 		return nil, err
 	}
 	return s.of(who).Elimination(detail.Elimination)
+}
+
+type messageInput struct {
+	EliminationPath
+	Kind    string `query:"kind" required:"true" enum:"originating-agency,control-authority,notification" doc:"to whom it goes; notification says what was destroyed"`
+	Agency  string `query:"originatingAgency" maxLength:"200" doc:"whose units are named; the only one when absent"`
+	To      string `query:"controlAuthority" maxLength:"200" doc:"identifier of the control authority"`
+	Version string `query:"seda" enum:"2.1,2.2,2.3" default:"2.2"`
+}
+
+func (s *service) eliminationMessage(_ context.Context, who *Identity, in *messageInput) (*huma.StreamResponse, error) {
+	e, err := s.eliminated(who, in.Elimination)
+	if err != nil {
+		return nil, err
+	}
+	v, err := versionOf(in.Version)
+	if err != nil {
+		return nil, err
+	}
+	m, err := s.of(who).EliminationMessage(e.ID, archive.MessageRequest{Kind: in.Kind, Agency: in.Agency, To: in.To, Version: v})
+	if err != nil {
+		return nil, err
+	}
+	return s.stream("eliminationMessage", "application/xml", e.ID+".xml", m.Write), nil
+}
+
+// EliminationReply is a reply in SEDA.
+type EliminationReply struct {
+	XML string `json:"xml" minLength:"1" maxLength:"8388608" doc:"AuthorizationOriginatingAgencyRequestReply or AuthorizationControlAuthorityRequestReply"`
+}
+
+type replyInput struct {
+	Keyed
+	IfMatch
+	EliminationPath
+	Body EliminationReply
+}
+
+func (s *service) replyToElimination(ctx context.Context, who *Identity, in *replyInput) (*done[*archive.Elimination], error) {
+	if _, err := s.eliminated(who, in.Elimination); err != nil {
+		return nil, err
+	}
+	var findings seda.Findings
+	m, err := seda.ReadMessage(strings.NewReader(in.Body.XML), seda.Tolerant, &findings)
+	if err != nil {
+		return nil, &archive.Refusal{Problems: []string{"xml: " + err.Error()}}
+	}
+	if findings.Refused() {
+		return nil, refusedFor(&findings)
+	}
+	e, replayed, err := once(ctx, s, who, in.Key, "replyToElimination "+in.Elimination, in.Body, held(s, in.Elimination, in.IfMatch, true, func(ctx context.Context) (*archive.Elimination, error) {
+		return s.of(who).ReplyToElimination(ctx, who.Name, in.Elimination, m)
+	}), by(who, s.eliminationOf))
+	if err != nil {
+		return nil, err
+	}
+	return eliminationDone(e, replayed), nil
+}
+
+// SaidStep is a step of an elimination, and what was said with it.
+type SaidStep struct {
+	archive.StepTaken
+	Said archive.StepText `json:"said"`
+}
+
+type saidStepsOutput struct {
+	Body struct {
+		Steps []SaidStep `json:"steps"`
+	}
+}
+
+func (s *service) listEliminationSteps(_ context.Context, who *Identity, in *executionInput) (*saidStepsOutput, error) {
+	e, err := s.eliminated(who, in.Elimination)
+	if err != nil {
+		return nil, err
+	}
+	out := &saidStepsOutput{}
+	for _, step := range e.Steps {
+		said, err := s.of(who).StepWords(step)
+		if err != nil {
+			return nil, err
+		}
+		out.Body.Steps = append(out.Body.Steps, SaidStep{step, said})
+	}
+	return out, nil
 }

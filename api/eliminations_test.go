@@ -12,8 +12,9 @@ func TestElimination(t *testing.T) {
 	s := serve(t, nil)
 	f := newFixture(t, s)
 	path := "/v1/eliminations/" + f.elimination
+	tag := func() string { return s.ask(s.key("cd99", archive.Auditor), "GET", path, nil).Header.Get("ETag") }
 	step := func(role archive.Role, once, body string) *reply {
-		return s.ask(s.key("cd99", role), "POST", path+"/steps", strings.NewReader(body), "Content-Type", "application/json", "Idempotency-Key", once)
+		return s.ask(s.key("cd99", role), "POST", path+"/steps", strings.NewReader(body), "Content-Type", "application/json", "Idempotency-Key", once, "If-Match", tag())
 	}
 	if r := step(archive.ControlAuthority, "1", `{"step":"visaed"}`); r.StatusCode != 422 {
 		t.Errorf("a visa before the agreement: %s %s", r.Status, r.body)

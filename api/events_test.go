@@ -77,7 +77,7 @@ func TestEventsFitTheirSchemas(t *testing.T) {
 	if r := s.deposit(s.key("cd99", archive.Depositor), "sealed", "x", "Prefer", "wait=50"); r.StatusCode != 201 {
 		t.Fatal(r.Status)
 	}
-	if r := f.ask(walks["recordEvent"], s.key("cd99", archive.Depositor)); r.StatusCode/100 != 2 {
+	if r := f.ask("recordEvent", walks["recordEvent"], s.key("cd99", archive.Depositor)); r.StatusCode/100 != 2 {
 		t.Fatalf("%s %s", r.Status, r.body)
 	}
 	registry := huma.NewMapRegistry("#/components/schemas/", schemaName)

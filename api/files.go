@@ -2,7 +2,10 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"net/http"
+	"regexp"
+	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -16,6 +19,7 @@ func (s *service) addFiles() {
 	add(s, huma.Operation{OperationID: "openFile", Method: http.MethodPost, Path: "/v1/files", DefaultStatus: http.StatusCreated, Summary: "Open a citizen file"}, s.openFile)
 	add(s, huma.Operation{OperationID: "recordEvent", Method: http.MethodPost, Path: "/v1/files/{file}/events", DefaultStatus: http.StatusCreated, Summary: "Record that an event of its procedure happened to a file"}, s.recordEvent)
 	add(s, huma.Operation{OperationID: "closeFile", Method: http.MethodPost, Path: "/v1/files/{file}/close", DefaultStatus: http.StatusCreated, Summary: "Close a file: rules that wait for its end start"}, s.closeFile)
+	add(s, huma.Operation{OperationID: "takeBackEvent", Method: http.MethodPost, Path: "/v1/files/{file}/events/{act}/take-back", DefaultStatus: http.StatusCreated, Summary: "Take back an event that was recorded by mistake"}, s.takeBackEvent)
 	add(s, huma.Operation{OperationID: "reopenFile", Method: http.MethodPost, Path: "/v1/files/{file}/reopen", DefaultStatus: http.StatusCreated, Summary: "Open a closed file again"}, s.reopenFile)
 }
 
@@ -46,20 +50,35 @@ type FilePath struct {
 
 type showFileInput struct {
 	Reads
+	Fresh
 	FilePath
 }
 
-type fileOutput struct {
-	Body *archive.File
-}
-
-func (s *service) showFile(_ context.Context, who *Identity, in *showFileInput) (*fileOutput, error) {
-	f, err := s.reader(who, in.Reads).File(who.Tenant, in.File)
+func (s *service) showFile(_ context.Context, who *Identity, in *showFileInput) (*shown[*archive.File], error) {
+	unit, err := s.fileUnit(who, in.File)
 	if err != nil {
 		return nil, err
 	}
-	return &fileOutput{f}, nil
+	as, err := s.of(who).AsOf(unit) // before it is read: what changes in between is not passed off as read
+	if err != nil {
+		return nil, err
+	}
+	f, err := s.reader(who, in.Reads).File(who.Tenant, unit)
+	if err != nil {
+		return nil, err
+	}
+	return show(as, in.Fresh, f), nil
 }
+
+// fileUnit is the unit of a citizen file, by its number or its unit.
+func (s *service) fileUnit(who *Identity, name string) (string, error) {
+	if unitForm.MatchString(name) {
+		return name, s.ours(who, name)
+	}
+	return s.of(who).FileOf(who.Tenant, name)
+}
+
+var unitForm = regexp.MustCompile(`^u[a-z2-7]{26}$`)
 
 // NewFile says how to open a citizen file.
 type NewFile struct {
@@ -117,12 +136,14 @@ type FileEvent struct {
 
 type eventInput struct {
 	Keyed
+	IfMatch
 	FilePath
 	Body FileEvent
 }
 
 type happeningInput struct {
 	Keyed
+	IfMatch
 	FilePath
 	Body Happening
 }
@@ -133,22 +154,59 @@ type actOutput struct {
 }
 
 func (s *service) recordEvent(ctx context.Context, who *Identity, in *eventInput) (*actOutput, error) {
-	return s.happen(ctx, who, in.Key, "recordEvent", archive.EventRequest{Tenant: who.Tenant, File: in.File, Event: in.Body.Event, Day: in.Body.Day, Reason: in.Body.Reason}, s.of(who).RecordEvent)
+	return s.happen(ctx, who, in.Key, in.IfMatch, "recordEvent", archive.EventRequest{Tenant: who.Tenant, File: in.File, Event: in.Body.Event, Day: in.Body.Day, Reason: in.Body.Reason}, s.of(who).RecordEvent)
 }
 
 func (s *service) closeFile(ctx context.Context, who *Identity, in *happeningInput) (*actOutput, error) {
-	return s.happen(ctx, who, in.Key, "closeFile", archive.EventRequest{Tenant: who.Tenant, File: in.File, Day: in.Body.Day, Reason: in.Body.Reason}, s.of(who).CloseFile)
+	return s.happen(ctx, who, in.Key, in.IfMatch, "closeFile", archive.EventRequest{Tenant: who.Tenant, File: in.File, Day: in.Body.Day, Reason: in.Body.Reason}, s.of(who).CloseFile)
 }
 
 func (s *service) reopenFile(ctx context.Context, who *Identity, in *happeningInput) (*actOutput, error) {
-	return s.happen(ctx, who, in.Key, "reopenFile", archive.EventRequest{Tenant: who.Tenant, File: in.File, Day: in.Body.Day, Reason: in.Body.Reason}, s.of(who).ReopenFile)
+	return s.happen(ctx, who, in.Key, in.IfMatch, "reopenFile", archive.EventRequest{Tenant: who.Tenant, File: in.File, Day: in.Body.Day, Reason: in.Body.Reason}, s.of(who).ReopenFile)
 }
 
 // happen has something happen to a file, once.
-func (s *service) happen(ctx context.Context, who *Identity, key, operation string, r archive.EventRequest, do func(context.Context, string, archive.EventRequest) (*archive.Act, error)) (*actOutput, error) {
+func (s *service) happen(ctx context.Context, who *Identity, key string, match IfMatch, operation string, r archive.EventRequest, do func(context.Context, string, archive.EventRequest) (*archive.Act, error)) (*actOutput, error) {
+	unit, err := s.fileUnit(who, r.File)
+	if err != nil {
+		return nil, err
+	}
 	act, replayed, err := once(ctx, s, who, key, operation, r,
-		func(ctx context.Context) (*archive.Act, error) { return do(ctx, who.Name, r) },
-		func(entry int64) (*archive.Act, error) { return s.actOf(who, entry) })
+		held(s, unit, match, false, func(ctx context.Context) (*archive.Act, error) { return do(ctx, who.Name, r) }),
+		by(who, s.actOf))
+	if err != nil {
+		return nil, err
+	}
+	return &actOutput{replayed, act}, nil
+}
+
+type takeBackInput struct {
+	Keyed
+	IfMatch
+	FilePath
+	ActPath
+	Body Reason
+}
+
+// takeBackEvent ends the act of an event. If-Match is of the file.
+func (s *service) takeBackEvent(ctx context.Context, who *Identity, in *takeBackInput) (*actOutput, error) {
+	unit, err := s.fileUnit(who, in.File)
+	if err != nil {
+		return nil, err
+	}
+	act, err := s.actOfKind(who, in.Act, archive.EventAct)
+	if err == nil && len(act.Units) > 0 && !slices.Contains(act.Units, unit) {
+		err = fmt.Errorf("event %q of file %s: %w", in.Act, unit, archive.ErrNotFound)
+	}
+	if err != nil {
+		return nil, err
+	}
+	act, replayed, err := once(ctx, s, who, in.Key, "takeBackEvent "+in.Act, in.Body, held(s, unit, in.IfMatch, false, func(ctx context.Context) (*archive.Act, error) {
+		return s.of(who).TakeBackEvent(ctx, who.Name, in.Act, in.Body.Reason)
+	}), by(who, s.actOf))
+	if err == nil { // what happened, and when, is for who may read it
+		act, err = s.reader(who, Reads{}).Act(act.ID)
+	}
 	if err != nil {
 		return nil, err
 	}

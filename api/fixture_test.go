@@ -15,10 +15,11 @@ import (
 
 // fixture is an archive of cd99 with something of each kind.
 type fixture struct {
-	s                                                *served
-	unit, object, file, number, subject, elimination string
-	entry                                            int64
-	n                                                int
+	s                                                           *served
+	unit, object, file, number, subject, elimination, operation string
+	request, hold, derogation, start, event                     string
+	entry                                                       int64
+	n                                                           int
 }
 
 const apa = `id: apa
@@ -67,23 +68,51 @@ func newFixture(t testing.TB, s *served) *fixture {
 		t.Fatal(err)
 	}
 	f.elimination = e.ID
+	q, err := s.a.OpenRequest(ctx, "archivist", archive.NewRequest{Tenant: "cd99", Article: 17, Subject: f.subject, Words: archive.RequestWords{Who: "Claire Martin", Address: []string{"1 rue des Lilas"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.request = q.ID
+	for _, act := range []struct {
+		id   *string
+		kind archive.ActKind
+		text archive.ActText
+	}{
+		{&f.hold, archive.HoldAct, archive.ActText{Units: []string{f.unit}, Reason: "recours"}},
+		{&f.derogation, archive.DerogationAct, archive.ActText{Units: []string{f.unit}, Reason: "thèse", Person: "chercheuse", Until: "2999-01-01", Categories: []retention.Category{retention.Access}}},
+		{&f.start, archive.StartAct, archive.ActText{Units: []string{f.unit}, Reason: "décision", Rule: "APA", Start: "2024-01-01"}},
+	} {
+		done, err := s.a.Act(ctx, "archivist", "cd99", act.kind, act.text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		*act.id = done.ID
+	}
+	happened, err := s.a.RecordEvent(ctx, "archivist", archive.EventRequest{Tenant: "cd99", File: f.file, Event: "decision", Day: "2024-03-01"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.event = happened.ID
+	ct, body := form(part{"metadata", oneFile, nil}, part{"f", "later", nil})
+	later := s.ask(s.key("cd99", archive.Depositor), "POST", "/v1/deposits", body, "Content-Type", ct, "Idempotency-Key", "later", "Prefer", "respond-async")
+	f.operation = decode[Operation](t, later.body).ID
 	return f
 }
 
 func inAnHour() string { return time.Now().Add(time.Hour).UTC().Format(time.RFC3339) }
 
 // ask asks for an operation as the table says.
-func (f *fixture) ask(w walk, key string) *reply {
+func (f *fixture) ask(id string, w walk, key string) *reply {
 	f.s.t.Helper()
 	f.n++
 	once := fmt.Sprintf("walk-%d", f.n)
-	id := "kaaaaaaaaaaaaaaaaaaaaaaaaaa"
+	apiKey := "kaaaaaaaaaaaaaaaaaaaaaaaaaa"
 	if strings.Contains(w.path, "KEY") && key == f.s.keys["cd99/administrator"] {
 		k, _, err := f.s.a.CreateAPIKey(context.Background(), "administrator", archive.NewAPIKey{Tenant: "cd99", Name: once, Roles: []archive.Role{archive.Auditor}, Expires: time.Now().Add(time.Hour)})
 		if err != nil {
 			f.s.t.Fatal(err)
 		}
-		id = k.ID
+		apiKey = k.ID
 	}
 	hook := "waaaaaaaaaaaaaaaaaaaaaaaaaa"
 	if strings.Contains(w.path, "HOOK") {
@@ -94,9 +123,13 @@ func (f *fixture) ask(w walk, key string) *reply {
 		hook = x.ID
 		defer f.s.a.RemoveWebhook(context.Background(), "administrator", "cd99", x.ID)
 	}
-	fill := strings.NewReplacer("HOOK", hook, "UNIT", f.unit, "OBJECT", f.object, "ELIMINATION", f.elimination, "FILE", f.file, "SUBJECT", f.subject, "ENTRY", fmt.Sprint(f.entry), "NUMBER", "APA-"+once, "EXPIRES", inAnHour(), "KEY", id)
+	fill := strings.NewReplacer("HOOK", hook, "UNIT", f.unit, "OBJECT", f.object, "ELIMINATION", f.elimination, "OPERATION", f.operation, "GUID", guidOf(0, f.operation), "FILE", f.file, "SUBJECT", f.subject, "ENTRY", fmt.Sprint(f.entry), "NUMBER", "APA-"+once, "EXPIRES", inAnHour(), "KEY", apiKey,
+		"REQUEST", f.request, "HOLD", f.hold, "DEROGATION", f.derogation, "START", f.start, "EVENT", f.event)
 	var body io.Reader
 	headers := []string{"Idempotency-Key", once}
+	if strings.Contains(w.path, "-external/") {
+		headers = append(headers, "X-Tenant-Id", "0", "X-Context-Id", "DEFAULT_WORKFLOW", "X-Action", "RESUME", "X-Http-Method-Override", "GET")
+	}
 	switch w.body {
 	case "":
 	case "multipart":
@@ -106,6 +139,9 @@ func (f *fixture) ask(w walk, key string) *reply {
 		body, headers = strings.NewReader("not a package"), append(headers, "Content-Type", "application/zip")
 	default:
 		body, headers = strings.NewReader(fill.Replace(w.body)), append(headers, "Content-Type", "application/json")
+	}
+	if administration[id] {
+		return f.s.administer(key, w.method, fill.Replace(w.path), body, headers...)
 	}
 	return f.s.ask(key, w.method, fill.Replace(w.path), body, headers...)
 }

@@ -118,7 +118,7 @@ func TestTokens(t *testing.T) {
 	if r := s.ask(p.token(nil), "GET", "/v1/units", nil); r.StatusCode != 200 {
 		t.Fatalf("a good token: %s %s\n%s", r.Status, r.body, s.log)
 	}
-	if got := status(p.token(nil), "/v1/apikeys"); got != 403 {
+	if got := status(p.token(nil), "/v1/access-log"); got != 403 {
 		t.Errorf("what its role does not allow: %d", got)
 	}
 	other := newIDP(t)
@@ -202,7 +202,7 @@ func TestCertificates(t *testing.T) {
 		want int
 	}{
 		"known":                {gru, gruKey, "/v1/units", 200},
-		"not for its role":     {gru, gruKey, "/v1/apikeys", 403},
+		"not for its role":     {gru, gruKey, "/v1/access-log", 403},
 		"unknown subject":      {ged, gedKey, "/v1/units", 401},
 		"none":                 {nil, nil, "/v1/units", 401},
 		"of its own authority": {own, ownKey, "/v1/units", 0},

@@ -3,6 +3,9 @@ package api
 import (
 	"bytes"
 	"io"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
 )
 
 // maxHeld is how much of an answer is held back: what fails within it is told by a status.
@@ -34,4 +37,25 @@ func (w *late) flush() error {
 	w.begin()
 	_, err := w.held.WriteTo(w.to)
 	return err
+}
+
+// stream gives bytes as they are made. What fails when part of it was given out cuts the connection.
+func (s *service) stream(operation, mediaType, filename string, write func(io.Writer) error) *huma.StreamResponse {
+	return &huma.StreamResponse{Body: func(hc huma.Context) {
+		var begun bytes.Buffer
+		w := &late{hold: maxHeld, held: &begun}
+		w.begin = func() {
+			hc.SetHeader("Content-Type", mediaType)
+			if filename != "" {
+				hc.SetHeader("Content-Disposition", `attachment; filename="`+filename+`"`)
+			}
+			hc.SetStatus(http.StatusOK)
+			w.to = hc.BodyWriter()
+		}
+		err := write(w)
+		if err == nil {
+			err = w.flush()
+		}
+		s.endStream(hc, operation, w.to != nil, err)
+	}}
 }

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"log/slog"
 	"maps"
 	"net/http"
 	"slices"
@@ -22,6 +21,7 @@ type Metrics struct {
 	took     map[string]*histogram
 	received int64 // bytes
 	sent     int64
+	queue    *Queue              // nil for none
 	hooks    map[[2]string]int64 // webhook, outcome
 }
 
@@ -118,20 +118,29 @@ func (m *Metrics) write(w io.Writer) {
 	fmt.Fprintf(w, "sae_received_bytes_total %d\n", m.received)
 	head(w, "sae_sent_bytes_total", "counter", "bytes of bodies that were sent")
 	fmt.Fprintf(w, "sae_sent_bytes_total %d\n", m.sent)
+	if m.queue == nil {
+		return
+	}
+	n, bytes := m.queue.gauge()
+	head(w, "sae_waiting_operations", "gauge", "operations that were received and wait, or are worked off")
+	fmt.Fprintf(w, "sae_waiting_operations %d\n", n)
+	head(w, "sae_waiting_bytes", "gauge", "bytes of their bodies")
+	fmt.Fprintf(w, "sae_waiting_bytes %d\n", bytes)
 }
 
 func head(w io.Writer, name, kind, help string) {
 	fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind)
 }
 
-// Admin gives the handler of those who run the service: /healthz, /readyz and /metrics. It asks nobody
-// who they are, and tells nothing of anybody.
-func Admin(a *archive.Archive, m *Metrics, log *slog.Logger) http.Handler {
+// withHealth adds /healthz, /readyz and /metrics to a handler: they ask nobody who they are, and tell
+// nothing of anybody.
+func (s *service) withHealth(others http.Handler) http.Handler {
 	mux := http.NewServeMux()
+	mux.Handle("/", others)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := a.Ready(); err != nil {
-			log.Error("not ready", "error", err)
+		if err := s.a.Ready(); err != nil {
+			s.log.Error("not ready", "error", err)
 			w.WriteHeader(http.StatusServiceUnavailable)
 			io.WriteString(w, "not ready: see the log\n")
 			return
@@ -139,13 +148,13 @@ func Admin(a *archive.Archive, m *Metrics, log *slog.Logger) http.Handler {
 		io.WriteString(w, "ready\n")
 	})
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
-		g, err := a.Gauges()
+		g, err := s.a.Gauges()
 		var hooks []archive.HookGauge
 		if err == nil {
-			hooks, err = a.HookGauges()
+			hooks, err = s.a.HookGauges()
 		}
 		if err != nil {
-			log.Error("reading gauges", "error", err)
+			s.log.Error("reading gauges", "error", err)
 			w.WriteHeader(http.StatusInternalServerError)
 			return
 		}
@@ -153,8 +162,10 @@ func Admin(a *archive.Archive, m *Metrics, log *slog.Logger) http.Handler {
 		out := bufio.NewWriter(w)
 		defer out.Flush()
 		writeGauges(out, g, time.Now())
-		m.write(out)
-		m.writeHooks(out, hooks, time.Now())
+		if s.metrics != nil {
+			s.metrics.write(out)
+			s.metrics.writeHooks(out, hooks, time.Now())
+		}
 	})
 	return mux
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+
+	"sae/integrity"
 )
 
 // Keyed is a write that is named by a key.
@@ -15,13 +17,16 @@ type Keyed struct {
 const repeated = "true"
 
 // once does what a request asks for, or gives what became of it when the key was used before: by again,
-// from the ledger entry of the operation.
-func once[T any](ctx context.Context, s *service, who *Identity, key, operation string, request any, do func(ctx context.Context) (T, error), again func(entry int64) (T, error)) (out T, replayed string, err error) {
+// from the ledger entry of the operation. A write that takes several is ended by one of a kind.
+func once[T any](ctx context.Context, s *service, who *Identity, key, operation string, request any, do func(ctx context.Context) (T, error), again func(entry int64) (T, error), ends ...integrity.Kind) (out T, replayed string, err error) {
 	o, err := s.of(who).Once(who.Name, who.Tenant, key)
 	if err != nil {
 		return out, "", err
 	}
 	defer o.End()
+	for _, kind := range ends {
+		o.EndsWith(kind)
+	}
 	said, err := json.Marshal(request)
 	if err != nil {
 		return out, "", fmt.Errorf("encoding the request: %w", err)
@@ -39,4 +44,9 @@ func once[T any](ctx context.Context, s *service, who *Identity, key, operation 
 	// What was begun is finished, also when the client is gone: it asks again, and learns of it.
 	out, err = do(o.Context(context.WithoutCancel(ctx)))
 	return out, "", err
+}
+
+// by gives what became of a write of who asks, by its ledger entry.
+func by[T any](who *Identity, of func(who *Identity, entry int64) (T, error)) func(entry int64) (T, error) {
+	return func(entry int64) (T, error) { return of(who, entry) }
 }

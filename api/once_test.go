@@ -83,6 +83,16 @@ func TestRetriesOfOtherWrites(t *testing.T) {
 		{"/v1/files/" + f.file + "/events", `{"event":"decision"}`, `{"event":"decision","reason":"x"}`},
 		{"/v1/files/" + f.file + "/close", `{}`, `{"reason":"x"}`},
 		{"/v1/files/" + f.file + "/reopen", `{"reason":"erreur"}`, `{"reason":"x"}`},
+		{"/v1/files/" + f.file + "/events/" + f.event + "/take-back", `{"reason":"erreur"}`, `{"reason":"x"}`},
+		{"/v1/holds", `{"units":["` + f.unit + `"],"reason":"recours","owner":"juridique"}`, `{"units":["` + f.unit + `"],"reason":"x"}`},
+		{"/v1/holds/" + f.hold + "/review", `{"reason":"reste"}`, `{"reason":"x"}`},
+		{"/v1/holds/" + f.hold + "/lift", `{"reason":"fini"}`, `{"reason":"x"}`},
+		{"/v1/derogations", `{"units":["` + f.unit + `"],"person":"c","until":"2999-01-01","reason":"thèse"}`, `{"units":["` + f.unit + `"],"person":"d","until":"2999-01-01","reason":"thèse"}`},
+		{"/v1/starts", `{"units":["` + f.unit + `"],"rule":"APA","start":"2024-02-02","reason":"décision"}`, `{"units":["` + f.unit + `"],"rule":"APA","start":"2024-02-03","reason":"décision"}`},
+		{"/v1/requests", `{"article":15,"subject":"` + f.subject + `","who":"C. Martin"}`, `{"article":20,"subject":"` + f.subject + `"}`},
+		{"/v1/requests/" + f.request + "/identify", `{"method":"guichet"}`, `{"method":"x"}`},
+		{"/v1/subjects/" + f.subject + "/identities", `{"issuer":"https://fc.example","sub":"9"}`, `{"issuer":"https://fc.example","sub":"8"}`},
+		{"/v1/procedures", string(mustJSON(map[string]string{"file": apa + "# 2\n"})), string(mustJSON(map[string]string{"file": apa + "# 3\n"}))},
 		{"/v1/subjects", `{"familyName":"Durand","identities":[{"issuer":"https://fc.example","sub":"1"}]}`, `{"familyName":"Dupond"}`},
 	} {
 		ask := func(body string) *reply {

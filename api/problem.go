@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 	"golang.org/x/text/language"
@@ -40,16 +41,23 @@ func (p *Problem) ContentType(string) string { return "application/problem+json"
 
 // The errors of the service itself.
 var (
-	errAnonymous  = errors.New("nobody is named by a key, a token or a certificate")
-	errDenied     = errors.New("not for the roles of who asks")
-	errTooMany    = errors.New("too many requests")
-	errBusy       = errors.New("too many requests of all clients")
-	errMalformed  = errors.New("the request cannot be read")
-	errIncomplete = errors.New("the request ended before it was whole")
-	errDigest     = errors.New("the digest is not that of what was received")
-	errMediaType  = errors.New("the media type is not one that the operation takes")
-	errNoMethod   = errors.New("the method is not one of the resource")
-	errInternal   = errors.New("it failed")
+	errAnonymous   = errors.New("nobody is named by a key, a token or a certificate")
+	errDenied      = errors.New("not for the roles of who asks")
+	errTooMany     = errors.New("too many requests")
+	errBusy        = errors.New("too many requests of all clients")
+	errMalformed   = errors.New("the request cannot be read")
+	errIncomplete  = errors.New("the request ended before it was whole")
+	errDigest      = errors.New("the digest is not that of what was received")
+	errMediaType   = errors.New("the media type is not one that the operation takes")
+	errNoMethod    = errors.New("the method is not one of the resource")
+	errQueueFull   = errors.New("too much of the tenant waits to be worked off")
+	errNoSpace     = errors.New("no space left to receive it")
+	errTooLarge    = errors.New("larger than all that may wait")
+	errNotEnded    = errors.New("the operation has not ended")
+	errNoTenant    = errors.New("no tenant is named")
+	errOtherTenant = errors.New("the tenant is not that of who asks")
+	errUpgrade     = errors.New("the request is not one for a WebSocket")
+	errInternal    = errors.New("it failed")
 )
 
 // kind is a kind of problem.
@@ -104,6 +112,12 @@ var kinds = []struct {
 	{is(archive.ErrOtherRequest), kind{"key-reused", 422, "",
 		words{"Clé réutilisée", "Cette clé d'idempotence a servi à une autre requête."},
 		words{"Key reused", "This idempotency key was used for another request."}}},
+	{is(archive.ErrOutdated), kind{"changed", 412, replyKO,
+		words{"Modifié entre-temps", "La ressource a changé depuis sa lecture ; relisez-la avant de décider."},
+		words{"Changed meanwhile", "The resource changed since it was read; read it again before you decide."}}},
+	{is(errNoMatch), kind{"if-match-required", 428, replyKO,
+		words{"If-Match obligatoire", "Cette opération exige l'en-tête If-Match, avec l'ETag de ce qui a été lu."},
+		words{"If-Match required", "This operation wants the header If-Match, with the ETag of what was read."}}},
 	{is(archive.ErrNotSealed), kind{"not-sealed", 409, "",
 		words{"Pas encore scellé", "Le scellement est en attente ; réessayez plus tard."},
 		words{"Not sealed yet", "It waits for its time-stamp; try again later."}}},
@@ -130,10 +144,32 @@ var kinds = []struct {
 	{is(errBusy), kind{"busy", 503, "",
 		words{"Service occupé", "Le service est à sa limite ; réessayez après le délai indiqué."},
 		words{"Busy", "The service is at its limit; try again after the time given."}}},
+	{is(errQueueFull), kind{"queue-full", 503, "",
+		words{"File d'attente pleine", "Trop de versements de ce service attendent leur traitement ; réessayez plus tard."},
+		words{"Queue full", "Too much of this tenant waits to be worked off; try again later."}}},
+	{is(errNoSpace), kind{"no-space", 503, replyFatal,
+		words{"Espace insuffisant", "Le service n'a plus de place pour recevoir ; rien n'a été conservé."},
+		words{"No space", "The service has no space left to receive it; nothing was kept."}}},
+	{is(archive.ErrBegun), kind{"begun", 409, "",
+		words{"Déjà commencé", "L'opération est commencée ou terminée ; elle ne peut plus être annulée."},
+		words{"Begun already", "The operation was begun, or has ended; it cannot be cancelled any more."}}},
+	{is(errNotEnded), kind{"not-ended", 409, "",
+		words{"Pas encore terminée", "L'opération n'est pas terminée ; réessayez plus tard."},
+		words{"Not ended yet", "The operation has not ended; try again later."}}},
+	{is(archive.ErrBodyLost), kind{"body-lost", 410, replyFatal,
+		words{"Contenu perdu", "Le contenu reçu n'est plus là, par exemple après la reconstruction de l'archive ; versez-le à nouveau."},
+		words{"Body lost", "What was received is not there any more, such as after the archive was rebuilt; deposit it again."}}},
+	{is(errNoTenant), kind{"tenant-missing", 412, replyKO,
+		words{"Tenant non précisé", "La requête doit nommer le tenant par l'en-tête X-Tenant-Id."},
+		words{"No tenant", "The request must name the tenant by the header X-Tenant-Id."}}},
+	{is(errOtherTenant), kind{"tenant-unknown", 401, replyKO,
+		words{"Tenant non autorisé", "Le tenant nommé n'est pas connu, ou n'est pas celui du demandeur."},
+		words{"Tenant not allowed", "The tenant that is named is not known, or not that of who asks."}}},
 	{is(errDigest), kind{"digest-mismatch", 400, replyKO,
 		words{"Empreinte différente", "Ce qui a été reçu n'a pas l'empreinte annoncée."},
 		words{"Digest mismatch", "What was received does not have the digest that was declared."}}},
 	{as[*http.MaxBytesError], kind{"too-large", 413, replyKO, largeFR, largeEN}},
+	{is(errTooLarge), kind{"too-large", 413, replyKO, largeFR, largeEN}},
 	{is(errIncomplete), kind{"incomplete", 400, replyKO,
 		words{"Incomplet", "La requête s'est arrêtée avant sa fin ; rien n'a été conservé."},
 		words{"Incomplete", "The request ended before it was whole; nothing was kept."}}},
@@ -141,6 +177,9 @@ var kinds = []struct {
 	{is(errNoMethod), kind{"method", 405, "",
 		words{"Méthode non admise", "La ressource n'admet pas cette méthode."},
 		words{"Method not allowed", "The resource does not have this method."}}},
+	{is(errUpgrade), kind{"upgrade", 426, "",
+		words{"WebSocket attendu", "Cette ressource est celle du programme : sae --server."},
+		words{"WebSocket wanted", "This resource is for the program: sae --server."}}},
 	{is(errMalformed), malformed},
 	{is(context.Canceled), kind{"incomplete", 400, replyKO,
 		words{"Incomplet", "La requête a été abandonnée ; rien n'a été conservé."},
@@ -288,6 +327,10 @@ func translate(ctx huma.Context, _ string, v any) (any, error) {
 		ctx.SetHeader("Retry-After", strconv.Itoa(retryAfter))
 	}
 	requestOf(ctx.Context()).code = p.Code
+	if op := ctx.Operation(); strings.HasPrefix(op.OperationID, vitamOperation) {
+		ctx.SetHeader("Content-Type", "application/json")
+		return said.asVitam(op.Path), nil
+	}
 	return said, nil
 }
 

@@ -28,6 +28,8 @@ func TestErrorsToProblems(t *testing.T) {
 		{archive.ErrLocked, 503, "locked", ""},
 		{archive.ErrReadOnly, 503, "read-only", ""},
 		{archive.ErrNotSealed, 409, "not-sealed", "not sealed yet"},
+		{archive.ErrOutdated, 412, "changed", "since it was read"},
+		{errNoMatch, 428, "if-match-required", "If-Match"},
 		{archive.ErrNoAuthority, 503, "no-authority", ""},
 		{archive.ErrUnderWay, 409, "under-way", "under way"},
 		{archive.ErrOtherRequest, 422, "key-reused", "another request"},

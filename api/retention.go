@@ -26,7 +26,7 @@ func (s *service) listDue(ctx context.Context, who *Identity, in *dueInput) (*hu
 		at = today()
 	}
 	r := s.reader(who, in.Reads)
-	return s.lines("listDue", func(add func(any) error) error {
+	return s.lines("listDue", "units", func(add func(any) error) error {
 		return r.Due(ctx, who.Tenant, at, func(u archive.DueUnit) error { return add(u) })
 	}), nil
 }

@@ -32,7 +32,7 @@ func (n Names) data() archive.PersonData {
 // NewSubject is a data subject to record.
 type NewSubject struct {
 	Names
-	Identities []Person `json:"identities,omitempty" maxItems:"100" doc:"kept as Keyed pseudonyms alone"`
+	Identities []Person `json:"identities,omitempty" maxItems:"100" doc:"kept as keyed pseudonyms alone"`
 }
 
 type createSubjectInput struct {
@@ -40,13 +40,7 @@ type createSubjectInput struct {
 	Body NewSubject
 }
 
-type createdSubject struct {
-	Replayed string `header:"Idempotency-Replayed"`
-	Location string `header:"Location"`
-	Body     *archive.Subject
-}
-
-func (s *service) createSubject(ctx context.Context, who *Identity, in *createSubjectInput) (*createdSubject, error) {
+func (s *service) createSubject(ctx context.Context, who *Identity, in *createSubjectInput) (*done[*archive.Subject], error) {
 	var ids []archive.FederatedID
 	for _, p := range in.Body.Identities {
 		ids = append(ids, archive.FederatedID{Issuer: p.Issuer, Sub: p.Sub})
@@ -63,24 +57,24 @@ func (s *service) createSubject(ctx context.Context, who *Identity, in *createSu
 	if err != nil {
 		return nil, err
 	}
-	return &createdSubject{replayed, "/v1/subjects/" + subject.ID, subject}, nil
+	return &done[*archive.Subject]{ETag: etag(subject.AsOf(), subject), Replayed: replayed, Location: "/v1/subjects/" + subject.ID, Body: subject}, nil
 }
 
 type subjectInput struct {
 	Reads
-	Subject string `path:"subject" pattern:"^h[a-z2-7]{26}$"`
+	Fresh
+	SubjectPath
 }
 
-type subjectOutput struct {
-	Body *archive.Subject
-}
-
-func (s *service) showSubject(_ context.Context, who *Identity, in *subjectInput) (*subjectOutput, error) {
+func (s *service) showSubject(_ context.Context, who *Identity, in *subjectInput) (*shown[*archive.Subject], error) {
+	if err := s.ours(who, in.Subject); err != nil {
+		return nil, err
+	}
 	subject, err := s.reader(who, in.Reads).Subject(in.Subject)
 	if err != nil {
 		return nil, err
 	}
-	return &subjectOutput{subject}, nil
+	return show(subject.AsOf(), in.Fresh, subject), nil
 }
 
 // SubjectQuery names whom to find: by an identifier, or by names.

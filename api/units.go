@@ -1,10 +1,10 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -91,27 +91,23 @@ func (s *service) listUnits(_ context.Context, who *Identity, in *listUnitsInput
 type showUnitInput struct {
 	Reads
 	UnitPath
-	Version     int    `query:"version" minimum:"0" doc:"0 is the last"`
-	IfNoneMatch string `header:"If-None-Match"`
+	Fresh
+	Version int `query:"version" minimum:"0" doc:"0 is the last"`
 }
 
-type unitOutput struct {
-	Status int
-	ETag   string `header:"ETag"`
-	Cache  string `header:"Cache-Control"`
-	Body   *archive.Unit
-}
-
-func (s *service) showUnit(_ context.Context, who *Identity, in *showUnitInput) (*unitOutput, error) {
+func (s *service) showUnit(_ context.Context, who *Identity, in *showUnitInput) (*shown[*archive.Unit], error) {
+	if err := s.ours(who, in.Unit); err != nil {
+		return nil, err
+	}
+	as, err := s.of(who).AsOf(in.Unit) // before it is read: what changes in between is not passed off as read
+	if err != nil {
+		return nil, err
+	}
 	u, err := s.reader(who, in.Reads).Unit(in.Unit, in.Version)
 	if err != nil {
 		return nil, err
 	}
-	out := &unitOutput{Status: http.StatusOK, ETag: tagOf(u), Cache: "private, no-cache", Body: u}
-	if matches(in.IfNoneMatch, out.ETag) {
-		out.Status = http.StatusNotModified
-	}
-	return out, nil
+	return show(as, in.Fresh, u), nil
 }
 
 // tagOf is the entity tag of what is shown.
@@ -178,21 +174,7 @@ func today() string { return time.Now().UTC().Format(time.DateOnly) }
 // unitProof gives a bundle. What fails when part of it was given out cuts the connection.
 func (s *service) unitProof(ctx context.Context, who *Identity, in *unitInput) (*huma.StreamResponse, error) {
 	r := s.reader(who, in.Reads)
-	var begun bytes.Buffer
-	w := &late{hold: maxHeld, held: &begun}
-	return &huma.StreamResponse{Body: func(hc huma.Context) {
-		w.begin = func() {
-			hc.SetHeader("Content-Type", "application/vnd.etsi.asic-e+zip")
-			hc.SetHeader("Content-Disposition", `attachment; filename="`+in.Unit+`.asice"`)
-			hc.SetStatus(http.StatusOK)
-			w.to = hc.BodyWriter()
-		}
-		err := r.Proof(ctx, in.Unit, w)
-		if err == nil {
-			err = w.flush()
-		}
-		s.endStream(hc, "unitProof", w.to != nil, err)
-	}}, nil
+	return s.stream("unitProof", "application/vnd.etsi.asic-e+zip", in.Unit+".asice", func(w io.Writer) error { return r.Proof(ctx, in.Unit, w) }), nil
 }
 
 // endStream answers with a problem when nothing was given out yet; else the connection is cut, so that

@@ -103,19 +103,19 @@ func NewWebhooks(a *archive.Archive, c serving.Webhooks, metrics *Metrics, log *
 	return &Webhooks{a: a, giveUp: c.GiveUp, client: client, guard: guard, metrics: metrics, log: log}, nil
 }
 
-// running is a receiver that is told, as it was when it was changed last.
-type running struct {
+// toldNow is a receiver that is told, as it was when it was changed last.
+type toldNow struct {
 	as    archive.ToldHook
 	stop  context.CancelFunc
 	ended chan struct{}
 }
 
-func (r *running) end() { r.stop(); <-r.ended }
+func (r *toldNow) end() { r.stop(); <-r.ended }
 
 // Run delivers to all that are registered until the context ends. What is added, changed or removed
 // meanwhile is noticed within lookAgain.
 func (w *Webhooks) Run(ctx context.Context) {
-	told := map[string]*running{}
+	told := map[string]*toldNow{}
 	for ctx.Err() == nil {
 		wait := lookAgain
 		if err := w.adjust(ctx, told); err != nil && ctx.Err() == nil {
@@ -130,7 +130,7 @@ func (w *Webhooks) Run(ctx context.Context) {
 }
 
 // adjust has all that are registered told, as they are, and no others.
-func (w *Webhooks) adjust(ctx context.Context, told map[string]*running) error {
+func (w *Webhooks) adjust(ctx context.Context, told map[string]*toldNow) error {
 	all, err := w.a.ToTell()
 	if err != nil {
 		return err
@@ -146,7 +146,7 @@ func (w *Webhooks) adjust(ctx context.Context, told map[string]*running) error {
 			continue
 		}
 		mine, stop := context.WithCancel(ctx)
-		r := &running{as, stop, make(chan struct{})}
+		r := &toldNow{as, stop, make(chan struct{})}
 		told[id] = r
 		go func() { defer close(r.ended); w.tell(mine, id, as.Tenant) }()
 	}

@@ -52,6 +52,8 @@ type Act struct {
 	Review string    `json:"review,omitempty"` // of a hold: the day on which it is to be looked at again
 	// Withheld: whom it is for, and why, are not for the reader.
 	Withheld bool `json:"withheld,omitempty"`
+	// AsOf is what Archive.AsOf says of the act that was read.
+	AsOf string `json:"-"`
 	ActText
 }
 
@@ -221,7 +223,8 @@ func (a *Archive) decideIf(ctx context.Context, agent string, of *Tenant, kind A
 	if err := a.setLocks(context.WithoutCancel(ctx)); err != nil {
 		a.log.Warn("locking copies", "error", err)
 	}
-	return &Act{ID: r.Act, Kind: kind, Tenant: of.ID, Entry: pos.entry, Time: pos.time, Review: r.Review, ActText: text}, nil
+	r.Entry = pos.entry
+	return &Act{ID: r.Act, Kind: kind, Tenant: of.ID, Entry: pos.entry, Time: pos.time, Review: r.Review, AsOf: r.asOf(), ActText: text}, nil
 }
 
 // checkAct finds all that is wrong with an act, and gives its units.
@@ -429,7 +432,7 @@ func (a *Archive) EndAct(ctx context.Context, agent, id, reason string) (*Act, e
 	op.records = append(op.records, func(p position) []record {
 		r := r
 		r.Ended, r.Words = &ActEnd{p.entry, p.time}, append(slices.Clone(r.Words), op.id)
-		act.Ended = r.Ended
+		act.Ended, act.AsOf = r.Ended, r.asOf()
 		out := []record{{bktAct, []byte(id), encodeRecord(r, key, secret)}}
 		for u, leaf := range leaves {
 			out = append(out, histRow(u, p.entry, noItem, leaf))
@@ -524,6 +527,7 @@ func (a *Archive) ReviewHold(ctx context.Context, agent, id, next, reason string
 	})
 	op.entry.Tenant, r.Review, act.Review = r.Tenant, next, next
 	r.Words = append(slices.Clone(r.Words), op.id)
+	act.AsOf = r.asOf()
 	op.records = append(op.records, func(position) []record {
 		return []record{{bktAct, []byte(id), encodeRecord(r, key, secret)}}
 	})
@@ -559,7 +563,7 @@ func (a *Archive) act(t *tx, id string) (act *Act, r actRecord, key [32]byte, se
 	}
 	s, err := decodeRecord(v, &r)
 	if err == nil && r.Gone != 0 {
-		return &Act{ID: id, Kind: r.Kind, Tenant: r.Tenant, Entry: r.Entry, Time: r.Time, Ended: r.Ended, Review: r.Review, Withheld: true}, r, key, nil, nil
+		return &Act{ID: id, Kind: r.Kind, Tenant: r.Tenant, Entry: r.Entry, Time: r.Time, Ended: r.Ended, Review: r.Review, Withheld: true, AsOf: r.asOf()}, r, key, nil, nil
 	}
 	if err == nil {
 		key, err = a.vault.Unwrap(keyStore{t}, r.Key)
@@ -568,7 +572,7 @@ func (a *Archive) act(t *tx, id string) (act *Act, r actRecord, key [32]byte, se
 		return nil, r, key, nil, damaged("act", id, err)
 	}
 	salt, text, err := s.open(key)
-	act = &Act{ID: id, Kind: r.Kind, Tenant: r.Tenant, Entry: r.Entry, Time: r.Time, Ended: r.Ended, Review: r.Review}
+	act = &Act{ID: id, Kind: r.Kind, Tenant: r.Tenant, Entry: r.Entry, Time: r.Time, Ended: r.Ended, Review: r.Review, AsOf: r.asOf()}
 	if err == nil {
 		err = json.Unmarshal(text, &act.ActText)
 	}

@@ -100,7 +100,7 @@ func (a *Archive) Audit(ctx context.Context, agent string, o AuditOptions) (*Aud
 		return nil, fmt.Errorf("auditing: %w", err)
 	}
 	au.report.Seconds = time.Since(start).Seconds()
-	if err := au.record(agent); err != nil || len(au.movedOut) == 0 {
+	if err := au.record(ctx, agent); err != nil || len(au.movedOut) == 0 {
 		return au.report, err
 	}
 	_, err := a.deleteUnused(ctx)
@@ -558,8 +558,8 @@ func (au *audit) extra(ctx context.Context) error {
 }
 
 // record writes the outcome into the ledger.
-func (au *audit) record(agent string) error {
-	if err := au.a.recordRepairs(agent, au.repaired); err != nil {
+func (au *audit) record(ctx context.Context, agent string) error {
+	if err := au.a.recordRepairs(ctx, agent, au.repaired); err != nil {
 		return fmt.Errorf("recording repairs: %w", err)
 	}
 	op := &operation{
@@ -574,7 +574,7 @@ func (au *audit) record(agent string) error {
 			return out
 		}},
 	}
-	pos, _, err := au.a.commit(context.Background(), op)
+	pos, _, err := au.a.commit(context.WithoutCancel(ctx), op)
 	if err != nil {
 		return fmt.Errorf("recording the audit: %w", err)
 	}

@@ -57,6 +57,7 @@ const (
 	bktAccess  bucket = "access"  // ledger index, number of the chunk -> accessRecord
 	bktOnce    bucket = "once"    // keyed hash of who asks and its key -> onceRecord
 	bktAPIKey  bucket = "apikey"  // API key -> apiKeyRecord
+	bktJob     bucket = "job"     // "r", job -> jobRecord; "l", tenant, time, job -> nothing
 	bktNoted   bucket = "noted"   // number -> Noted
 	bktTold    bucket = "told"    // unit -> keyed hash of the day that it was last told to be due on
 	bktHook    bucket = "hook"    // tenant, webhook -> HookState; tenant, webhook, position -> DeadLetter
@@ -64,10 +65,10 @@ const (
 )
 
 var allBuckets = []bucket{bktMeta, bktEntry, bktHash, bktItem, bktLeaf, bktBatch, bktTile, bktUnit,
-	bktObject, bktBlob, bktKey, bktIndex, bktNamed, bktHist, bktOp, bktDebt, bktAgent, bktLock, bktUnused, bktRule, bktAct, bktElim, bktTomb, bktProc, bktReq, bktAccess, bktOnce, bktAPIKey, bktNoted, bktTold, bktHook, bktWebhook}
+	bktObject, bktBlob, bktKey, bktIndex, bktNamed, bktHist, bktOp, bktDebt, bktAgent, bktLock, bktUnused, bktRule, bktAct, bktElim, bktTomb, bktProc, bktReq, bktAccess, bktOnce, bktAPIKey, bktNoted, bktTold, bktHook, bktWebhook, bktJob}
 
 // laterBuckets were not in the first catalogues: they are made when one is opened for writing.
-var laterBuckets = map[bucket]bool{bktNamed: true, bktLock: true, bktUnused: true, bktRule: true, bktAct: true, bktElim: true, bktTomb: true, bktProc: true, bktReq: true, bktAccess: true, bktOnce: true, bktAPIKey: true, bktNoted: true, bktTold: true, bktHook: true, bktWebhook: true}
+var laterBuckets = map[bucket]bool{bktNamed: true, bktLock: true, bktUnused: true, bktRule: true, bktAct: true, bktElim: true, bktTomb: true, bktProc: true, bktReq: true, bktAccess: true, bktOnce: true, bktAPIKey: true, bktNoted: true, bktTold: true, bktHook: true, bktWebhook: true, bktJob: true}
 
 // appendOnly buckets grow at their right edge: their pages are filled whole.
 var appendOnly = map[bucket]bool{bktEntry: true, bktHash: true, bktItem: true, bktLeaf: true}

@@ -94,8 +94,15 @@ func (a *Archive) commit(ctx context.Context, op *operation) (position, integrit
 	if a.readOnly {
 		return position{}, integrity.Receipt{}, ErrReadOnly
 	}
-	if o := onceOf(ctx); o != nil {
+	if o := onceOf(ctx); o != nil && (o.ends == "" || o.ends == op.entry.Kind) {
 		o.remember(op)
+	}
+	if j := jobOf(ctx); j != nil {
+		j.remember(op)
+	}
+	read := outdatingOf(ctx)
+	if read != nil {
+		read.hold(op)
 	}
 	p := pending{op, make(chan committed, 1)}
 	select {
@@ -107,6 +114,9 @@ func (a *Archive) commit(ctx context.Context, op *operation) (position, integrit
 		return position{}, integrity.Receipt{}, errors.New("the archive is closed")
 	}
 	c := <-p.done // once queued, the outcome is waited for: it may already be durable
+	if read != nil && c.err == nil {
+		read.begun.Store(true)
+	}
 	return c.pos, c.receipt, c.err
 }
 

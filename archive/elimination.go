@@ -74,7 +74,8 @@ type Elimination struct {
 	Request string `json:"request,omitempty"`
 	Article int    `json:"article,omitempty"`
 
-	begun bool // some of its units are destroyed
+	// Begun: some of its units are destroyed. It is found out when the request is read, and not stored.
+	Begun bool `json:"-"`
 }
 
 // EliminationLine is one line of the bordereau: units of one agency under the same rules.
@@ -540,7 +541,7 @@ func (a *Archive) checkStep(agent string, e *Elimination, step EliminationStep, 
 			bad.addf("bordereau %q: deposit it first, and name its unit", text.Bordereau)
 		}
 	}
-	if step == Withdrawn && e.begun {
+	if step == Withdrawn && e.Begun {
 		bad.addf("some of its units are destroyed already: execute it to its end")
 	}
 	checkText("reason", text.Reason, 10_000, bad)
@@ -583,8 +584,8 @@ func (a *Archive) Elimination(id string) (e *Elimination, err error) {
 		}
 		return t.eachOf(id, func(_ int64, unit string, _ int) (bool, error) {
 			stone, err := t.tomb(unit)
-			e.begun = e.begun || stone != nil
-			return !e.begun && (e.State() == Visaed || e.State() == Acknowledged || e.State() == Decided), err
+			e.Begun = e.Begun || stone != nil
+			return !e.Begun && (e.State() == Visaed || e.State() == Acknowledged || e.State() == Decided), err
 		})
 	})
 	return e, err

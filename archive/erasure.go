@@ -388,7 +388,7 @@ func (a *Archive) withdrawErasure(ctx context.Context, agent string, q *Request)
 	if e.State() == Withdrawn { // by a run before, which ended before the request was
 		return nil
 	}
-	if e.begun {
+	if e.Begun {
 		return &Refusal{Problems: []string{"some of its units are erased already: carry it out to its end (sae request execute)"}}
 	}
 	return a.takeStep(ctx, agent, e, Withdrawn, StepText{})
@@ -417,6 +417,30 @@ func (a *Archive) ExecuteErasure(ctx context.Context, agent, id string, progress
 	if a.readOnly {
 		return nil, ErrReadOnly
 	}
+	e, err := a.mayErase(agent, id)
+	if err != nil {
+		return nil, err
+	}
+	out := &Erased{Request: id, Subjects: []string{}, Executed: Executed{Elimination: e.ID, Kind: e.Kind}}
+	if e.open() {
+		done, err := a.execute(ctx, agent, e, nil, progress)
+		if done != nil {
+			out.Executed = *done
+		}
+		if err != nil {
+			return out, err
+		}
+	}
+	return out, a.finishErasure(ctx, agent, id, out)
+}
+
+// MayErase says what stands against carrying an erasure out now, for who wants to know before it is begun.
+func (a *Archive) MayErase(agent, id string) error {
+	_, err := a.mayErase(agent, id)
+	return err
+}
+
+func (a *Archive) mayErase(agent, id string) (*Elimination, error) {
 	q, err := a.DataRequest(id)
 	if err != nil {
 		return nil, err
@@ -443,17 +467,7 @@ func (a *Archive) ExecuteErasure(ctx context.Context, agent, id string, progress
 	if e.State() == Withdrawn {
 		return nil, &Refusal{Problems: []string{fmt.Sprintf("the erasure of request %s was withdrawn: withdraw the request", id)}}
 	}
-	out := &Erased{Request: id, Subjects: []string{}, Executed: Executed{Elimination: e.ID, Kind: e.Kind}}
-	if e.open() {
-		done, err := a.execute(ctx, agent, e, nil, progress)
-		if done != nil {
-			out.Executed = *done
-		}
-		if err != nil {
-			return out, err
-		}
-	}
-	return out, a.finishErasure(ctx, agent, id, out)
+	return e, nil
 }
 
 // mayFinish refuses who may not carry out an erasure, also what is left of it: the record of the

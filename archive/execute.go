@@ -89,23 +89,35 @@ func (a *Archive) ExecuteElimination(ctx context.Context, agent, id, reason stri
 	if a.readOnly {
 		return nil, ErrReadOnly
 	}
-	e, err := a.Elimination(id)
-	if err != nil {
+	e, err := a.mayExecute(agent, id, reason)
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	if err := a.checkRequest(id); err != nil {
-		return nil, err
-	}
-	switch e.Kind {
-	case ForElimination:
-		return a.execute(ctx, agent, e, nil, progress)
-	case ForPaper:
-		if err := a.checkStep(agent, e, ExecutedStep, &StepText{Reason: reason}); err != nil {
-			return nil, err
-		}
+	case e.Kind == ForPaper:
 		return a.execution(agent, e).paper(ctx, reason, progress)
 	}
-	return nil, &Refusal{Problems: []string{fmt.Sprintf("%s is a request of another kind: %s", id, e.Kind)}}
+	return a.execute(ctx, agent, e, nil, progress)
+}
+
+// MayExecute says what stands against executing an elimination now, for who wants to know before it is
+// begun.
+func (a *Archive) MayExecute(agent, id, reason string) error {
+	_, err := a.mayExecute(agent, id, reason)
+	return err
+}
+
+func (a *Archive) mayExecute(agent, id, reason string) (*Elimination, error) {
+	e, err := a.Elimination(id)
+	if err == nil {
+		err = a.checkRequest(id)
+	}
+	if err == nil && e.Kind != ForElimination && e.Kind != ForPaper {
+		err = &Refusal{Problems: []string{fmt.Sprintf("%s is a request of another kind: %s", id, e.Kind)}}
+	}
+	if err == nil {
+		err = a.checkStep(agent, e, ExecutedStep, &StepText{Reason: reason})
+	}
+	return e, err
 }
 
 // execute destroys what a request allows; taken are the units that another archive has, with

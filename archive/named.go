@@ -146,7 +146,7 @@ func (a *Archive) rekey(t *tx, keys []uint64, root [32]byte, goes map[string]boo
 			return err
 		}
 	}
-	next, err := a.vault.Rekey(keyStore{t}, keys, root)
+	next, err := a.rekeyWithJobs(t, keys, root)
 	if err != nil {
 		return err
 	}

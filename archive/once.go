@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"hash"
 	"time"
+
+	"sae/integrity"
 )
 
 // A write whose answer was lost is asked for again, and must not take place twice. Who asks names it
@@ -21,6 +23,7 @@ type Once struct {
 	key     string // of the row
 	request hash.Hash
 	done    *onceRecord // it took place before
+	ends    integrity.Kind
 }
 
 // onceRecord remembers a write that took place. It tells nothing about anybody: Request is a keyed hash.
@@ -77,6 +80,10 @@ func (a *Archive) Once(agent, tenant, key string) (*Once, error) {
 	}
 	return o, nil
 }
+
+// EndsWith says that the write takes place as several operations, of which the one of a kind is the
+// last: it alone is remembered. A retry of what was stopped before goes on.
+func (o *Once) EndsWith(kind integrity.Kind) { o.ends = kind }
 
 // End lets the next request of the key in.
 func (o *Once) End() { o.a.running.Delete(o.key) }

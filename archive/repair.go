@@ -87,7 +87,7 @@ func (a *Archive) writeCopy(ctx context.Context, from, to int, b wholeBlob, p *p
 
 // recordRepairs syncs the offers that were repaired, then writes an entry for
 // each and takes the copies out of the queue of missing ones.
-func (a *Archive) recordRepairs(agent string, repaired []repairedCopy) error {
+func (a *Archive) recordRepairs(ctx context.Context, agent string, repaired []repairedCopy) error {
 	byOffer := map[int][]string{}
 	used := map[int]bool{}
 	for _, r := range repaired {
@@ -117,11 +117,11 @@ func (a *Archive) recordRepairs(agent string, repaired []repairedCopy) error {
 		for _, b := range blobs {
 			op.deletes = append(op.deletes, record{bucket: bktDebt, key: debtKey(a.offers[i].name, b)})
 		}
-		if _, _, err := a.commit(context.Background(), op); err != nil {
+		if _, _, err := a.commit(context.WithoutCancel(ctx), op); err != nil {
 			return err
 		}
 	}
-	return a.setLocks(context.Background())
+	return a.setLocks(context.WithoutCancel(ctx))
 }
 
 // Repaired is the outcome of working off the queue of missing copies.
@@ -158,7 +158,7 @@ func (a *Archive) RepairQueue(ctx context.Context, agent string) (*Repaired, err
 		done = append(done, repairedCopy{i, d.blob})
 	}
 	out.Copies = int64(len(done))
-	if err := a.recordRepairs(agent, done); err != nil {
+	if err := a.recordRepairs(ctx, agent, done); err != nil {
 		return out, err
 	}
 	d, err := a.deleteUnused(ctx)

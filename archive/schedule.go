@@ -194,8 +194,10 @@ func unknownRule(s *retention.Schedule, tenant, id string, fits func(*retention.
 type RulesPlan struct {
 	Tenant  string       `json:"tenant"`
 	Changes []RuleChange `json:"changes"`
-	after   *retention.Schedule
-	before  *retention.Schedule
+	// Before is the digest of the schedule that it changes.
+	Before integrity.Hash `json:"before"`
+	after  *retention.Schedule
+	before *retention.Schedule
 }
 
 // RuleChange is one change, and the units that it touches: those that declare the rule, and
@@ -215,7 +217,7 @@ func (a *Archive) PlanRules(ctx context.Context, tenant string, rules []retentio
 		return nil, err
 	}
 	before := a.schedule(t.ID)
-	p := &RulesPlan{Tenant: t.ID, before: before, Changes: []RuleChange{}}
+	p := &RulesPlan{Tenant: t.ID, Before: before.Digest(), before: before, Changes: []RuleChange{}}
 	changes := before.Diff(before.Complete(rules), replace)
 	p.after = before.With(changes)
 	for _, c := range changes {

@@ -28,9 +28,6 @@ type Sealed struct {
 // authority answers, the error matches ErrNoAuthority and nothing changed: what
 // waited waits on.
 func (a *Archive) Seal(ctx context.Context, agent string) ([]Sealed, error) {
-	if err := a.archiveWide(); err != nil {
-		return nil, err
-	}
 	if a.readOnly {
 		return nil, ErrReadOnly
 	}

@@ -235,7 +235,7 @@ func (a *Archive) sweepStages() error {
 	behind := func(k []byte) bool { return indexLeaf(k) >= leaf }
 	err = errors.Join(a.sweepBucket(bktIndex, nil, nil, behind), a.sweepBucket(bktNamed, nil, nil, behind))
 	if err == nil {
-		err = a.sweepBucket(bktKey, wrappedKey(0, key), wrappedKey(1, 0), func([]byte) bool { return true })
+		err = a.sweepBucket(bktKey, wrappedKey(0, key), wrappedKey(0, jobKeyNumber), func([]byte) bool { return true })
 	}
 	for more := true; more && err == nil; {
 		err = a.update(nil, func(t *tx) (err error) {

@@ -176,7 +176,7 @@ func (s *syncing) record(agent string) error {
 	if len(made) == 0 {
 		return nil
 	}
-	return s.a.recordRepairs(agent, made)
+	return s.a.recordRepairs(context.Background(), agent, made)
 }
 
 func (s *syncing) copyOne(ctx context.Context, b wholeBlob) {

@@ -112,6 +112,12 @@ func (t *tx) tenantOf(id string) (string, error) {
 		return t.tenantOfClear(bktAPIKey, id)
 	case opID:
 		return t.tenantOfOperation(id)
+	case jobID:
+		r, _, err := t.jobRecord(id)
+		if err != nil {
+			return "", err
+		}
+		return r.Tenant, nil
 	}
 	return t.tenantOfUnit(id)
 }

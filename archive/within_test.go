@@ -17,8 +17,8 @@ import (
 
 // theirs is what another tenant has.
 type theirs struct {
-	unit, object, operation, subject, file, act, event, elimination, request, key, secret string
-	entry                                                                                 int64
+	unit, object, operation, subject, file, act, event, elimination, request, key, secret, job string
+	entry                                                                                      int64
 }
 
 // twoTenants is an archive with a second tenant, which has one of everything; its view and that of the
@@ -83,6 +83,15 @@ func (x *theirs) fill(t *testing.T, v *Archive) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	b, err := v.SpoolBody(strings.NewReader("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, _, err := v.AcceptJob(NewJob{ID: NewJobID(), Kind: "deposit", JobRequest: JobRequest{Agent: "alice", Key: "k"}}, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.job = j.ID
 	x.act, x.event, x.elimination, x.request, x.key, x.secret = hold.ID, event.ID, e.ID, q.ID, k.ID, secret
 }
 
@@ -145,6 +154,10 @@ func refusedWithin(v *Archive, x theirs) map[string]func() error {
 			return err
 		},
 
+		"AsOf":        func() error { _, err := v.AsOf(x.act); return err },
+		"IfAsOf":      func() error { _, err := v.IfAsOf(ctx, x.elimination, []string{"1"}); return err },
+		"MayExecute":  func() error { return v.MayExecute(who, x.elimination, "due") },
+		"MayErase":    func() error { return v.MayErase("dora", x.request) },
 		"Unit":        func() error { _, err := v.Unit(x.unit); return err },
 		"UnitVersion": func() error { _, err := v.UnitVersion(x.file, 1); return err },
 		"Object":      func() error { _, err := v.Object(x.object); return err },
@@ -187,6 +200,14 @@ func refusedWithin(v *Archive, x theirs) map[string]func() error {
 			}
 			return err
 		},
+
+		"Job":         func() error { _, err := v.Job(x.job); return err },
+		"StartJob":    func() error { _, err := v.StartJob(x.job); return err },
+		"CancelJob":   func() error { _, err := v.CancelJob(x.job); return err },
+		"LoseJob":     func() error { return v.LoseJob(x.job) },
+		"JobKey":      func() error { _, _, _, _, err := v.JobKey(x.job); return err },
+		"CompleteJob": func() error { _, _, err := v.CompleteJob(x.job, nil); return err },
+		"JobAnswer":   func() error { _, err := v.JobAnswer(x.job); return err },
 
 		"Subject":     func() error { _, err := v.Subject(x.subject); return err },
 		"FindSubject": func() error { _, err := v.FindSubject("", franceConnect); return err },
@@ -263,16 +284,25 @@ func tenantWithin(v *Archive, other string) map[string]func() error {
 			_, err := v.ProposeElimination(ctx, "alice", EliminationRequest{At: "2026-01-01", Filter: Filter{Tenant: other}})
 			return err
 		},
-		"Eliminations":   func() error { _, err := v.Eliminations(other); return err },
-		"Feed":           func() error { _, _, err := v.Feed(other, Cursor{}, 10); return err },
-		"PersonsOf":      func() error { _, err := v.PersonsOf(other, "2026/1"); return err },
-		"Risks":          func() error { _, err := v.Risks(other); return err },
-		"Formats":        func() error { _, err := v.Formats(ctx, other, nil); return err },
-		"CheckGDPR":      func() error { return v.CheckGDPR(ctx, other, func(GDPRFinding) error { return nil }) },
-		"Register":       func() error { _, err := v.Register(ctx, other); return err },
-		"GDPRSettings":   func() error { _, err := v.GDPRSettings(other); return err },
-		"List":           func() error { _, err := v.List(Filter{Tenant: other}); return err },
-		"Once":           func() error { _, err := v.Once("alice", other, "k"); return err },
+		"Eliminations": func() error { _, err := v.Eliminations(other); return err },
+		"Feed":         func() error { _, _, err := v.Feed(other, Cursor{}, 10); return err },
+		"PersonsOf":    func() error { _, err := v.PersonsOf(other, "2026/1"); return err },
+		"Risks":        func() error { _, err := v.Risks(other); return err },
+		"Formats":      func() error { _, err := v.Formats(ctx, other, nil); return err },
+		"CheckGDPR":    func() error { return v.CheckGDPR(ctx, other, func(GDPRFinding) error { return nil }) },
+		"Register":     func() error { _, err := v.Register(ctx, other); return err },
+		"GDPRSettings": func() error { _, err := v.GDPRSettings(other); return err },
+		"List":         func() error { _, err := v.List(Filter{Tenant: other}); return err },
+		"Once":         func() error { _, err := v.Once("alice", other, "k"); return err },
+		"Jobs":         func() error { _, _, err := v.Jobs(JobFilter{Tenant: other, Limit: 10}); return err },
+		"BeginJob":     func() error { _, _, err := v.BeginJob(NewJob{ID: NewJobID(), Tenant: other}); return err },
+		"AcceptJob": func() error {
+			b, err := v.SpoolBody(strings.NewReader("x"))
+			if err == nil {
+				_, _, err = v.AcceptJob(NewJob{ID: NewJobID(), Tenant: other}, b)
+			}
+			return err
+		},
 		"EachPaper":      func() error { return v.EachPaper(ctx, other, func(PaperUnit) error { return nil }) },
 		"CheckProcedure": func() error { return v.CheckProcedure(other, &procedure.Procedure{}) },
 		"AddProcedure":   func() error { _, err := v.AddProcedure(ctx, "alice", other, []byte(own)); return err },
@@ -338,6 +368,8 @@ func wideWithin(v *Archive) map[string]func() error {
 		"Audit":           func() error { _, err := v.Audit(ctx, "alice", AuditOptions{}); return err },
 		"HookGauges":      func() error { _, err := v.HookGauges(); return err },
 		"ToTell":          func() error { _, err := v.ToTell(); return err },
+		"RecoverJobs":     func() error { _, err := v.RecoverJobs(); return err },
+		"ForgetJobs":      func() error { _, err := v.ForgetJobs(); return err },
 		"Compact":         func() error { _, err := v.Compact(ctx); return err },
 		"Escrow":          func() error { _, err := v.Escrow(ctx, "alice", "x"); return err },
 		"Fsck":            func() error { _, err := v.Fsck(ctx); return err },
@@ -351,7 +383,6 @@ func wideWithin(v *Archive) map[string]func() error {
 		"RepairQueue":     func() error { _, err := v.RepairQueue(ctx, "alice"); return err },
 		"AcceptRollback":  func() error { _, _, err := v.AcceptRollback(ctx, "alice", "x"); return err },
 		"Scrub":           func() error { _, err := v.Scrub(ctx); return err },
-		"Seal":            func() error { _, err := v.Seal(ctx, "alice"); return err },
 		"Status":          func() error { _, err := v.Status(); return err },
 		"Stats":           func() error { _, err := v.Stats(); return err },
 		"SyncOffer":       func() error { _, err := v.SyncOffer(ctx, "alice", "x", SyncOptions{}); return err },
@@ -374,11 +405,15 @@ var openWithin = map[string]string{
 	"EffectiveFrom":    "a time",
 	"Ready":            "says whether the archive takes things in",
 	"Pseudonym":        "a keyed hash of what is given",
+	"JobID":            "a keyed hash of what is given",
+	"SpoolBody":        "of nobody until a job is made of it",
 	"StepWords":        "words of a step that was read before",
 	"RequestWords":     "words of a request that was read before",
 	"Checkpoint":       "the ledger names nobody",
+	"Seal":             "what waits is sealed, whosever it is: certificates want it",
 	"FeedEnd":          "a place",
 	"FeedSince":        "a place",
+	"Audits":           "what audits found names nobody",
 	"LedgerKey":        "the ledger names nobody",
 	"Entry":            "the ledger names nobody",
 	"ProveEntry":       "the ledger names nobody",

@@ -115,11 +115,17 @@ func hexDigit(b byte) (byte, bool) {
 // OpenPackage opens what path is. What is wrong with the package itself is in findings,
 // and then there is no Package; the error is of the operating system.
 func OpenPackage(path string, findings *Findings) (*Package, error) {
-	info, err := os.Stat(path)
+	return OpenPackageIn(disk{}, path, findings)
+}
+
+// OpenPackageIn is OpenPackage of files that may lie elsewhere. Names are as in the system's own calls; a
+// regular file that fsys opens is an io.ReaderAt.
+func OpenPackageIn(fsys fs.FS, path string, findings *Findings) (*Package, error) {
+	info, err := fs.Stat(fsys, path)
 	if err != nil {
 		return nil, err
 	}
-	b := &packager{p: &Package{byName: map[string]int{}}, findings: findings}
+	b := &packager{fsys: fsys, p: &Package{byName: map[string]int{}}, findings: findings}
 	switch {
 	case info.IsDir():
 		err = b.folder(path)
@@ -130,6 +136,15 @@ func OpenPackage(path string, findings *Findings) (*Package, error) {
 	}
 	return b.finish(filepath.Base(path), err)
 }
+
+// disk is the files of this machine.
+type disk struct{}
+
+func (disk) Open(path string) (fs.File, error)          { return os.Open(path) }
+func (disk) Stat(path string) (fs.FileInfo, error)      { return os.Stat(path) }
+func (disk) Lstat(path string) (fs.FileInfo, error)     { return os.Lstat(path) }
+func (disk) ReadLink(path string) (string, error)       { return os.Readlink(path) }
+func (disk) ReadDir(path string) ([]fs.DirEntry, error) { return os.ReadDir(path) }
 
 // ReadPackage is OpenPackage of a package that is one file, wherever it lies. Closing it closes nothing.
 func ReadPackage(name string, r io.ReaderAt, size int64, findings *Findings) (*Package, error) {
@@ -160,6 +175,7 @@ type packageError struct{ why string }
 func (e *packageError) Error() string { return e.why }
 
 type packager struct {
+	fsys     fs.FS // where it lies, unless it is read at random
 	p        *Package
 	findings *Findings
 	total    int64 // bytes of all files
@@ -200,7 +216,7 @@ func (b *packager) has(name string) bool {
 
 // file opens a package that is one file.
 func (b *packager) file(path string) error {
-	f, err := os.Open(path)
+	f, err := b.fsys.Open(path)
 	if err != nil {
 		return err
 	}
@@ -209,7 +225,11 @@ func (b *packager) file(path string) error {
 	if err != nil {
 		return err
 	}
-	return b.content(filepath.Base(path), io.NewSectionReader(f, 0, info.Size()))
+	at, ok := f.(io.ReaderAt)
+	if !ok {
+		return &packageError{"it cannot be read at random"}
+	}
+	return b.content(filepath.Base(path), io.NewSectionReader(at, 0, info.Size()))
 }
 
 // content reads a package that is one file, by what it begins with.
@@ -236,7 +256,11 @@ func (b *packager) content(name string, f *io.SectionReader) error {
 
 func (b *packager) folder(root string) error {
 	var paths []string
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+	if info, err := fs.Lstat(b.fsys, root); err == nil && info.Mode()&fs.ModeSymlink != 0 { // fs.WalkDir would follow it
+		b.find(PackageEntry, ".", "", "neither a file nor a folder: "+info.Mode().Type().String())
+		return nil
+	}
+	err := fs.WalkDir(b.fsys, root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
@@ -257,7 +281,7 @@ func (b *packager) folder(root string) error {
 		}
 		return nil
 	})
-	b.p.open = func(i int) (io.ReadCloser, error) { return os.Open(paths[i]) }
+	b.p.open = func(i int) (io.ReadCloser, error) { return b.fsys.Open(paths[i]) }
 	return err
 }
 

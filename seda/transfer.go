@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"io/fs"
 	"runtime"
 	"slices"
 	"strconv"
@@ -319,9 +320,12 @@ func (d *Digester) Findings(file string) []Finding {
 
 // Recognise gives the name of the message of SEDA that path is, alone or in a package, by
 // the root element of its manifest; "" when it is none, whatever else it is.
-func Recognise(path string) string {
-	var fs Findings
-	p, err := OpenPackage(path, &fs)
+func Recognise(path string) string { return RecogniseIn(disk{}, path) }
+
+// RecogniseIn is Recognise of files that may lie elsewhere: see OpenPackageIn.
+func RecogniseIn(fsys fs.FS, path string) string {
+	var found Findings
+	p, err := OpenPackageIn(fsys, path, &found)
 	if err != nil || p == nil {
 		return ""
 	}

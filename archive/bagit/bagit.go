@@ -11,16 +11,22 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"os"
 	"path"
 	"path/filepath"
 	"strings"
 	"time"
 )
 
+// Place is a folder that a bag is written into. Names have slashes.
+type Place interface {
+	// Create begins a file, in folders that are made; closing it makes it durable.
+	Create(name string) (io.WriteCloser, error)
+	Mkdir(name string) error
+}
+
 // Bag is a bag that is being written.
 type Bag struct {
-	dir     string
+	place   Place
 	payload map[string]*bytes.Buffer // manifest lines, by algorithm
 	files   int64
 	bytes   int64
@@ -32,21 +38,18 @@ var algorithms = []struct {
 	make func() hash.Hash
 }{{"sha256", sha256.New}, {"sha512", sha512.New}}
 
-// Create begins a bag in a folder that does not exist yet.
-func Create(dir string) (*Bag, error) {
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("creating a bag: %w", err)
-	}
-	b := &Bag{dir: dir, payload: map[string]*bytes.Buffer{}}
+// Begin begins a bag in a new folder.
+func Begin(place Place) *Bag {
+	b := &Bag{place: place, payload: map[string]*bytes.Buffer{}}
 	for _, a := range algorithms {
 		b.payload[a.name] = &bytes.Buffer{}
 	}
-	return b, nil
+	return b
 }
 
 // file is a payload file that is being written.
 type file struct {
-	f    *os.File
+	f    io.WriteCloser
 	name string
 	sums []hash.Hash
 	n    int64
@@ -70,11 +73,7 @@ func (b *Bag) File(name string) (io.Writer, error) {
 	if !filepath.IsLocal(filepath.FromSlash(name)) {
 		return nil, fmt.Errorf("bag: %q leads out of it", name)
 	}
-	full := filepath.Join(b.dir, "data", filepath.FromSlash(name))
-	if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
-		return nil, err
-	}
-	f, err := os.OpenFile(full, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	f, err := b.place.Create(path.Join("data", name))
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +91,7 @@ func (b *Bag) end() error {
 	}
 	f := b.open
 	b.open = nil
-	if err := errors.Join(f.f.Sync(), f.f.Close()); err != nil {
+	if err := f.f.Close(); err != nil {
 		return err
 	}
 	for i, a := range algorithms {
@@ -122,7 +121,7 @@ func (b *Bag) Close(info ...Field) error {
 		fmt.Fprintf(&text, "%s: %s\n", f.Name, strings.NewReplacer("\n", " ", "\r", " ").Replace(f.Value))
 	}
 	if b.files == 0 { // RFC 8493 section 2.1.2: the payload folder is there all the same
-		if err := os.MkdirAll(filepath.Join(b.dir, "data"), 0o755); err != nil {
+		if err := b.place.Mkdir("data"); err != nil {
 			return err
 		}
 	}
@@ -156,5 +155,10 @@ func (b *Bag) Close(info ...Field) error {
 }
 
 func (b *Bag) tag(name string, data []byte) error {
-	return os.WriteFile(filepath.Join(b.dir, name), data, 0o644)
+	f, err := b.place.Create(name)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	return errors.Join(err, f.Close())
 }

@@ -9,13 +9,25 @@ import (
 	"testing"
 )
 
+// folder is a Place on the disk.
+type folder string
+
+func (d folder) Mkdir(name string) error {
+	return os.MkdirAll(filepath.Join(string(d), filepath.FromSlash(name)), 0o700)
+}
+
+func (d folder) Create(name string) (io.WriteCloser, error) {
+	full := filepath.Join(string(d), filepath.FromSlash(name))
+	if err := os.MkdirAll(filepath.Dir(full), 0o700); err != nil {
+		return nil, err
+	}
+	return os.OpenFile(full, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+}
+
 func makeBag(t *testing.T, more ...string) string {
 	t.Helper()
-	dir := filepath.Join(t.TempDir(), "bag")
-	b, err := Create(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	dir := t.TempDir()
+	b := Begin(folder(dir))
 	files := map[string]string{"a.txt": "a", "x/y/100.txt": "b", "décision n° 1.txt": "", "x/line\nbreak": "c"}
 	for _, name := range more {
 		files[name] = "d"
@@ -78,7 +90,7 @@ func TestBag(t *testing.T) {
 			t.Errorf("%s: %v: %s", name, err, b)
 		}
 	}
-	if _, err := Create(dir); err == nil {
+	if _, err := Begin(folder(dir)).File("a.txt"); err == nil {
 		t.Error("written over another bag")
 	}
 }

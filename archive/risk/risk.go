@@ -89,7 +89,17 @@ func (r *Registry) With(text []byte) (*Registry, error) {
 
 // WithFile is With, for a file that has a name.
 func (r *Registry) WithFile(path string) (*Registry, error) {
-	text, err := readFile(path)
+	return r.WithFileIn(func(name string) (io.ReadCloser, error) { return os.Open(name) }, path)
+}
+
+// WithFileIn is WithFile, for a file that may lie elsewhere.
+func (r *Registry) WithFileIn(open func(name string) (io.ReadCloser, error), path string) (*Registry, error) {
+	f, err := open(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading risk notes: %w", err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxFile+1)) // parse refuses what is longer
 	if err != nil {
 		return nil, fmt.Errorf("reading risk notes: %w", err)
 	}
@@ -98,15 +108,6 @@ func (r *Registry) WithFile(path string) (*Registry, error) {
 		return nil, fmt.Errorf("reading risk notes: %s: %w", path, err)
 	}
 	return out, nil
-}
-
-func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, maxFile+1)) // parse refuses what is longer
 }
 
 func (r *Registry) with(f *file) *Registry {

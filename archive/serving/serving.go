@@ -13,8 +13,9 @@ import (
 // Config is how an archive is served. It holds no secret: keys are named by the path of their file.
 type Config struct {
 	Listen string `yaml:"listen,omitempty"` // address and port of the service; 127.0.0.1:8443 when absent
-	// Admin is where health and metrics are told, without authentication: an address that only those
-	// who run the machine reach. Nothing listens when it is absent.
+	// Admin is where health and metrics are told, without authentication, and where those who run the
+	// archive ask, with keys like others: an address that only they reach. It has the TLS of the service
+	// unless it is a loopback address. Nothing listens when it is absent.
 	Admin string `yaml:"admin-listen,omitempty"`
 	// Cert and Key are PEM files; when they change they are read again.
 	Cert string `yaml:"tls-cert,omitempty"`
@@ -28,9 +29,11 @@ type Config struct {
 	// SealEvery is how often what was archived is sealed; one minute when absent.
 	SealEvery time.Duration `yaml:"seal-every,omitempty"`
 	// PublicLedger lets everybody read checkpoint and tiles of the ledger, which name nobody.
-	PublicLedger bool     `yaml:"public-ledger,omitempty"`
-	Limits       Limits   `yaml:"limits,omitempty"`
-	Webhooks     Webhooks `yaml:"webhooks,omitempty"`
+	PublicLedger bool   `yaml:"public-ledger,omitempty"`
+	Limits       Limits `yaml:"limits,omitempty"`
+	// Vitam opens the door for clients of VITAM's ingest.
+	Vitam    Vitam    `yaml:"vitam,omitempty"`
+	Webhooks Webhooks `yaml:"webhooks,omitempty"`
 	// DueSoon is how many days before the end of its retention it is told of a unit that it is due; 90
 	// when absent.
 	DueSoon int `yaml:"due-soon,omitempty"`
@@ -43,6 +46,11 @@ type Webhooks struct {
 	AllowPrivate bool          `yaml:"allow-private,omitempty"`
 	GiveUp       time.Duration `yaml:"give-up,omitempty"` // after which an event that is not taken becomes a dead letter; 24h when absent
 	CA           string        `yaml:"ca,omitempty"`      // PEM file of authorities for their certificates; those of the system when absent
+}
+
+// Vitam is the door for clients of VITAM. Without tenants it is shut.
+type Vitam struct {
+	Tenants map[int]string `yaml:"tenants,omitempty"` // by the number that X-Tenant-Id says
 }
 
 // Client is who shows a certificate.
@@ -73,11 +81,16 @@ type Granted struct {
 
 // Limits bound what clients may use.
 type Limits struct {
-	Upload     int64         `yaml:"upload,omitempty"`                // bytes of one deposit; 64 GiB when absent
-	Concurrent int           `yaml:"concurrent,omitempty"`            // requests at a time; 256 when absent
-	PerClient  int           `yaml:"concurrent-per-client,omitempty"` // of them, of one client; 96 when absent
-	Rate       int           `yaml:"per-second,omitempty"`            // requests of one client a second, on average; 1000 when absent
-	Idle       time.Duration `yaml:"idle,omitempty"`                  // after which a client that neither sends nor takes anything is dropped; 30s when absent
+	Upload     int64 `yaml:"upload,omitempty"`                // bytes of one deposit; 64 GiB when absent
+	Concurrent int   `yaml:"concurrent,omitempty"`            // requests at a time; 256 when absent
+	PerClient  int   `yaml:"concurrent-per-client,omitempty"` // of them, of one client; 96 when absent
+	Commands   int   `yaml:"commands,omitempty"`              // verbs at a time that sae --server has run; 16 when absent
+	Rate       int   `yaml:"per-second,omitempty"`            // requests of one client a second, on average; 1000 when absent
+	// Waiting and WaitingBytes bound what of one tenant was received and waits to be worked off: 1000
+	// operations and 256 GiB when absent.
+	Waiting      int           `yaml:"waiting,omitempty"`
+	WaitingBytes int64         `yaml:"waiting-bytes,omitempty"`
+	Idle         time.Duration `yaml:"idle,omitempty"` // after which a client that neither sends nor takes anything is dropped; 30s when absent
 }
 
 // With gives the configuration with what is absent filled in.
@@ -91,7 +104,10 @@ func (c *Config) With() Config {
 	or(&out.Limits.Upload, 64<<30)
 	or(&out.Limits.Concurrent, 256)
 	or(&out.Limits.PerClient, 96)
+	or(&out.Limits.Commands, 16)
 	or(&out.Limits.Rate, 1000)
+	or(&out.Limits.Waiting, 1000)
+	or(&out.Limits.WaitingBytes, 256<<30)
 	or(&out.Limits.Idle, 30*time.Second)
 	or(&out.DueSoon, 90)
 	or(&out.Webhooks.GiveUp, 24*time.Hour)
@@ -143,7 +159,7 @@ func (c *Config) Problems(roles, tenants []string) map[string]string {
 	if c.SealEvery < 0 || c.SealEvery > 0 && c.SealEvery < time.Second {
 		bad["seal-every"] = "want at least 1s"
 	}
-	if l := c.Limits; l.Upload < 0 || l.Concurrent < 0 || l.PerClient < 0 || l.Rate < 0 || l.Idle < 0 {
+	if l := c.Limits; l.Upload < 0 || l.Concurrent < 0 || l.PerClient < 0 || l.Commands < 0 || l.Rate < 0 || l.Idle < 0 || l.Waiting < 0 || l.WaitingBytes < 0 {
 		bad["limits"] = "limits are not negative"
 	}
 	unknown := func(key, tenant string, given []string) {
@@ -155,6 +171,13 @@ func (c *Config) Problems(roles, tenants []string) map[string]string {
 				bad[key] = fmt.Sprintf("%q is not a role: want some of %v", r, roles)
 			}
 		}
+	}
+	for n, tenant := range c.Vitam.Tenants {
+		key := fmt.Sprintf("vitam.tenants.%d", n)
+		if n < 0 || n > 1<<31-1 || tenant == "" {
+			bad[key] = "want a number that is not negative, and the code of a tenant"
+		}
+		unknown(key, tenant, nil)
 	}
 	for i, x := range c.Clients {
 		key := fmt.Sprintf("clients[%d]", i)

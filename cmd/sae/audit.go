@@ -85,7 +85,7 @@ func (c *cli) audit(ctx context.Context, o archive.AuditOptions) error {
 // auditWatch audits again and again; what is found is printed, and goes on standing in the
 // status.
 func (c *cli) auditWatch(ctx context.Context, o archive.AuditOptions, every time.Duration) error {
-	return repeat(ctx, every, func() error {
+	return c.repeat(ctx, every, func() error {
 		if err := c.audit(ctx, o); err != nil && !errors.Is(err, errDamage) && ctx.Err() == nil {
 			c.log().Error("auditing failed, trying again", "in", every, "error", err)
 		}

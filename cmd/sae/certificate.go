@@ -10,8 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"sae/archive"
-	"sae/archive/bordereau"
-	"sae/integrity/certificate"
+	"sae/archive/printed"
 )
 
 // executedJSON is the outcome of executing, with its certificate.
@@ -26,28 +25,7 @@ func (c *cli) certify(ctx context.Context, a *archive.Archive, id string, destro
 	if destroyed == 0 {
 		return nil, nil
 	}
-	if _, err := a.Seal(ctx, c.agent); err != nil {
-		return nil, err
-	}
-	cert, err := a.Certify(ctx, c.agent, id, func(e *archive.Elimination, h certificate.Head) ([]byte, error) {
-		s, err := a.RulesAt(e.Tenant, e.Steps[0].Entry)
-		if err != nil {
-			return nil, err
-		}
-		b := bordereauOf(e, s, a.TenantName(e.Tenant))
-		b.Attestation = &bordereau.Attestation{Made: h.Made, Destroyed: h.Destroyed, Deleted: h.Copies.Deleted, Waiting: h.Copies.Waiting}
-		if h.Effective != nil {
-			b.Attestation.Effective = *h.Effective
-		}
-		for _, x := range h.Exports {
-			b.Attestation.Exports = append(b.Attestation.Exports, bordereau.Export{Operation: x.Operation, When: x.Time, Entry: x.Entry, Units: x.Units})
-		}
-		return b.PDF()
-	})
-	if err == nil { // the certificate is a document like others: it is sealed, too
-		_, err = a.Seal(ctx, c.agent)
-	}
-	return cert, err
+	return printed.Certify(ctx, a, c.agent, id)
 }
 
 func (c *cli) certificateCmd() *cobra.Command {
@@ -76,7 +54,7 @@ archivist makes it with this command.`,
 				if out == "" {
 					return c.told(cert, "destruction certificate of %s: record %s, objects %s (JSON) and %s (PDF), ledger entry %d\n", cert.Elimination, cert.Record, cert.JSON, cert.PDF, cert.Entry)
 				}
-				if err := writeNew(out, func(w io.Writer) error { return c.writeCertificate(cmd.Context(), a, cert, out, w) }); err != nil {
+				if err := c.writeNew(out, func(w io.Writer) error { return c.writeCertificate(cmd.Context(), a, cert, out, w) }); err != nil {
 					return err
 				}
 				return c.told(cert, "destruction certificate of %s written to %s\n", cert.Elimination, out)

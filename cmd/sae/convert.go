@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -34,7 +33,7 @@ func (c *cli) convertAddCmd() *cobra.Command {
 			"      --reason 'Word 97 ne se lira plus'",
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			fi, err := os.Stat(args[1])
+			fi, err := c.files.Stat(args[1])
 			if err != nil {
 				return err
 			}
@@ -47,7 +46,7 @@ func (c *cli) convertAddCmd() *cobra.Command {
 						return err
 					}
 				}
-				f.Content = &archive.Content{Filename: filepath.Base(args[1]), Size: fi.Size(), Open: func() (io.ReadCloser, error) { return os.Open(args[1]) }}
+				f.Content = &archive.Content{Filename: filepath.Base(args[1]), Size: fi.Size(), Open: func() (io.ReadCloser, error) { return c.files.Open(args[1]) }}
 				done, err := a.Convert(cmd.Context(), c.agent, archive.ConversionRequest{Unit: args[0], Files: []archive.ConvertedFile{f}, Reason: reason})
 				if err != nil {
 					return err

@@ -6,12 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"sync"
 
 	"github.com/spf13/cobra"
 
+	"sae/api/remote"
 	"sae/archive"
 )
 
@@ -121,7 +120,7 @@ the citizen file), custom.NAME (of a document in a citizen file: the fields of i
 }
 
 func (c *cli) deposit(ctx context.Context, d *depositFlags, paths []string) error {
-	more, err := d.morePaths(c.in)
+	more, err := c.morePaths(d)
 	if err != nil {
 		return err
 	}
@@ -134,10 +133,10 @@ func (c *cli) deposit(ctx context.Context, d *depositFlags, paths []string) erro
 	if err := d.complete(); err != nil {
 		return err
 	}
-	if err := d.intoFile(c.in); err != nil {
+	if err := c.intoFile(d); err != nil {
 		return err
 	}
-	meta, err := readMetadata(d.metadata)
+	meta, err := c.readMetadata(d.metadata)
 	if err != nil {
 		return err
 	}
@@ -163,18 +162,24 @@ func (c *cli) deposit(ctx context.Context, d *depositFlags, paths []string) erro
 }
 
 // morePaths reads the paths of --files-from.
-func (d *depositFlags) morePaths(in io.Reader) (paths []string, err error) {
+func (c *cli) morePaths(d *depositFlags) ([]string, error) {
 	if d.filesFrom == "" {
 		return nil, nil
 	}
+	in := c.in
 	if d.filesFrom != "-" {
-		f, err := os.Open(d.filesFrom)
+		f, err := c.files.Open(d.filesFrom)
 		if err != nil {
 			return nil, err
 		}
 		defer f.Close()
 		in = f
 	}
+	return readPaths(in)
+}
+
+// readPaths reads paths, one a line.
+func readPaths(in io.Reader) (paths []string, err error) {
 	s := bufio.NewScanner(in)
 	s.Buffer(nil, 64<<10)
 	for s.Scan() {
@@ -186,7 +191,7 @@ func (d *depositFlags) morePaths(in io.Reader) (paths []string, err error) {
 }
 
 // intoFile reads who it is whose citizen file the documents go into.
-func (d *depositFlags) intoFile(in io.Reader) (err error) {
+func (c *cli) intoFile(d *depositFlags) (err error) {
 	if d.flags.Custom, err = parseValues(d.values); err != nil {
 		return err
 	}
@@ -202,7 +207,7 @@ func (d *depositFlags) intoFile(in io.Reader) (err error) {
 	if d.person.from == "-" && d.filesFrom == "-" {
 		return usagef("--from and --files-from cannot both read standard input")
 	}
-	d.deposit.Person, err = d.person.oneIdentifier(nil, in)
+	d.deposit.Person, err = c.oneIdentifier(&d.person, nil)
 	return err
 }
 
@@ -253,7 +258,7 @@ func (c *cli) depositOne(ctx context.Context, a *archive.Archive, d *depositFlag
 	var nodes []node
 	var err error
 	if len(paths) > 0 {
-		if nodes, err = walk(paths, d.follow); err != nil {
+		if nodes, err = walk(c.files, paths, d.follow); err != nil {
 			return nil, fmt.Errorf("nothing was deposited:\n%w", err)
 		}
 	}
@@ -262,7 +267,7 @@ func (c *cli) depositOne(ctx context.Context, a *archive.Archive, d *depositFlag
 			return nil, err
 		}
 	}
-	if dep.Units, err = d.units(nodes, meta); err != nil {
+	if dep.Units, err = d.units(c.files, nodes, meta); err != nil {
 		return nil, err
 	}
 	bar := c.newBar(totalSize(nodes), "depositing")
@@ -274,7 +279,7 @@ func (c *cli) depositOne(ctx context.Context, a *archive.Archive, d *depositFlag
 }
 
 // units turns what was walked into units. Without any file there is paper only.
-func (d *depositFlags) units(nodes []node, meta *metadata) ([]archive.NewUnit, error) {
+func (d *depositFlags) units(files remote.Files, nodes []node, meta *metadata) ([]archive.NewUnit, error) {
 	if len(nodes) == 0 {
 		f := meta.all.over(d.flags)
 		if f.Channel != archive.Paper {
@@ -305,7 +310,7 @@ func (d *depositFlags) units(nodes []node, meta *metadata) ([]archive.NewUnit, e
 		}
 		units[i] = newUnit(f, n.parent, fmt.Sprintf("%q", n.path))
 		if !n.info.IsDir() {
-			units[i].Content = n.content()
+			units[i].Content = n.content(files)
 		}
 	}
 	return units, nil
@@ -329,7 +334,7 @@ type depositJSON struct {
 func (c *cli) printDeposited(d *archive.Deposited, receiptFile string) error {
 	size := checkpointSize(d.Receipt.Checkpoint)
 	if receiptFile != "" {
-		if err := writeFile(receiptFile, d.Receipt.Marshal()); err != nil {
+		if err := c.writeFile(receiptFile, d.Receipt.Marshal()); err != nil {
 			return fmt.Errorf("the deposit is archived as %s; writing its receipt: %w", d.Operation, err)
 		}
 	}
@@ -366,50 +371,4 @@ func afterLine(b []byte) []byte {
 		}
 	}
 	return nil
-}
-
-// writeFile writes a file whole or not at all, and never over another.
-func writeFile(path string, data []byte) error {
-	return writeNew(path, func(w io.Writer) error {
-		_, err := w.Write(data)
-		return err
-	})
-}
-
-// writeNew writes a new file by f; when f fails, nothing is left behind.
-func writeNew(path string, f func(io.Writer) error) error {
-	return writeChecked(path, f, func(string) error { return nil })
-}
-
-// writeChecked writes a new file by f, and gives it its name when check agrees.
-func writeChecked(path string, f func(io.Writer) error, check func(file string) error) (err error) {
-	if _, err := os.Lstat(path); err == nil {
-		return fmt.Errorf("%s exists already; name another file", path)
-	}
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".sae-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			tmp.Close()
-			os.Remove(tmp.Name())
-		}
-	}()
-	if err := f(tmp); err != nil {
-		return err
-	}
-	if err := tmp.Sync(); err != nil {
-		return err
-	}
-	if err := tmp.Close(); err != nil {
-		return err
-	}
-	if err := check(tmp.Name()); err != nil {
-		return err
-	}
-	if err := os.Link(tmp.Name(), path); err != nil {
-		return err
-	}
-	return os.Remove(tmp.Name())
 }

@@ -30,14 +30,14 @@ func TestDocExamples(t *testing.T) {
 	if out, err := exec.Command(program, "init", "--dir", dir, "--accept-unknown", "agreements,agencies,rules").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	writeServe(t, dir, "serve: {listen: \"127.0.0.1:0\"}\n")
+	writeServe(t, dir, "serve: {listen: \"127.0.0.1:0\", vitam: {tenants: {0: archives}}}\n")
 	s := startServe(t, program, dir, "--dev")
 	script := "set -euo pipefail\n"
 	for _, block := range strings.Split(string(text), "\n```sh\n")[1:] {
 		block, _, _ = strings.Cut(block, "\n```")
 		script += block + "\n"
 	}
-	script = strings.NewReplacer("http://127.0.0.1:8443", s.url, "KEY=sae_...", "KEY="+s.key).Replace(script)
+	script = strings.NewReplacer("http://127.0.0.1:8443", s.url, "http://127.0.0.1:8444", s.admin, "KEY=sae_...", "KEY="+s.key).Replace(script)
 	cmd := exec.Command("bash", "-c", script)
 	cmd.Dir = t.TempDir()
 	cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(program)+":"+os.Getenv("PATH"), "ROOTS="+filepath.Join(dir, "keys", "tsa-ca.pem"))

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,7 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"sae/archive"
-	"sae/archive/bordereau"
+	"sae/archive/printed"
 	"sae/retention"
 	"sae/seda"
 )
@@ -411,15 +410,11 @@ func (c *cli) bordereauCmd() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				s, err := a.RulesAt(e.Tenant, e.Steps[0].Entry)
+				pdf, err := printed.Bordereau(a, e)
 				if err != nil {
 					return err
 				}
-				pdf, err := bordereauOf(e, s, a.TenantName(e.Tenant)).PDF()
-				if err != nil {
-					return err
-				}
-				if err := writeNew(out, func(w io.Writer) error { _, err := w.Write(pdf); return err }); err != nil {
+				if err := c.writeNew(out, func(w io.Writer) error { _, err := w.Write(pdf); return err }); err != nil {
 					return err
 				}
 				c.printf("bordereau of %s written to %s\n", e.ID, out)
@@ -456,7 +451,7 @@ notification is the ArchiveDestructionNotification, and names those that were de
 				if err != nil {
 					return err
 				}
-				if err := writeNew(out, m.Write); err != nil {
+				if err := c.writeNew(out, m.Write); err != nil {
 					return err
 				}
 				c.printf("%s of %d units written to %s\n", m.Name, len(m.Units)+requested(m), out)
@@ -481,7 +476,7 @@ AuthorizationControlAuthorityRequestReply says, as the person who has the role f
 OK agrees or visas, KO refuses. Units are refused one by one with agree or visa --refuse.`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			f, err := os.Open(args[1])
+			f, err := c.files.Open(args[1])
 			if err != nil {
 				return err
 			}
@@ -514,28 +509,6 @@ func requested(m *seda.Message) int {
 		return 0
 	}
 	return len(m.Request.Units)
-}
-
-// stepsInFrench are how a bordereau names the steps.
-var stepsInFrench = map[archive.EliminationStep]string{
-	archive.Proposed: "Demande établie", archive.Agreed: "Accord du service producteur", archive.Visaed: "Visa du contrôle scientifique et technique",
-	archive.Refused: "Refus", archive.Withdrawn: "Retrait de la demande", archive.ExecutedStep: "Élimination exécutée", archive.Certified: "Attestation de destruction",
-}
-
-func bordereauOf(e *archive.Elimination, s *retention.Schedule, tenant string) *bordereau.Bordereau {
-	b := &bordereau.Bordereau{Paper: e.Kind == archive.ForPaper, Reference: e.ID, Authority: tenant, Proposed: e.Steps[0].Time, At: e.At, Units: e.Units, Refused: int64(len(e.Refusals)), Root: fmt.Sprintf("%x", e.Root[:]), Entry: e.Steps[0].Entry}
-	for _, l := range e.Lines {
-		line := bordereau.Line{First: l.First, Units: l.Units, Objects: l.Objects, Bytes: l.Bytes, Agency: l.Agency, From: l.From, To: l.To, Due: l.Due}
-		for _, id := range l.Rules {
-			r, _ := s.Last(id)
-			line.Rules = append(line.Rules, bordereau.Rule{ID: id, Name: r.Name, Duration: r.Duration.String(), Action: string(retention.Destroy), Basis: r.Basis})
-		}
-		b.Lines = append(b.Lines, line)
-	}
-	for _, step := range e.Steps {
-		b.Steps = append(b.Steps, bordereau.Step{What: stepsInFrench[step.Step], When: step.Time, Entry: step.Entry, Refused: step.Refused})
-	}
-	return b
 }
 
 func (c *cli) eliminateExecuteCmd() *cobra.Command {

@@ -6,14 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path"
-	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"sae/api/remote"
 	"sae/archive"
 	"sae/archive/bagit"
 	"sae/seda"
@@ -79,7 +78,7 @@ func (c *cli) export(ctx context.Context, f *exportFlags, ids []string) error {
 	f.request.IDs, f.request.Version, f.request.Message = ids, v, message
 	return c.open(false, func(a *archive.Archive) error {
 		var out *archive.ExportOutcome
-		err := writeNew(f.file, func(w io.Writer) (err error) {
+		err := c.writeNew(f.file, func(w io.Writer) (err error) {
 			z := zip.NewWriter(w)
 			if out, err = c.reader(a).Export(ctx, f.request, archive.ZipFiles{Writer: z, Modified: time.Now()}); err != nil {
 				return err
@@ -155,7 +154,7 @@ func (c *cli) restitute(ctx context.Context, f *restituteFlags) error {
 		if err != nil {
 			return err
 		}
-		if _, err := os.Lstat(f.dir); err == nil {
+		if _, err := c.files.Lstat(f.dir); err == nil {
 			return fmt.Errorf("%s exists already; name another folder", f.dir)
 		}
 		reader := c.reader(a)
@@ -164,15 +163,6 @@ func (c *cli) restitute(ctx context.Context, f *restituteFlags) error {
 				return fmt.Errorf("restituting operation %s: %w", op, err)
 			}
 		}
-		part := filepath.Clean(f.dir) + ".part"
-		if err := os.RemoveAll(part); err != nil {
-			return err
-		}
-		defer func() {
-			if err != nil {
-				err = errors.Join(err, os.RemoveAll(part))
-			}
-		}()
 		var total archive.ExportOutcome
 		export := func(op string, files archive.Files) error {
 			out, err := reader.Export(ctx, archive.ExportRequest{IDs: units[op], Exact: true, Message: exportMessages["restitution"], Version: v, WithProof: true,
@@ -184,14 +174,12 @@ func (c *cli) restitute(ctx context.Context, f *restituteFlags) error {
 			total.Lost = append(total.Lost, out.Lost...)
 			return nil
 		}
-		if f.bag {
-			err = writeBag(part, f.agency, operations, export)
-		} else {
-			err = writeZips(part, operations, export)
-		}
-		if err == nil {
-			err = os.Rename(part, f.dir)
-		}
+		err = c.writeFolder(f.dir, func(d remote.NewFolder) error {
+			if f.bag {
+				return writeBag(d, f.agency, operations, export)
+			}
+			return writeZips(d, operations, export)
+		})
 		if err != nil {
 			return err
 		}
@@ -208,12 +196,11 @@ func (c *cli) restitute(ctx context.Context, f *restituteFlags) error {
 }
 
 // writeZips writes a package of each operation.
-func writeZips(dir string, operations []string, export func(string, archive.Files) error) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
+func writeZips(d remote.NewFolder, operations []string, export func(string, archive.Files) error) error {
 	for _, op := range operations {
-		err := writeZip(filepath.Join(dir, op+".zip"), func(files archive.Files) error { return export(op, files) })
+		err := inFolder(d, op+".zip", func(w io.Writer) error {
+			return zipped(w, func(files archive.Files) error { return export(op, files) })
+		})
 		if err != nil {
 			return err
 		}
@@ -229,11 +216,8 @@ type below struct {
 
 func (b below) File(name string) (io.Writer, error) { return b.files.File(path.Join(b.dir, name)) }
 
-func writeBag(dir, agency string, operations []string, export func(string, archive.Files) error) error {
-	bag, err := bagit.Create(dir)
-	if err != nil {
-		return err
-	}
+func writeBag(d remote.NewFolder, agency string, operations []string, export func(string, archive.Files) error) error {
+	bag := bagit.Begin(d)
 	for _, op := range operations {
 		if err := export(op, below{bag, op}); err != nil {
 			return errors.Join(err, bag.Close())

@@ -37,7 +37,7 @@ func (c *cli) fileOpenCmd() *cobra.Command {
   sae file open --procedure APA --number APA-2026-4 --from identifiers.json --field depot=2026-03-02`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ids, err := p.read(c.in)
+			ids, err := c.readPersonFlags(p)
 			if err == nil {
 				n.Fields, err = parseValues(values)
 			}

@@ -47,7 +47,7 @@ func (c *cli) withRisks(tenant, file string, f func(*archive.Archive, *risk.Regi
 	return c.open(true, func(a *archive.Archive) error {
 		risks, err := a.Risks(tenant)
 		if err == nil && file != "" {
-			risks, err = risks.WithFile(file)
+			risks, err = risks.WithFileIn(func(name string) (io.ReadCloser, error) { return c.files.Open(name) }, file)
 		}
 		if err != nil {
 			return err

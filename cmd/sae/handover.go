@@ -1,17 +1,13 @@
 package main
 
 import (
-	"archive/zip"
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
-	"time"
 
 	"github.com/spf13/cobra"
 
+	"sae/api/remote"
 	"sae/archive"
 	"sae/seda"
 )
@@ -58,39 +54,26 @@ can be sent again until it is acknowledged; replies are then to the packages sen
 
 // send writes packages into a folder that is there only when all of them are.
 func (c *cli) send(ctx context.Context, a *archive.Archive, id string, r archive.ExportRequest, dir string) (err error) {
-	if _, err := os.Lstat(dir); err == nil {
-		return fmt.Errorf("%s exists already; name another folder", dir)
-	}
-	part := filepath.Clean(dir) + ".part"
-	if err := os.RemoveAll(part); err != nil {
-		return err
-	}
-	if err := os.MkdirAll(part, 0o755); err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.RemoveAll(part))
-		}
-	}()
 	var lost []string
-	sent, err := a.SendTransfer(ctx, c.agent, id, r, func(name string, write func(archive.Files) (*archive.ExportOutcome, error)) error {
-		return writeNew(filepath.Join(part, name+".zip"), func(w io.Writer) error {
-			z := zip.NewWriter(w)
-			x, err := write(archive.ZipFiles{Writer: z, Modified: time.Now()})
-			if err != nil {
-				return err
-			}
-			for _, l := range x.Lost {
-				lost = append(lost, fmt.Sprintf("! %s: SEDA %s has no %s: left out", l.Unit, x.Version, l.Elements))
-			}
-			return z.Close()
+	var sent *archive.SentTransfer
+	err = c.writeFolder(dir, func(d remote.NewFolder) (err error) {
+		sent, err = a.SendTransfer(ctx, c.agent, id, r, func(name string, write func(archive.Files) (*archive.ExportOutcome, error)) error {
+			return inFolder(d, name+".zip", func(w io.Writer) error {
+				return zipped(w, func(files archive.Files) error {
+					x, err := write(files)
+					if err != nil {
+						return err
+					}
+					for _, l := range x.Lost {
+						lost = append(lost, fmt.Sprintf("! %s: SEDA %s has no %s: left out", l.Unit, x.Version, l.Elements))
+					}
+					return nil
+				})
+			})
 		})
+		return err
 	})
 	if err != nil {
-		return err
-	}
-	if err := os.Rename(part, dir); err != nil {
 		return err
 	}
 	if c.json {
@@ -120,7 +103,7 @@ destroys nothing. Stopped at any point, run it again: it goes on from there, wit
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var replies []archive.ReplySource
 			for _, name := range args[1:] {
-				data, err := readBounded(name, archive.MaxReply)
+				data, err := c.readBounded(name, archive.MaxReply)
 				if err != nil {
 					return err
 				}
@@ -141,18 +124,4 @@ destroys nothing. Stopped at any point, run it again: it goes on from there, wit
 	}
 	cmd.Flags().BoolVar(&leave, "leave-rest", false, "packages without a reply, or refused by the other archive: their units stay")
 	return cmd
-}
-
-// readBounded reads a file that must not be longer than most bytes.
-func readBounded(name string, most int64) ([]byte, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, most+1))
-	if err == nil && int64(len(b)) > most {
-		err = fmt.Errorf("%s: more than %d bytes", name, most)
-	}
-	return b, err
 }

@@ -14,10 +14,11 @@ import (
 // imports is the table of docs/ARCHITECTURE.md as code: which of our packages each
 // package may import, tests apart.
 var imports = map[string][]string{
-	"cmd/sae":                 {"api", "archive", "archive/bagit", "archive/bordereau", "archive/escrow", "archive/hsm", "archive/letter", "archive/procedure", "archive/risk", "archive/serving", "integrity", "integrity/bundle", "integrity/certificate", "retention", "seda"},
+	"cmd/sae":                 {"api", "api/remote", "archive", "archive/bagit", "archive/escrow", "archive/hsm", "archive/printed", "archive/procedure", "archive/risk", "archive/serving", "integrity", "integrity/bundle", "integrity/certificate", "retention", "seda"},
 	"cmd/sae-verify":          {"integrity/bundle", "integrity/certificate"},
 	"archive":                 {"archive/blobs", "archive/converter", "archive/durable", "archive/escrow", "archive/hsm", "archive/procedure", "archive/risk", "archive/s3", "archive/search", "archive/serving", "archive/stream", "archive/vault", "integrity", "integrity/bundle", "integrity/certificate", "integrity/ers", "integrity/tsp", "retention", "seda"},
-	"api":                     {"api/spool", "archive", "archive/serving", "integrity", "retention", "seda"},
+	"api":                     {"api/remote", "api/spool", "archive", "archive/printed", "archive/procedure", "archive/risk", "archive/serving", "integrity", "retention", "seda"},
+	"api/remote":              {},
 	"api/spool":               {"archive/stream"},
 	"archive/serving":         {},
 	"archive/blobs":           {"archive/durable"},
@@ -31,6 +32,7 @@ var imports = map[string][]string{
 	"archive/bordereau":       {"archive/pdf"},
 	"archive/letter":          {"archive/pdf"},
 	"archive/pdf":             {},
+	"archive/printed":         {"archive", "archive/bordereau", "archive/letter", "integrity/certificate", "retention"},
 	"archive/durable":         {},
 	"archive/escrow":          {},
 	"archive/hsm":             {},
@@ -51,12 +53,13 @@ var imports = map[string][]string{
 
 // only says which package alone may import a module.
 var only = map[string]string{
-	"go.etcd.io/bbolt":          "archive/catalogue.go",
-	"github.com/minio/minio-go": "archive/s3/",
-	"github.com/miekg/pkcs11":   "archive/hsm/",
-	"filippo.io/age":            "archive/escrow/",
-	"github.com/danielgtaylor":  "api/",
-	"github.com/coreos/go-oidc": "api/",
+	"go.etcd.io/bbolt":           "archive/catalogue.go",
+	"github.com/minio/minio-go":  "archive/s3/",
+	"github.com/miekg/pkcs11":    "archive/hsm/",
+	"filippo.io/age":             "archive/escrow/",
+	"github.com/danielgtaylor":   "api/",
+	"github.com/coreos/go-oidc":  "api/",
+	"github.com/coder/websocket": "api/remote/",
 }
 
 func TestImportsPointOneWay(t *testing.T) {

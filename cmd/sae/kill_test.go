@@ -94,6 +94,9 @@ var build struct {
 }
 
 func TestMain(m *testing.M) {
+	if os.Getenv(atADistance) != "" { // as the program of scripts
+		os.Exit(runAtADistance(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	}
 	var err error
 	if build.dir, err = os.MkdirTemp("", "sae-test-*"); err != nil {
 		panic(err)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"sae/api/remote"
 	"sae/archive"
 )
 
@@ -48,19 +49,28 @@ func main() {
 func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	c := &cli{in: in, out: out, errOut: errOut}
+	c := &cli{in: in, out: out, errOut: errOut, files: remote.Disk{}, terminal: isTerminal(errOut)}
+	return c.run(ctx, args)
+}
+
+// run runs the verb that the arguments name, and gives the exit status.
+func (c *cli) run(ctx context.Context, args []string) int {
+	c.args = args
 	root := c.root()
 	root.SetArgs(args)
-	root.SetIn(in)
-	root.SetOut(out)
-	root.SetErr(errOut)
+	root.SetIn(c.in)
+	root.SetOut(c.out)
+	root.SetErr(c.errOut)
 	err := root.ExecuteContext(ctx)
-	if err == nil {
+	var ended statusError
+	switch {
+	case err == nil:
 		return exitDone
-	}
-	if !errors.Is(err, errSaid) {
+	case errors.As(err, &ended):
+		return int(ended)
+	case !errors.Is(err, errSaid):
 		for _, line := range strings.Split(err.Error(), "\n") {
-			fmt.Fprintln(errOut, "sae:", line)
+			fmt.Fprintln(c.errOut, "sae:", line)
 		}
 	}
 	return c.status(err)
@@ -70,6 +80,11 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 type cli struct {
 	in          io.Reader
 	out, errOut io.Writer
+	files       remote.Files // of who runs the verb
+	terminal    bool         // errOut is one
+	served      *served      // what a service runs the verb with; nil on the machine itself
+	service     service      // that is to run the verb; none on the machine itself
+	args        []string     // as they were given
 	dir, agent  string
 	json        bool
 	verbose     bool
@@ -115,10 +130,13 @@ func (c *cli) root() *cobra.Command {
 		},
 	}
 	f := root.PersistentFlags()
-	f.StringVar(&c.dir, "dir", envOr("SAE_DIR", "./sae-data"), "folder of the archive (SAE_DIR)")
-	f.StringVar(&c.agent, "as", envOr("SAE_AGENT", loginName()), "who acts; the ledger holds a pseudonym of it (SAE_AGENT)")
+	if c.served == nil { // a service has its own
+		f.StringVar(&c.dir, "dir", envOr("SAE_DIR", "./sae-data"), "folder of the archive (SAE_DIR)")
+		f.StringVar(&c.agent, "as", envOr("SAE_AGENT", loginName()), "who acts; the ledger holds a pseudonym of it (SAE_AGENT)")
+		f.DurationVar(&c.lockWait, "lock-wait", 5*time.Second, "how long to wait for another process that holds the archive")
+		c.service.flags(f)
+	}
 	f.BoolVar(&c.json, "json", false, "print JSON")
-	f.DurationVar(&c.lockWait, "lock-wait", 5*time.Second, "how long to wait for another process that holds the archive")
 	f.BoolVarP(&c.verbose, "verbose", "v", false, "log what is done to standard error")
 	root.AddCommand(
 		c.initCmd(), c.depositCmd(), c.sealCmd(),
@@ -127,6 +145,7 @@ func (c *cli) root() *cobra.Command {
 		c.auditCmd(), c.fsckCmd(), c.repairCmd(), c.compactCmd(), c.rulesCmd(), c.procedureCmd(), c.subjectCmd(), c.fileCmd(), c.dataRequestCmd(), c.retentionCmd(), c.holdCmd(), c.restrictionCmd(), c.accessCmd(), c.gdprCmd(), c.eliminateCmd(), c.transferCmd(), c.formatsCmd(), c.convertCmd(), c.offerCmd(), c.rootKeyCmd(), c.rebuildCmd(), c.statusCmd(), c.statsCmd(), c.ledgerCmd(), c.demoCmd(),
 		c.sedaCmd(), c.exportUnitsCmd(), c.restituteCmd(), c.serveCmd(), c.apiKeyCmd(), c.webhookCmd(),
 	)
+	c.place(root)
 	return root
 }
 
@@ -150,11 +169,17 @@ func (c *cli) open(readOnly bool, f func(*archive.Archive) error) error {
 }
 
 func (c *cli) openWith(o archive.Options, f func(*archive.Archive) error) (err error) {
+	if c.served != nil { // it is open, and stays so
+		return f(c.served.Archive)
+	}
 	o.Command, o.Log = strings.Join(os.Args[:min(2, len(os.Args))], " "), c.log()
 	a, err := c.openWaiting(o)
 	if err != nil {
 		if errors.Is(err, fs.ErrPermission) {
 			return fmt.Errorf("%w; run sae as the owner of %s", err, c.dir)
+		}
+		if errors.Is(err, archive.ErrLocked) && strings.Contains(err.Error(), "(sae serve)") {
+			return fmt.Errorf("%w; or have the service run the verb, with --server URL", err)
 		}
 		return err
 	}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -80,11 +79,11 @@ type metadata struct {
 const maxMetadata = 256 << 20
 
 // readMetadata reads a metadata file, JSON or CSV by its name.
-func readMetadata(path string) (*metadata, error) {
+func (c *cli) readMetadata(path string) (*metadata, error) {
 	if path == "" {
 		return &metadata{}, nil
 	}
-	f, err := os.Open(path)
+	f, err := c.files.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading metadata: %w", err)
 	}

@@ -49,17 +49,25 @@ func timeText(t *time.Time) string {
 	return t.UTC().Format(time.RFC3339)
 }
 
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
 // bar is a progress bar on standard error, when that is a terminal.
 type bar struct{ bar *progressbar.ProgressBar }
 
 func (c *cli) newBar(total int64, what string) *bar {
-	f, ok := c.errOut.(*os.File)
-	if !ok || c.json || !term.IsTerminal(int(f.Fd())) {
+	if c.json || !c.terminal {
 		return &bar{}
 	}
-	return &bar{progressbar.NewOptions64(total, progressbar.OptionSetWriter(f), progressbar.OptionSetDescription(what),
-		progressbar.OptionShowBytes(true), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(),
-		progressbar.OptionSetWidth(30), progressbar.OptionFullWidth())}
+	options := []progressbar.Option{progressbar.OptionSetWriter(c.errOut), progressbar.OptionSetDescription(what),
+		progressbar.OptionShowBytes(true), progressbar.OptionThrottle(100 * time.Millisecond), progressbar.OptionClearOnFinish(),
+		progressbar.OptionSetWidth(30)}
+	if c.served == nil { // the width of the terminal here
+		options = append(options, progressbar.OptionFullWidth())
+	}
+	return &bar{progressbar.NewOptions64(total, options...)}
 }
 
 func (b *bar) add(n int64) {

@@ -52,7 +52,7 @@ func (c *cli) procedureCheckCmd() *cobra.Command {
 		Short: "Say what is wrong with a procedure: in itself, and against the tenant's rules and agreements",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			p, err := readProcedure(args[0])
+			p, err := c.readProcedure(args[0])
 			if err != nil {
 				return err
 			}
@@ -78,7 +78,7 @@ func (c *cli) procedureAddCmd() *cobra.Command {
 		Short: "Add a procedure, or a new version of one: citizen files can then belong to it",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			file, err := readBounded(args[0], procedure.MaxFile)
+			file, err := c.readBounded(args[0], procedure.MaxFile)
 			if err != nil {
 				return err
 			}
@@ -152,8 +152,8 @@ func (c *cli) procedureShowCmd() *cobra.Command {
 }
 
 // readProcedure reads a file, of which no more is read than a procedure may have.
-func readProcedure(path string) (*procedure.Procedure, error) {
-	b, err := readBounded(path, procedure.MaxFile)
+func (c *cli) readProcedure(path string) (*procedure.Procedure, error) {
+	b, err := c.readBounded(path, procedure.MaxFile)
 	if err != nil {
 		return nil, err
 	}

@@ -22,7 +22,7 @@ func (c *cli) proofCmd() *cobra.Command {
 				return usagef("name the file to write: -o FILE.asice")
 			}
 			return c.open(true, func(a *archive.Archive) error {
-				err := writeNew(file, func(w io.Writer) error { return c.reader(a).Proof(cmd.Context(), args[0], w) })
+				err := c.writeNew(file, func(w io.Writer) error { return c.reader(a).Proof(cmd.Context(), args[0], w) })
 				if err != nil {
 					return fmt.Errorf("writing the proof of %s: %w", args[0], err)
 				}

@@ -262,7 +262,7 @@ good the exit status is 3 and no file is left behind.`,
 				if file == "" {
 					err = copyTo(c.out)
 				} else {
-					err = writeNew(file, copyTo)
+					err = c.writeNew(file, copyTo)
 				}
 				for _, f := range bad {
 					fmt.Fprintf(c.errOut, "sae: the copy in offer %s is bad: %v; run sae audit --repair\n", f.Offer, f.Err)

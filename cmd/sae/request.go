@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 
@@ -46,7 +45,7 @@ const maxWords = 1 << 20
 func (c *cli) readWords(path string, v any) error {
 	in := c.in
 	if path != "-" {
-		f, err := os.Open(path)
+		f, err := c.files.Open(path)
 		if err != nil {
 			return err
 		}
@@ -436,7 +435,7 @@ func (c *cli) requestAnswerCmd() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			digest := ""
 			if letterFile != "" {
-				b, err := readBounded(letterFile, 64<<20)
+				b, err := c.readBounded(letterFile, 64<<20)
 				if err != nil {
 					return err
 				}
@@ -519,7 +518,7 @@ func (c *cli) requestCertificateCmd() *cobra.Command {
 				if out == "" {
 					return c.told(cert, "certificate of erasure %s: record %s, objects %s (JSON) and %s (PDF), ledger entry %d\n", cert.Elimination, cert.Record, cert.JSON, cert.PDF, cert.Entry)
 				}
-				if err := writeNew(out, func(w io.Writer) error { return c.writeCertificate(cmd.Context(), a, cert, out, w) }); err != nil {
+				if err := c.writeNew(out, func(w io.Writer) error { return c.writeCertificate(cmd.Context(), a, cert, out, w) }); err != nil {
 					return err
 				}
 				return c.told(cert, "certificate of erasure %s written to %s\n", cert.Elimination, out)

@@ -5,14 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"sae/api/remote"
 	"sae/archive"
+	"sae/archive/printed"
 	"sae/retention"
 )
 
@@ -108,19 +109,22 @@ func (c *cli) executeAccess(ctx context.Context, a *archive.Archive, id string, 
 	if x.out == "" {
 		return usagef("name the folder, or the zip, to write: -o FOLDER or -o FILE.zip")
 	}
-	if _, err := a.Seal(ctx, c.agent); err != nil { // a document without proof is worth less to the person
+	if _, err := c.sealAll(ctx, a); err != nil { // a document without proof is worth less to the person
 		c.log().Warn("sealing what waits", "error", err)
 	}
 	var data *archive.PersonalData
 	write := func(files archive.Files) (err error) {
-		data, err = c.reader(a).ExecuteAccess(ctx, id, files, func(p *archive.PersonalData, w io.Writer) error { return c.personalIndex(a, p, w) })
+		data, err = c.reader(a).ExecuteAccess(ctx, id, files, func(p *archive.PersonalData, w io.Writer) error { return printed.Index(a, p, w) })
 		return err
 	}
 	var err error
 	if strings.EqualFold(filepath.Ext(x.out), ".zip") {
-		err = writeZip(x.out, write)
+		err = c.writeZip(x.out, write)
 	} else {
-		err = writeFolder(x.out, write)
+		err = c.writeFolder(x.out, func(d remote.NewFolder) error {
+			files := &folderFiles{NewFolder: d}
+			return errors.Join(write(files), files.end())
+		})
 	}
 	if err != nil {
 		return err
@@ -136,55 +140,6 @@ func (c *cli) executeAccess(ctx context.Context, a *archive.Archive, id string, 
 		c.printf("not given: unit %s: %s\n", w.Unit, strings.ReplaceAll(w.Why, "\n", "; "))
 	}
 	return nil
-}
-
-// folderFiles are files below a folder, each made durable when the next begins.
-type folderFiles struct {
-	dir string
-	f   *os.File
-}
-
-func (d *folderFiles) File(name string) (io.Writer, error) {
-	if err := d.end(); err != nil {
-		return nil, err
-	}
-	path := filepath.Join(d.dir, filepath.FromSlash(name))
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, err
-	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	d.f = f
-	return f, err
-}
-
-func (d *folderFiles) end() error {
-	if d.f == nil {
-		return nil
-	}
-	f := d.f
-	d.f = nil
-	return errors.Join(f.Sync(), f.Close())
-}
-
-// writeFolder writes a new folder by f; when f fails, nothing is left behind.
-func writeFolder(dir string, f func(archive.Files) error) (err error) {
-	if _, err := os.Lstat(dir); err == nil {
-		return fmt.Errorf("%s exists already; name another folder", dir)
-	}
-	tmp, err := os.MkdirTemp(filepath.Dir(filepath.Clean(dir)), ".sae-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			os.RemoveAll(tmp)
-		}
-	}()
-	files := &folderFiles{dir: tmp}
-	if err := errors.Join(f(files), files.end()); err != nil {
-		return err
-	}
-	return os.Rename(tmp, dir)
 }
 
 func (c *cli) executeRectification(cmd *cobra.Command, a *archive.Archive, id string, x *executeFlags) error {

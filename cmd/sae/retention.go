@@ -187,9 +187,9 @@ func (c *cli) calendarCmd() *cobra.Command {
 				}
 				switch ext := strings.ToLower(filepath.Ext(out)); {
 				case out != "" && ext == ".csv":
-					return writeNew(out, func(w io.Writer) error { return calendarCSV(w, lines) })
+					return c.writeNew(out, func(w io.Writer) error { return calendarCSV(w, lines) })
 				case out != "" && ext == ".svg":
-					return writeNew(out, func(w io.Writer) error { return calendarSVG(w, lines) })
+					return c.writeNew(out, func(w io.Writer) error { return calendarSVG(w, lines) })
 				case out != "":
 					return usagef("--out %s: want a file that ends in .csv or .svg", out)
 				case c.json:

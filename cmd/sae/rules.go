@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -150,9 +149,12 @@ func (c *cli) printRule(versions []archive.RuleVersion) error {
 	})
 }
 
+// maxRules bounds the file of a schedule.
+const maxRules = 64 << 20
+
 // readRules reads a schedule from a file, by its ending: .csv is a rule referential.
-func readRules(path string) ([]retention.Rule, error) {
-	b, err := os.ReadFile(path)
+func (c *cli) readRules(path string) ([]retention.Rule, error) {
+	b, err := c.readBounded(path, maxRules)
 	if err != nil {
 		return nil, err
 	}
@@ -168,14 +170,14 @@ func readRules(path string) ([]retention.Rule, error) {
 }
 
 // rulesSource reads the rules that a command names: a file, or the starting schedule.
-func rulesSource(args []string, starting bool) ([]retention.Rule, error) {
+func (c *cli) rulesSource(args []string, starting bool) ([]retention.Rule, error) {
 	switch {
 	case starting == (len(args) == 1):
 		return nil, usagef("name a file of rules, or give --starting for the schedule that comes with the program")
 	case starting:
 		return retention.Starting()
 	}
-	return readRules(args[0])
+	return c.readRules(args[0])
 }
 
 func (c *cli) rulesDiffCmd() *cobra.Command {
@@ -186,7 +188,7 @@ func (c *cli) rulesDiffCmd() *cobra.Command {
 		Short: "Say what importing a schedule would change, and for how many units",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			rules, err := rulesSource(args, starting)
+			rules, err := c.rulesSource(args, starting)
 			if err != nil {
 				return err
 			}
@@ -269,7 +271,7 @@ shown first as "sae rules diff" shows it; all of it is one ledger entry.`,
 		Example: "  sae rules import tableau.yaml\n  sae rules import --starting",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			rules, err := rulesSource(args, starting)
+			rules, err := c.rulesSource(args, starting)
 			if err != nil {
 				return err
 			}
@@ -328,7 +330,7 @@ no final actions, triggers, texts and states.`,
 					_, err = io.Copy(c.out, bytes.NewReader(b))
 					return err
 				}
-				return writeNew(out, func(w io.Writer) error { _, err := w.Write(b); return err })
+				return c.writeNew(out, func(w io.Writer) error { _, err := w.Write(b); return err })
 			})
 		},
 	}

@@ -17,11 +17,14 @@ import (
 // TestScripts runs the stories in testdata/script. Each begins with an archive in
 // the folder named by SAE_DIR, unless it makes its own; ROOTS is its authority's root. The program is
 // built for it: that of the tests, with the race detector in it, takes three times as long to begin.
-func TestScripts(t *testing.T) {
-	programs := filepath.Dir(buildProgram(t))
-	testscript.Run(t, testscript.Params{
+func TestScripts(t *testing.T) { testscript.Run(t, scripts(filepath.Dir(buildProgram(t)), "")) }
+
+// scripts are the stories with the program in a folder; asked is for atADistance.
+func scripts(programs, asked string) testscript.Params {
+	return testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
+			env.Setenv(atADistance, asked)
 			env.Setenv("SAE_DIR", env.WorkDir+"/archive")
 			env.Setenv("SAE_AGENT", "tester")
 			env.Setenv("PATH", programs+string(os.PathListSeparator)+env.Getenv("PATH"))
@@ -42,7 +45,7 @@ func TestScripts(t *testing.T) {
 			}
 			return err == nil, nil
 		},
-	})
+	}
 }
 
 // exitStatus runs sae and wants an exit status: status 2 sae bogus.

@@ -34,9 +34,17 @@ processes go in between; missing copies are made at the same time.`,
 	return cmd
 }
 
+// sealAll seals what waits in the archive as a whole, also for a verb that knows a tenant's alone.
+func (c *cli) sealAll(ctx context.Context, a *archive.Archive) ([]archive.Sealed, error) {
+	if c.served != nil {
+		return c.served.Seal(ctx)
+	}
+	return a.Seal(ctx, c.agent)
+}
+
 // seal seals and prints the batches; sayNone tells when there was nothing to do.
 func (c *cli) seal(ctx context.Context, a *archive.Archive, sayNone bool) error {
-	batches, err := a.Seal(ctx, c.agent)
+	batches, err := c.sealAll(ctx, a)
 	if c.json && (len(batches) > 0 || sayNone) {
 		return errors.Join(err, c.printJSON(map[string]any{"batches": append([]archive.Sealed{}, batches...)}))
 	}
@@ -52,7 +60,7 @@ func (c *cli) seal(ctx context.Context, a *archive.Archive, sayNone bool) error 
 
 // watch seals again and again; a failure is told and tried again the next time.
 func (c *cli) watch(ctx context.Context, every time.Duration) error {
-	return repeat(ctx, every, func() error {
+	return c.repeat(ctx, every, func() error {
 		err := c.open(false, func(a *archive.Archive) error {
 			_, repairErr := a.RepairQueue(ctx, c.agent)
 			return errors.Join(repairErr, c.seal(ctx, a, false))
@@ -68,13 +76,19 @@ func (c *cli) watch(ctx context.Context, every time.Duration) error {
 	})
 }
 
-// repeat does f again and again, until it fails or ctx ends.
-func repeat(ctx context.Context, every time.Duration, f func() error) error {
+// repeat does f again and again, until it fails, ctx ends, or the service that runs it is to end.
+func (c *cli) repeat(ctx context.Context, every time.Duration, f func() error) error {
+	var stopping <-chan struct{}
+	if c.served != nil {
+		stopping = c.served.stopping
+	}
 	for {
 		if err := f(); err != nil {
 			return err
 		}
 		select {
+		case <-stopping:
+			return nil
 		case <-ctx.Done():
 			return nil
 		case <-time.After(every):

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"sae/api/remote"
 	"sae/archive"
 	"sae/seda"
 )
@@ -374,4 +375,21 @@ func (c *cli) pack(ctx context.Context, r seda.PackRequest, output string) error
 	}
 	c.printf("%s: transfer %s of SEDA %s, %d units, %d objects, %s\n", output, r.Header.Identifier, r.Version, counts.Units, counts.Binary, bytesText(counts.Bytes))
 	return nil
+}
+
+// writeChecked writes a new file by f, and gives it its name when check agrees. It is of this machine:
+// a package is made where its files are.
+func writeChecked(path string, f func(io.Writer) error, check func(file string) error) error {
+	w, err := remote.Disk{}.Begin(path)
+	if err != nil {
+		return err
+	}
+	if err = f(w); err == nil {
+		err = check(w.Name())
+	}
+	if err != nil {
+		w.Drop() // the error says more
+		return err
+	}
+	return w.Keep()
 }

@@ -22,7 +22,10 @@ func (c *cli) serveCmd() *cobra.Command {
 begun is then finished. The page /docs tells of the interface, /openapi.json tells programs. What is
 archived is sealed as time goes by. While it is served, no other process opens the archive.
 
-With --dev, on a loopback address and without TLS, an archive is made in the folder when there is
+What those who run the archive ask for (API keys, status, audits, repairs) is on the listener of
+administration alone, serve.admin-listen, beside health and metrics.
+
+With --dev, on loopback addresses and without TLS, an archive is made in the folder when there is
 none, and a key is printed with which everything may be asked for a day: for evaluation.`,
 		Example: "  sae serve --dir /srv/archive\n  sae serve --dev --dir /tmp/try",
 		Args:    cobra.NoArgs,
@@ -49,6 +52,9 @@ func (c *cli) serve(ctx context.Context, dev bool) (err error) {
 	if dev {
 		config.Plain, config.Cert, config.Key = true, "", ""
 		config.Webhooks.AllowPrivate = true
+		if config.Admin == "" {
+			config.Admin = nextPort(config.Listen)
+		}
 		if err := c.devKey(ctx, a); err != nil {
 			return err
 		}
@@ -58,7 +64,18 @@ func (c *cli) serve(ctx context.Context, dev bool) (err error) {
 		return err
 	}
 	sealer, metrics := api.NewSealer(a, "sae serve", config.SealEvery, log), api.NewMetrics()
-	handler, err := api.New(a, api.Config{Version: version, Serving: config, Sealer: sealer, Spool: filepath.Join(c.dir, "spool"), Metrics: metrics, Log: log})
+	running, stop := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	executions := api.NewExecutions()
+	defer executions.Stop()
+	defer wg.Wait()
+	defer stop()
+	queue, err := api.NewQueue(a, config.Limits, log)
+	if err != nil {
+		return err
+	}
+	verbs := newRunner(running)
+	service, err := api.New(a, api.Config{Version: version, Serving: config, Sealer: sealer, Queue: queue, Spool: filepath.Join(c.dir, "spool"), Metrics: metrics, Executions: executions, Log: log, Run: verbs.run})
 	if err != nil {
 		return err
 	}
@@ -66,17 +83,22 @@ func (c *cli) serve(ctx context.Context, dev bool) (err error) {
 	if err != nil {
 		return err
 	}
-	servers := []*server{{"service", config.Listen, newServer(handler, &config, log)}}
+	servers := []*server{{"service", config.Listen, newServer(service, &config, log)}}
 	servers[0].TLSConfig = transport
 	if config.Admin != "" {
-		servers = append(servers, &server{"admin", config.Admin, newServer(api.Admin(a, metrics, log), &config, log)})
+		admin := &server{"admin", config.Admin, newServer(service.Admin, &config, log)}
+		if !loopback(config.Admin) { // keys are not sent in clear over a network
+			admin.TLSConfig = transport
+		}
+		servers = append(servers, admin)
 	}
-	running, stop := context.WithCancel(ctx)
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	defer stop()
 	wg.Go(func() { sealer.Run(running) })
+	wg.Go(func() { queue.Run(running) })
 	wg.Go(func() { hooks.Run(running) })
 	wg.Go(func() { api.TellDue(running, a, config.DueSoon, log) })
+	wg.Go(func() {
+		<-running.Done()
+		verbs.end(finishWithin)
+	})
 	return c.runServers(running, servers)
 }

@@ -68,7 +68,7 @@ func startServe(t *testing.T, program, dir string, args ...string) *servedProgra
 		if u, ok := strings.CutPrefix(lines.Text(), "admin: "); ok {
 			s.admin = u
 		}
-		if s.url != "" && (s.admin != "" || len(args) > 0) {
+		if s.url != "" && s.admin != "" {
 			return s
 		}
 	}

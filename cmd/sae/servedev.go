@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"sae/archive"
@@ -28,4 +30,15 @@ func (c *cli) devKey(ctx context.Context, a *archive.Archive) error {
 		c.printf("key, for a day: %s\n", secret)
 	}
 	return err
+}
+
+// nextPort is the address of administration beside that of the service: a port further, or one that the
+// system chooses when it chooses that, too.
+func nextPort(listen string) string {
+	host, port, err := net.SplitHostPort(listen)
+	n, _ := strconv.Atoi(port)
+	if err != nil || n == 0 || n == 65535 {
+		return net.JoinHostPort(host, "0")
+	}
+	return net.JoinHostPort(host, strconv.Itoa(n+1))
 }

@@ -17,9 +17,10 @@ import (
 // machine, or for evaluation.
 func transportOf(c *serving.Config, dev bool) (*tls.Config, error) {
 	if c.Plain {
-		host, _, err := net.SplitHostPort(c.Listen)
-		if ip := net.ParseIP(host); err != nil || dev && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-			return nil, fmt.Errorf("serve.listen %s: with --dev only a loopback address", c.Listen)
+		for key, addr := range map[string]string{"listen": c.Listen, "admin-listen": c.Admin} {
+			if dev && !loopback(addr) {
+				return nil, fmt.Errorf("serve.%s %s: with --dev only a loopback address", key, addr)
+			}
 		}
 		return nil, nil
 	}
@@ -43,6 +44,13 @@ func transportOf(c *serving.Config, dev bool) (*tls.Config, error) {
 		return nil, fmt.Errorf("serve.client-ca %s holds no certificate", c.ClientCA)
 	}
 	return t, nil
+}
+
+// loopback reports whether only this machine reaches an address.
+func loopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	ip := net.ParseIP(host)
+	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
 }
 
 // keyPair is a certificate that is read again when its files change.

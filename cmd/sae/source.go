@@ -5,12 +5,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 
-	"golang.org/x/sys/unix"
-
+	"sae/api/remote"
 	"sae/archive"
 )
 
@@ -25,6 +23,7 @@ type node struct {
 
 // walker gathers what is to be deposited, folders before what they hold.
 type walker struct {
+	files  remote.Files
 	follow bool
 	nodes  []node
 	open   []fs.FileInfo // the folders that the walk is in
@@ -32,15 +31,11 @@ type walker struct {
 }
 
 // walk gathers the paths given; the error lists every file that is in the way.
-func walk(paths []string, follow bool) ([]node, error) {
-	w := &walker{follow: follow}
+func walk(files remote.Files, paths []string, follow bool) ([]node, error) {
+	w := &walker{files: files, follow: follow}
 	for _, p := range paths {
 		clean := filepath.Clean(p)
-		name := filepath.Base(clean)
-		if abs, err := filepath.Abs(clean); err == nil {
-			name = filepath.Base(abs)
-		}
-		w.visit(clean, "", name, -1)
+		w.visit(clean, "", files.Base(clean), -1)
 	}
 	return w.nodes, errors.Join(w.bad...)
 }
@@ -50,14 +45,14 @@ func (w *walker) refuse(path, format string, args ...any) {
 }
 
 func (w *walker) visit(path, rel, name string, parent int) {
-	info, err := os.Lstat(path)
+	info, err := w.files.Lstat(path)
 	if err == nil && info.Mode()&fs.ModeSymlink != 0 {
 		if !w.follow {
-			target, _ := os.Readlink(path)
+			target, _ := w.files.ReadLink(path)
 			w.refuse(path, "a symbolic link, to %q; deposit what it points to, or give --follow", target)
 			return
 		}
-		info, err = os.Stat(path)
+		info, err = w.files.Stat(path)
 	}
 	switch {
 	case err != nil:
@@ -70,7 +65,7 @@ func (w *walker) visit(path, rel, name string, parent int) {
 		if rel == "" {
 			rel = name
 		}
-		if err := unix.Access(path, unix.R_OK); err != nil {
+		if err := w.files.Readable(path); err != nil {
 			w.refuse(path, "%v", err)
 			return
 		}
@@ -80,12 +75,12 @@ func (w *walker) visit(path, rel, name string, parent int) {
 
 func (w *walker) folder(path, rel, name string, parent int, info fs.FileInfo) {
 	for _, above := range w.open {
-		if os.SameFile(above, info) {
+		if w.files.Same(above, info) {
 			w.refuse(path, "a folder that holds itself, by a link")
 			return
 		}
 	}
-	entries, err := os.ReadDir(path)
+	entries, err := w.files.ReadDir(path)
 	if err != nil {
 		w.refuse(path, "%v", reasonOf(err))
 		return
@@ -109,9 +104,9 @@ func reasonOf(err error) error {
 }
 
 // content is a file as something to deposit.
-func (n node) content() *archive.Content {
+func (n node) content(files remote.Files) *archive.Content {
 	return &archive.Content{Filename: n.name, Size: n.info.Size(), Open: func() (io.ReadCloser, error) {
-		f, err := os.Open(n.path)
+		f, err := files.Open(n.path)
 		if err != nil {
 			return nil, err
 		}
@@ -120,25 +115,26 @@ func (n node) content() *archive.Content {
 			f.Close()
 			return nil, err
 		}
-		if !sameState(before, n.info) {
+		if !sameState(files, before, n.info) {
 			f.Close()
 			return nil, errChanged(n.path)
 		}
-		return &watchedFile{f, before, n.path}, nil
+		return &watchedFile{f, files, before, n.path}, nil
 	}}
 }
 
 // watchedFile is a file that must not change while it is read: closing it says
 // whether it did.
 type watchedFile struct {
-	*os.File
+	fs.File
+	files  remote.Files
 	before fs.FileInfo
 	path   string
 }
 
 func (w *watchedFile) Close() error {
 	after, err := w.File.Stat()
-	if err == nil && !sameState(w.before, after) {
+	if err == nil && !sameState(w.files, w.before, after) {
 		err = errChanged(w.path)
 	}
 	return errors.Join(err, w.File.Close())
@@ -148,8 +144,8 @@ func errChanged(path string) error {
 	return fmt.Errorf("%q changed while it was read; deposit it when nothing writes to it any more", path)
 }
 
-func sameState(x, y fs.FileInfo) bool {
-	return os.SameFile(x, y) && x.Size() == y.Size() && x.ModTime().Equal(y.ModTime())
+func sameState(files remote.Files, x, y fs.FileInfo) bool {
+	return files.Same(x, y) && x.Size() == y.Size() && x.ModTime().Equal(y.ModTime())
 }
 
 // totalSize is the size of all files.

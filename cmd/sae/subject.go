@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -64,9 +63,9 @@ func (p *personFlags) file(cmd *cobra.Command) {
 const maxPersonFile = 1 << 20
 
 // read adds what the file of --from says, and gives the identifiers. Flags win over the file.
-func (p *personFlags) read(in io.Reader) ([]archive.FederatedID, error) {
+func (c *cli) readPersonFlags(p *personFlags) ([]archive.FederatedID, error) {
 	if p.from != "" {
-		said, err := readPerson(p.from, in)
+		said, err := c.readPerson(p.from)
 		if err != nil {
 			return nil, err
 		}
@@ -81,9 +80,10 @@ func (p *personFlags) read(in io.Reader) ([]archive.FederatedID, error) {
 	return parseIdentifiers(p.Identifiers)
 }
 
-func readPerson(path string, in io.Reader) (p personFlags, err error) {
+func (c *cli) readPerson(path string) (p personFlags, err error) {
+	in := c.in
 	if path != "-" {
-		f, err := os.Open(path)
+		f, err := c.files.Open(path)
 		if err != nil {
 			return p, err
 		}
@@ -121,9 +121,9 @@ func parseIdentifiers(all []string) (ids []archive.FederatedID, err error) {
 }
 
 // oneIdentifier is the one that is given, as an argument or in the file of --from.
-func (p *personFlags) oneIdentifier(args []string, in io.Reader) (archive.FederatedID, error) {
+func (c *cli) oneIdentifier(p *personFlags, args []string) (archive.FederatedID, error) {
 	p.Identifiers = append(p.Identifiers, args...)
-	ids, err := p.read(in)
+	ids, err := c.readPersonFlags(p)
 	if err == nil && len(ids) != 1 {
 		err = usagef("%d identifiers: name one, ISSUER#SUB, or give it in --from", len(ids))
 	}
@@ -144,7 +144,7 @@ func (c *cli) subjectNewCmd() *cobra.Command {
   sae subject new --from - < person.json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ids, err := p.read(c.in)
+			ids, err := c.readPersonFlags(p)
 			if err != nil {
 				return err
 			}
@@ -185,7 +185,7 @@ func (c *cli) subjectFindCmd() *cobra.Command {
 		Short: "Find a data subject by an identifier, or by the family name (or that at birth)",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			ids, err := p.read(c.in)
+			ids, err := c.readPersonFlags(p)
 			switch {
 			case err != nil:
 				return err
@@ -364,7 +364,7 @@ func (c *cli) identityCmd(name, short string, do func(*cobra.Command, *archive.A
 		Short: short,
 		Args:  cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := p.oneIdentifier(args[1:], c.in)
+			id, err := c.oneIdentifier(p, args[1:])
 			if err != nil {
 				return err
 			}
@@ -417,7 +417,7 @@ func (c *cli) subjectSplitCmd() *cobra.Command {
   sae subject split h… --file MDPH-2026-00017 --family-name Martin --reason 'deux personnes'`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ids, err := p.read(c.in)
+			ids, err := c.readPersonFlags(p)
 			if err != nil {
 				return err
 			}
@@ -468,7 +468,7 @@ func (c *cli) subjectRectifyCmd() *cobra.Command {
 		Short: "Correct names and birth of a data subject; what is not named stays",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ids, err := p.read(c.in)
+			ids, err := c.readPersonFlags(p)
 			if err == nil && len(ids) > 0 {
 				err = usagef("identifiers are not corrected: sae subject link, unlink")
 			}

@@ -23,7 +23,7 @@ func (c *cli) depositSEDA(ctx context.Context, d *depositFlags, paths []string) 
 	}
 	var transfers int
 	for _, p := range paths {
-		if seda.Recognise(p) == "ArchiveTransfer" {
+		if seda.RecogniseIn(c.files, p) == "ArchiveTransfer" {
 			transfers++
 		}
 	}
@@ -61,7 +61,7 @@ func (c *cli) depositSEDA(ctx context.Context, d *depositFlags, paths []string) 
 
 func (c *cli) depositTransfer(ctx context.Context, a *archive.Archive, d *depositFlags, path string) (err error) {
 	var findings seda.Findings
-	p, err := seda.OpenPackage(path, &findings)
+	p, err := seda.OpenPackageIn(c.files, path, &findings)
 	if err != nil {
 		return fmt.Errorf("depositing %s: %w", path, err)
 	}
@@ -84,12 +84,12 @@ func (c *cli) depositTransfer(ctx context.Context, a *archive.Archive, d *deposi
 		return fmt.Errorf("depositing %s: %w", path, err)
 	}
 	if d.ack != "" {
-		if err2 := acknowledge(d.ack, out); err2 != nil {
+		if err2 := c.acknowledge(d.ack, out); err2 != nil {
 			return errors.Join(err, fmt.Errorf("writing the acknowledgement: %w", err2))
 		}
 	}
 	if d.reply != "" {
-		if err2 := writeNew(d.reply, func(w io.Writer) error { return out.WriteReply(ctx, w) }); err2 != nil {
+		if err2 := c.writeNew(d.reply, func(w io.Writer) error { return out.WriteReply(ctx, w) }); err2 != nil {
 			return errors.Join(err, fmt.Errorf("writing the reply: %w", err2))
 		}
 	}
@@ -100,7 +100,7 @@ func (c *cli) depositTransfer(ctx context.Context, a *archive.Archive, d *deposi
 }
 
 // acknowledge writes that a transfer was received, whatever became of it.
-func acknowledge(file string, out *archive.TransferOutcome) error {
+func (c *cli) acknowledge(file string, out *archive.TransferOutcome) error {
 	h := &out.Header
 	id := out.Operation
 	if id == "" {
@@ -108,7 +108,7 @@ func acknowledge(file string, out *archive.TransferOutcome) error {
 	}
 	m := seda.Message{Name: "Acknowledgement", Version: h.Version, Identifier: "ack-" + id, Date: time.Now(), Received: h.Identifier,
 		Sender: h.ArchivalAgency, Receiver: h.TransferringAgency}
-	return writeNew(file, m.Write)
+	return c.writeNew(file, m.Write)
 }
 
 // transferJSON is the JSON of a transfer.
@@ -129,7 +129,7 @@ type ledgerPlace struct {
 func (c *cli) printTransfer(a *archive.Archive, path string, d *depositFlags, out *archive.TransferOutcome) error {
 	accepted := out.Operation != ""
 	if accepted && d.receipt != "" {
-		if err := writeFile(d.receipt, out.Receipt.Marshal()); err != nil {
+		if err := c.writeFile(d.receipt, out.Receipt.Marshal()); err != nil {
 			return fmt.Errorf("the transfer is archived as %s; writing its receipt: %w", out.Operation, err)
 		}
 	}

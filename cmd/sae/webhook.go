@@ -195,9 +195,10 @@ func (c *cli) webhookRemoveCmd(tenant *string) *cobra.Command {
 
 func (c *cli) deadLettersCmd(tenant *string) *cobra.Command {
 	return &cobra.Command{
-		Use:   "deadletters NAME",
-		Short: "List the events that a webhook did not take in its time",
-		Args:  cobra.ExactArgs(1),
+		Use:     "deadletters NAME",
+		Aliases: []string{"dead-letters"},
+		Short:   "List the events that a webhook did not take in its time",
+		Args:    cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			return c.open(true, func(a *archive.Archive) error {
 				hook, err := a.WebhookOf(*tenant, args[0])
