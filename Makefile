@@ -10,6 +10,11 @@ PEERS = openssl libbcpkix-java default-jdk-headless unzip shellcheck poppler-uti
 # Two S3 servers, built from source.
 MINIO = github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
 VERSITYGW = github.com/versity/versitygw/cmd/versitygw@v1.8.0
+# A CMIS repository, Apache Chemistry's, and what serves it: SHA-256, name, path in Maven Central.
+OPENCMIS = \
+	e64213571d416a5ff03a923693b97bb32d680b353af40d6807ce007197ae71d9:opencmis.war:org/apache/chemistry/opencmis/chemistry-opencmis-server-inmemory/1.1.0/chemistry-opencmis-server-inmemory-1.1.0.war \
+	f63fbee00a06f04a3f715267d5d53ba4389b5b3e9ecc6168d8b73d81243a883f:jetty-runner.jar:org/eclipse/jetty/jetty-runner/9.4.57.v20241219/jetty-runner-9.4.57.v20241219.jar
+MAVEN ?= https://repo.maven.apache.org/maven2
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 .PHONY: all build test check peers bench fuzz
@@ -42,6 +47,11 @@ peers:
 	|| echo "bagit could not be installed; its test will be skipped"
 	@command -v minio >/dev/null || test -x "$$($(GO) env GOPATH)/bin/minio" || $(GO) install $(MINIO) || echo "minio could not be built; its tests will be skipped"
 	@command -v versitygw >/dev/null || test -x "$$($(GO) env GOPATH)/bin/versitygw" || $(GO) install $(VERSITYGW) || echo "versitygw could not be built; its tests will be skipped"
+	@dir="$$($(GO) env GOPATH)/opencmis"; mkdir -p "$$dir"; for p in $(OPENCMIS); do \
+		sum=$${p%%:*}; rest=$${p#*:}; file="$$dir/$${rest%%:*}"; \
+		test -e "$$file" || { curl -sSfL -o "$$file.part" "$(MAVEN)/$${rest#*:}" && echo "$$sum  $$file.part" | sha256sum -c --quiet && mv "$$file.part" "$$file"; } \
+		|| { rm -f "$$file.part"; echo "opencmis could not be fetched; its test will be skipped"; }; \
+	done
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchtime 5x ./archive ./integrity/... ./archive/stream ./seda/...

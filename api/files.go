@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
@@ -16,6 +17,8 @@ import (
 func (s *service) addFiles() {
 	add(s, huma.Operation{OperationID: "listFiles", Method: http.MethodGet, Path: "/v1/files", Summary: "List citizen files, in the order in which they were opened"}, s.listFiles)
 	add(s, huma.Operation{OperationID: "showFile", Method: http.MethodGet, Path: "/v1/files/{file}", Summary: "A citizen file with its documents, events and rules"}, s.showFile)
+	add(s, huma.Operation{OperationID: "findFiles", Method: http.MethodPost, Path: "/v1/files/find", Summary: "Find the open citizen files of a person, by a federated identifier",
+		Description: "For who deposits: it tells identifiers alone. By POST, so that nobody's identifier stands in addresses."}, s.findFiles)
 	add(s, huma.Operation{OperationID: "openFile", Method: http.MethodPost, Path: "/v1/files", DefaultStatus: http.StatusCreated, Summary: "Open a citizen file"}, s.openFile)
 	add(s, huma.Operation{OperationID: "recordEvent", Method: http.MethodPost, Path: "/v1/files/{file}/events", DefaultStatus: http.StatusCreated, Summary: "Record that an event of its procedure happened to a file"}, s.recordEvent)
 	add(s, huma.Operation{OperationID: "closeFile", Method: http.MethodPost, Path: "/v1/files/{file}/close", DefaultStatus: http.StatusCreated, Summary: "Close a file: rules that wait for its end start"}, s.closeFile)
@@ -68,6 +71,42 @@ func (s *service) showFile(_ context.Context, who *Identity, in *showFileInput) 
 		return nil, err
 	}
 	return show(as, in.Fresh, f), nil
+}
+
+// FileQuery names whose files to find.
+type FileQuery struct {
+	Person    Person `json:"person"`
+	Procedure string `json:"procedure,omitempty" maxLength:"64" doc:"of which the files are; of any when absent"`
+}
+
+// FilesFound are the open files of a person.
+type FilesFound struct {
+	Subject string   `json:"subject,omitempty" doc:"data subject who has the identifier; absent when there is none"`
+	Files   []string `json:"files" doc:"units of the open files"`
+}
+
+type findFilesInput struct {
+	Body FileQuery
+}
+
+type filesFoundOutput struct {
+	Body FilesFound
+}
+
+func (s *service) findFiles(_ context.Context, who *Identity, in *findFilesInput) (*filesFoundOutput, error) {
+	id := archive.FederatedID{Issuer: in.Body.Person.Issuer, Sub: in.Body.Person.Sub}
+	if in.Body.Procedure != "" { // one that is not known is an error, and not a person without files
+		if _, err := s.of(who).Procedure(who.Tenant, in.Body.Procedure); err != nil {
+			return nil, err
+		}
+	}
+	subject, open, _, err := s.of(who).FilesOfPerson(who.Tenant, in.Body.Procedure, id)
+	if err != nil && !errors.Is(err, archive.ErrNotFound) {
+		return nil, err
+	}
+	out := &filesFoundOutput{Body: FilesFound{Subject: subject, Files: []string{}}}
+	out.Body.Files = append(out.Body.Files, open...)
+	return out, nil
 }
 
 // fileUnit is the unit of a citizen file, by its number or its unit.

@@ -130,6 +130,7 @@ var roles = map[string][]archive.Role{
 
 	"listFiles":   reading,
 	"showFile":    reading,
+	"findFiles":   {archive.Depositor, archive.Archivist, archive.OriginatingAgency, archive.ControlAuthority, archive.DataProtection, archive.Auditor},
 	"openFile":    handling,
 	"recordEvent": handling,
 	"closeFile":   handling,

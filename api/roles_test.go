@@ -40,6 +40,7 @@ var walks = map[string]walk{
 	"stepElimination":            {"POST", "/v1/eliminations/ELIMINATION/steps", `{"step":"agreed"}`, 404, "AOC"},
 	"listFiles":                  {"GET", "/v1/files", "", 0, "AOCPU"},
 	"showFile":                   {"GET", "/v1/files/FILE", "", 404, "AOCPU"},
+	"findFiles":                  {"POST", "/v1/files/find", `{"person":{"issuer":"https://sso.example","sub":"af31"},"procedure":"apa"}`, 404, "DAOCPU"},
 	"openFile":                   {"POST", "/v1/files", `{"procedure":"apa","number":"NUMBER"}`, 404, "DAO"},
 	"recordEvent":                {"POST", "/v1/files/FILE/events", `{"event":"decision"}`, 404, "DAO"},
 	"closeFile":                  {"POST", "/v1/files/FILE/close", `{}`, 404, "DAO"},

@@ -202,14 +202,28 @@ func (a *Archive) FileOf(tenant, number string) (unit string, err error) {
 
 // FileOfPerson gives the one open file of a procedure that concerns who has a federated identifier.
 func (a *Archive) FileOfPerson(tenant, procedure string, id FederatedID) (unit string, err error) {
+	subject, open, closed, err := a.FilesOfPerson(tenant, procedure, id)
+	switch {
+	case err != nil:
+		return "", err
+	case len(open) == 1:
+		return open[0], nil
+	case len(open) == 0:
+		return "", &Refusal{Problems: []string{fmt.Sprintf("subject %s has no open file%s (closed: %d): open one with sae file open", subject, ofProcedure(procedure), closed)}}
+	}
+	return "", &Refusal{Problems: []string{fmt.Sprintf("subject %s has %d open files%s: name one of %s", subject, len(open), ofProcedure(procedure), strings.Join(open, ", "))}}
+}
+
+// FilesOfPerson gives the subject that has a federated identifier, her open files of a procedure, or of
+// any, and how many there are that are closed.
+func (a *Archive) FilesOfPerson(tenant, procedure string, id FederatedID) (subject string, open []string, closed int, err error) {
 	s, err := a.FindSubject(tenant, id)
 	if err == nil && procedure != "" {
 		_, err = a.Procedure(tenant, procedure)
 	}
 	if err != nil {
-		return "", err
+		return "", nil, 0, err
 	}
-	var open, closed []string
 	err = a.cat.view(func(t *tx) error {
 		for _, f := range s.Files {
 			u, err := a.unit(t, f.Unit, 0)
@@ -224,22 +238,14 @@ func (a *Archive) FileOfPerson(tenant, procedure string, id FederatedID) (unit s
 				return err
 			}
 			if isClosed(acts) {
-				closed = append(closed, f.Unit)
+				closed++
 			} else {
 				open = append(open, f.Unit)
 			}
 		}
 		return nil
 	})
-	switch {
-	case err != nil:
-		return "", err
-	case len(open) == 1:
-		return open[0], nil
-	case len(open) == 0:
-		return "", &Refusal{Problems: []string{fmt.Sprintf("subject %s has no open file%s (closed: %d): open one with sae file open", s.ID, ofProcedure(procedure), len(closed))}}
-	}
-	return "", &Refusal{Problems: []string{fmt.Sprintf("subject %s has %d open files%s: name one of %s", s.ID, len(open), ofProcedure(procedure), strings.Join(open, ", "))}}
+	return s.ID, open, closed, err
 }
 
 func ofProcedure(id string) string {

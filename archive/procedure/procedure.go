@@ -40,6 +40,9 @@ type Procedure struct {
 	Documents   []Document `yaml:"documents" json:"documents"`
 	Events      []Event    `yaml:"events,omitempty" json:"events,omitempty"`
 
+	// Tele says how completed forms come in; nil when none do.
+	Tele *Teleprocedure `yaml:"teleprocedure,omitempty" json:"teleprocedure,omitempty"`
+
 	number *regexp.Regexp
 }
 
@@ -233,6 +236,7 @@ func (p *Procedure) check() (bad Problems) {
 			bad.addf("%s.id: %q is reserved: sae file close and reopen record it", at, e.ID)
 		}
 	}
+	p.checkTeleprocedure(&bad)
 	return bad
 }
 

@@ -30,6 +30,50 @@ processing: {purpose: p, legal-basis: b, data-subjects: [s], data: [d]}
 documents: [{id: form, name: Form, fields: [{id: n, type: integer}]}]
 `
 
+// mapped is small, with forms that come in.
+const mapped = small + `fields: [{id: f, type: date, required: true}]
+events: [{id: e, name: E}]
+teleprocedure:
+  person: {issuer: "https://sso.example", sub: /sub}
+  number: /number
+  fields: {f: /day}
+  form: {document: form, fields: {n: /n}}
+  answers: {document: form}
+  pieces: [{type: x, document: form}, {type: "*", document: form, title: /title}]
+  event: {id: e, day: /day}
+`
+
+func TestTeleprocedure(t *testing.T) {
+	p, err := Parse([]byte(mapped))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for word, want := range map[string]string{"x": "x", "y": "*"} {
+		if piece, ok := p.Tele.Piece(word); !ok || piece.Type != want || piece.Document != "form" {
+			t.Errorf("%s: %+v", word, piece)
+		}
+	}
+	for _, tt := range []struct{ old, new, want string }{
+		{"sub: /sub", "sub: ''", "teleprocedure.person.sub: missing"},
+		{"sub: /sub", "sub: af31", "teleprocedure.person.sub: it is the same for everybody"},
+		{"number: /number", "number: A-1", `teleprocedure.number: "A-1" is the same for every file`},
+		{"{f: /day}", "{}", "teleprocedure.fields: field f is required"},
+		{"{f: /day}", "{f: /day, g: x}", `teleprocedure.fields: field "g" is not known; known: f`},
+		{"form: {document: form,", "form: {document: letter,", `teleprocedure.form.document: "letter" is no type`},
+		{"fields: {n: /n}", "fields: {n: /n~2}", `teleprocedure.form.fields.n: "/n~2" is not a JSON Pointer`},
+		{"answers: {document: form}", "answers: {document: a}", "teleprocedure.answers.document"},
+		{"{type: x,", "{type: '*',", `teleprocedure.pieces[1].type: "*" is there twice`},
+		{"event: {id: e,", "event: {id: d,", `teleprocedure.event.id: "d" is no event`},
+		{"event: {id: e,", "event: {id: e, more: 1,", `unknown field "more"`},
+		{"channels: [digital, paper]", "channels: [paper]", `"form" does not come by channel digital`},
+	} {
+		text := strings.Replace(mapped, tt.old, tt.new, 1)
+		if _, err := Parse([]byte(text)); text == mapped || err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v, want %s", tt.new, err, tt.want)
+		}
+	}
+}
+
 func TestParse(t *testing.T) {
 	p, err := Parse([]byte(small))
 	if err != nil {
@@ -122,6 +166,7 @@ func TestValues(t *testing.T) {
 // FuzzParse: what is read has all that it must have, and nothing makes it panic.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(small))
+	f.Add([]byte(mapped))
 	for _, id := range Shipped() {
 		f.Add(ShippedFile(id))
 	}

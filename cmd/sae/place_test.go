@@ -89,6 +89,7 @@ var ofTheMachine = map[string]string{
 	"servetls.go":  "certificates of the service",
 	"offer.go":     "folders and configuration of the machine: offer add",
 	"rebuild.go":   "folders of the machine",
+	"connect.go":   "secrets of connectors, which run where they are called",
 }
 
 // touches are what reaches files past c.files.

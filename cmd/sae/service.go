@@ -37,7 +37,7 @@ func (s *service) flags(f *pflag.FlagSet) {
 }
 
 // hereVerbs need no archive ("root" and "ledger" alone name their verbs): they are run here, with or without a service.
-var hereVerbs = []string{"root", "ledger", "verify", "seda check", "seda tree", "seda pack", "procedure example"}
+var hereVerbs = []string{"root", "ledger", "verify", "seda check", "seda tree", "seda pack", "procedure example", "connect teleprocedure", "connect cmis"}
 
 // machineVerbs begin, replace or serve an archive, bring its root key out, or read and write folders of
 // its machine: no service runs them.
@@ -144,36 +144,44 @@ func givenFlags(args []string) (out []string, err error) {
 
 // client is how the service is reached.
 func (s *service) client() (*remote.Client, error) {
-	t := &tls.Config{MinVersion: tls.VersionTLS12}
-	if s.ca != "" {
-		pem, err := os.ReadFile(s.ca)
-		if err != nil {
-			return nil, fmt.Errorf("reading --ca: %w", err)
-		}
-		t.RootCAs = x509.NewCertPool()
-		if !t.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, usagef("--ca %s holds no certificate", s.ca)
-		}
-	}
-	if (s.cert == "") != (s.certKey == "") {
-		return nil, usagef("--cert and --cert-key go together")
-	}
-	key, err := s.key()
+	t, key, err := s.credentials()
 	if err != nil {
 		return nil, err
-	}
-	if s.cert != "" {
-		pair, err := tls.LoadX509KeyPair(s.cert, s.certKey)
-		if err != nil {
-			return nil, fmt.Errorf("reading --cert and --cert-key: %w", err)
-		}
-		t.Certificates = []tls.Certificate{pair}
-	} else if key == "" {
-		return nil, usagef("who asks? put an API key into SAE_API_KEY or a file (--key-file), or give --cert and --cert-key")
 	}
 	// A connection for one verb: the transport speaks HTTP/1.1, of which a WebSocket is made.
 	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: t, TLSHandshakeTimeout: 20 * time.Second, ResponseHeaderTimeout: time.Minute}
 	return &remote.Client{URL: s.url, Key: key, HTTP: &http.Client{Transport: transport, CheckRedirect: noRedirect}}, nil
+}
+
+// credentials say who asks, and whom the service is to be.
+func (s *service) credentials() (t *tls.Config, key string, err error) {
+	t = &tls.Config{MinVersion: tls.VersionTLS12}
+	if s.ca != "" {
+		pem, err := os.ReadFile(s.ca)
+		if err != nil {
+			return nil, "", fmt.Errorf("reading --ca: %w", err)
+		}
+		t.RootCAs = x509.NewCertPool()
+		if !t.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, "", usagef("--ca %s holds no certificate", s.ca)
+		}
+	}
+	if (s.cert == "") != (s.certKey == "") {
+		return nil, "", usagef("--cert and --cert-key go together")
+	}
+	if key, err = s.key(); err != nil {
+		return nil, "", err
+	}
+	if s.cert != "" {
+		pair, err := tls.LoadX509KeyPair(s.cert, s.certKey)
+		if err != nil {
+			return nil, "", fmt.Errorf("reading --cert and --cert-key: %w", err)
+		}
+		t.Certificates = []tls.Certificate{pair}
+	} else if key == "" {
+		return nil, "", usagef("who asks? put an API key into SAE_API_KEY or a file (--key-file), or give --cert and --cert-key")
+	}
+	return t, key, nil
 }
 
 // noRedirect: a key is for the service that the user names, and for no other.
