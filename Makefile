@@ -1,4 +1,5 @@
 # make test    installs the peers (Debian packages) and runs every test with the race detector
+# make soak    loads the real program for half an hour (SOAK=2h for longer)
 # make bench   runs the benchmarks, each against its floor
 # make build   builds the two programs into this folder
 
@@ -17,7 +18,7 @@ OPENCMIS = \
 MAVEN ?= https://repo.maven.apache.org/maven2
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: all build test check peers bench fuzz
+.PHONY: all build test check peers bench soak fuzz
 
 all: build
 
@@ -25,8 +26,19 @@ build:
 	$(GO) build -trimpath -ldflags "-X main.version=$(VERSION)" -o sae ./cmd/sae
 	$(GO) build -trimpath -o sae-verify ./cmd/sae-verify
 
+# Half of the time of the tests is a disk's that makes files durable. Where a folder in memory has room
+# and runs programs they run in it: what they show of crashes, faults and kills does not rest on a disk.
+# The packages that write files run on the disk, too.
+MEMORY ?= /dev/shm
+# Tests of which a part is enough under the race detector (see archive/raced_test.go), whole.
+WHOLE = TestErasureLeavesNoByte|TestCertificateAttack|TestCertificateOfErasure|TestEveryFileDamaged|TestDepositFaults|TestTransfersComeBack|TestConvertedIsExported
 test: peers check
-	$(GO) test -race -timeout 30m ./...
+	@tmp=$$(mktemp -d $(MEMORY)/sae-test.XXXXXX 2>/dev/null) && trap 'rm -rf "$$tmp"' EXIT && \
+	printf '#!/bin/sh\n' >"$$tmp/try" && chmod +x "$$tmp/try" && "$$tmp/try" 2>/dev/null && \
+	test "$$(df -Pk "$$tmp" | awk 'END {print $$4}')" -gt 6000000 && test "$$(awk '/^MemAvailable/ {print $$2}' /proc/meminfo)" -gt 10000000 \
+	&& export TMPDIR="$$tmp" && echo "tests run in $$tmp" || echo "tests run on the disk"; \
+	$(GO) test -race -timeout 30m ./... && $(GO) test -timeout 30m -run '^($(WHOLE))$$' ./archive
+	$(GO) test -count 1 ./archive/durable ./archive/blobs ./archive/stream
 
 check:
 	@out=$$(gofmt -l .); test -z "$$out" || { echo "gofmt: $$out"; exit 1; }
@@ -55,6 +67,10 @@ peers:
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchtime 5x ./archive ./integrity/... ./archive/stream ./seda/...
+
+SOAK ?= 30m
+soak:
+	$(GO) test -run '^TestSoak$$' -timeout 0 -v ./api -soak $(SOAK)
 
 # Every fuzz target for a short time; FUZZTIME=10m for a long one.
 FUZZTIME ?= 20s

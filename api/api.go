@@ -30,6 +30,7 @@ type Config struct {
 	// Executions are stopped before the archive is closed.
 	Executions *Executions
 	Metrics    *Metrics     // nil: nothing is counted
+	Traces     *Traces      // nil: nothing is traced
 	Log        *slog.Logger // of requests and of what fails; names nobody
 	Run        RunCommand   // runs verbs for who is elsewhere; none are run when it is nil
 }
@@ -43,6 +44,7 @@ type service struct {
 	sealer     *Sealer
 	queue      *Queue
 	metrics    *Metrics
+	traces     *Traces
 	spool      string
 	providers  []*provider
 	executions *Executions
@@ -53,6 +55,7 @@ type service struct {
 	run        RunCommand
 	commands   chan struct{} // verbs at a time
 	seals      *verbSeals
+	uploads    *uploads
 	whole      bool // verbs concern the archive as a whole
 }
 
@@ -64,7 +67,7 @@ type Service struct {
 
 // New gives the handlers of the service.
 func New(a *archive.Archive, c Config) (*Service, error) {
-	s := &service{a: a, config: c.Serving, log: c.Log, sealer: c.Sealer, queue: c.Queue, metrics: c.Metrics, spool: c.Spool, executions: c.Executions, outcomes: &outcomes{converted: map[string]converted{}}, limiter: newLimiter(c.Serving.Limits), mux: http.NewServeMux(), views: map[string]*archive.Archive{}, run: c.Run, commands: make(chan struct{}, c.Serving.Limits.Commands), seals: &verbSeals{}}
+	s := &service{a: a, config: c.Serving, log: c.Log, sealer: c.Sealer, queue: c.Queue, metrics: c.Metrics, traces: c.Traces, spool: c.Spool, executions: c.Executions, outcomes: &outcomes{converted: map[string]converted{}}, limiter: newLimiter(c.Serving.Limits), mux: http.NewServeMux(), views: map[string]*archive.Archive{}, run: c.Run, commands: make(chan struct{}, c.Serving.Limits.Commands), seals: &verbSeals{}}
 	for _, t := range a.Config().Tenants {
 		view, err := a.Within(t.ID)
 		if err != nil {
@@ -87,9 +90,13 @@ func New(a *archive.Archive, c Config) (*Service, error) {
 			c.Metrics.queue = s.queue
 		}
 	}
+	var err error
+	if s.uploads, err = s.newUploads(); err != nil {
+		return nil, fmt.Errorf("serving: %w", err)
+	}
 	admin := *s // it shares all but where it listens
 	admin.mux, admin.whole = http.NewServeMux(), true
-	main, err := s.handler(c.Version, s.addDeposits, s.addTransfers, s.addOperations, s.addUnits, s.addObjects, s.addFiles, s.addSubjects, s.addSubjectChanges, s.addRequests, s.addRequestExecution, s.addActs, s.addGDPR,
+	main, err := s.handler(c.Version, s.addDeposits, s.addTransfers, s.addOperations, s.addUploads, s.addUnits, s.addObjects, s.addFiles, s.addSubjects, s.addSubjectChanges, s.addRequests, s.addRequestExecution, s.addActs, s.addGDPR,
 		s.addRetention, s.addRules, s.addReports, s.addConversions, s.addEliminations, s.addExports, s.addLedger, s.addEvents, s.addHooks, s.addVitam, s.addCommands)
 	if err != nil {
 		return nil, err

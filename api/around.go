@@ -59,8 +59,11 @@ func (s *service) around(next http.Handler) http.Handler {
 			of.id = newRequestID()
 		}
 		r = r.WithContext(context.WithValue(r.Context(), requestKey{}, of))
+		r, traced := s.traces.request(r, of)
+		defer traced()
 		out := &answer{ResponseWriter: w, of: of, control: http.NewResponseController(w), idle: s.config.Limits.Idle}
-		r.Body = &incoming{of: of, ReadCloser: http.MaxBytesReader(w, r.Body, s.config.Limits.Upload), control: out.control, idle: s.config.Limits.Idle}
+		out.body = &incoming{of: of, ReadCloser: http.MaxBytesReader(w, r.Body, s.config.Limits.Upload), control: out.control, idle: s.config.Limits.Idle, ended: r.ContentLength == 0}
+		r.Body = out.body
 		setHeaders(w.Header(), of.id)
 		defer func() {
 			s.metrics.count(of, time.Since(began))
@@ -74,6 +77,7 @@ func (s *service) around(next http.Handler) http.Handler {
 		}
 		defer leave()
 		next.ServeHTTP(out, r)
+		out.body.leave()
 	})
 }
 
@@ -107,6 +111,7 @@ func setHeaders(h http.Header, id string) {
 type answer struct {
 	http.ResponseWriter
 	of      *request
+	body    *incoming
 	control *http.ResponseController
 	idle    time.Duration
 }
@@ -116,6 +121,7 @@ func (w *answer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 func (w *answer) WriteHeader(status int) {
 	if w.of.status == 0 && status >= 200 {
 		w.of.status = status
+		w.body.leave()
 	}
 	w.control.SetWriteDeadline(time.Now().Add(w.idle)) // an answer without a body is written later
 	w.ResponseWriter.WriteHeader(status)
@@ -124,6 +130,7 @@ func (w *answer) WriteHeader(status int) {
 func (w *answer) Write(p []byte) (n int, err error) {
 	if w.of.status == 0 {
 		w.of.status = http.StatusOK
+		w.body.leave()
 	}
 	w.control.SetWriteDeadline(time.Now().Add(w.idle)) // of a recorder in tests there is none
 	n, err = w.ResponseWriter.Write(p)
@@ -137,13 +144,20 @@ type incoming struct {
 	io.ReadCloser
 	control *http.ResponseController
 	idle    time.Duration
+	ended   bool // nothing of it is left
+
+	extended time.Time // when it was given more time
 }
 
 func (b *incoming) Read(p []byte) (n int, err error) {
-	b.control.SetReadDeadline(time.Now().Add(b.idle))
+	if now := time.Now(); now.Sub(b.extended) > b.idle/16 { // each time costs as much as a kilobyte
+		b.extended = now
+		b.control.SetReadDeadline(now.Add(b.idle))
+	}
 	n, err = b.ReadCloser.Read(p)
 	b.of.received += int64(n)
-	if err != nil { // what is done with the body may take longer
+	if err == io.EOF { // what is done with the body may take longer
+		b.ended = true
 		b.control.SetReadDeadline(time.Time{})
 	}
 	var large *http.MaxBytesError
@@ -151,6 +165,14 @@ func (b *incoming) Read(p []byte) (n int, err error) {
 		err = errors.Join(errIncomplete, err)
 	}
 	return n, err
+}
+
+// leave bounds the time in which the server may read what nobody read of a body: it does so before it
+// answers, and a client that sends nothing would hold it up for ever, known or not.
+func (b *incoming) leave() {
+	if !b.ended {
+		b.control.SetReadDeadline(time.Now().Add(b.idle))
+	}
 }
 
 func typeOf[T any]() reflect.Type { return reflect.TypeFor[T]() }

@@ -18,6 +18,7 @@ type fixture struct {
 	s                                                           *served
 	unit, object, file, number, subject, elimination, operation string
 	request, hold, derogation, start, event                     string
+	upload                                                      string
 	entry                                                       int64
 	n                                                           int
 }
@@ -96,6 +97,7 @@ func newFixture(t testing.TB, s *served) *fixture {
 	ct, body := form(part{"metadata", oneFile, nil}, part{"f", "later", nil})
 	later := s.ask(s.key("cd99", archive.Depositor), "POST", "/v1/deposits", body, "Content-Type", ct, "Idempotency-Key", "later", "Prefer", "respond-async")
 	f.operation = decode[Operation](t, later.body).ID
+	f.upload = strings.TrimPrefix(s.newUpload(s.key("cd99", archive.Depositor), "upload", 1000, asTransfer("sip.zip")), "/v1/uploads/")
 	return f
 }
 
@@ -123,18 +125,23 @@ func (f *fixture) ask(id string, w walk, key string) *reply {
 		hook = x.ID
 		defer f.s.a.RemoveWebhook(context.Background(), "administrator", "cd99", x.ID)
 	}
-	fill := strings.NewReplacer("HOOK", hook, "UNIT", f.unit, "OBJECT", f.object, "ELIMINATION", f.elimination, "OPERATION", f.operation, "GUID", guidOf(0, f.operation), "FILE", f.file, "SUBJECT", f.subject, "ENTRY", fmt.Sprint(f.entry), "NUMBER", "APA-"+once, "EXPIRES", inAnHour(), "KEY", apiKey,
+	fill := strings.NewReplacer("HOOK", hook, "UNIT", f.unit, "OBJECT", f.object, "ELIMINATION", f.elimination, "OPERATION", f.operation, "UPLOAD", f.upload, "GUID", guidOf(0, f.operation), "FILE", f.file, "SUBJECT", f.subject, "ENTRY", fmt.Sprint(f.entry), "NUMBER", "APA-"+once, "EXPIRES", inAnHour(), "KEY", apiKey,
 		"REQUEST", f.request, "HOLD", f.hold, "DEROGATION", f.derogation, "START", f.start, "EVENT", f.event)
 	var body io.Reader
 	headers := []string{"Idempotency-Key", once}
 	if strings.Contains(w.path, "-external/") {
 		headers = append(headers, "X-Tenant-Id", "0", "X-Context-Id", "DEFAULT_WORKFLOW", "X-Action", "RESUME", "X-Http-Method-Override", "GET")
 	}
+	if strings.HasPrefix(w.path, "/v1/uploads") {
+		headers = append(headers, "Tus-Resumable", "1.0.0", "Upload-Length", "5", "Upload-Offset", "0", "Upload-Metadata", uploadMetadata(asTransfer("sip.zip")))
+	}
 	switch w.body {
 	case "":
 	case "multipart":
 		ct, b := form(part{"metadata", oneFile, nil}, part{"f", once, nil})
 		body, headers = b, append(headers, "Content-Type", ct)
+	case "piece":
+		body, headers = strings.NewReader("piece"), append(headers, "Content-Type", tusMedia)
 	case "zip":
 		body, headers = strings.NewReader("not a package"), append(headers, "Content-Type", "application/zip")
 	default:

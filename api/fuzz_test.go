@@ -184,7 +184,7 @@ func TestNoRequestIsAnInternalError(t *testing.T) {
 	}
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	m := &maker{Rand: rand.New(rand.NewPCG(seed, 0)), f: f, past: map[string]bool{}, known: []string{f.operation, guidOf(0, f.operation), f.elimination, f.unit, f.object, f.file, f.subject, f.request, f.hold, f.derogation, f.start, f.event, "1", "2"}}
+	m := &maker{Rand: rand.New(rand.NewPCG(seed, 0)), f: f, past: map[string]bool{}, known: []string{f.operation, f.upload, guidOf(0, f.operation), f.elimination, f.unit, f.object, f.file, f.subject, f.request, f.hold, f.derogation, f.start, f.event, "1", "2"}}
 	seen, plain := map[string]map[int]int{}, map[string]bool{} // plain: nothing can be wrong with it
 	for range fuzzRounds {
 		for _, doc := range docs {
@@ -288,7 +288,8 @@ func (m *maker) ask(s *served, method, path string, op described) int {
 			if p.Name == "If-Match" && !m.wild() {
 				text = m.read(s, path)
 			}
-			door := map[string]string{"X-Tenant-Id": "0", "X-Context-Id": "DEFAULT_WORKFLOW", "X-Action": "RESUME", "X-Http-Method-Override": "GET", "Prefer": "respond-async"}[p.Name]
+			door := map[string]string{"X-Tenant-Id": "0", "X-Context-Id": "DEFAULT_WORKFLOW", "X-Action": "RESUME", "X-Http-Method-Override": "GET", "Prefer": "respond-async",
+				"Tus-Resumable": "1.0.0", "Upload-Length": "100", "Upload-Offset": "0", "Upload-Metadata": "kind dHJhbnNmZXI=,filename eA=="}[p.Name]
 			if door != "" && !m.wild() {
 				text = door
 			}

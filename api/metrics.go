@@ -100,6 +100,7 @@ func (m *Metrics) writeHooks(w io.Writer, all []archive.HookGauge, now time.Time
 }
 
 func (m *Metrics) write(w io.Writer) {
+	writeProcess(w)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	head(w, "sae_requests_total", "counter", "requests that have ended, by operation and status")
@@ -193,6 +194,7 @@ func writeGauges(w io.Writer, g *archive.Gauges, now time.Time) {
 	for _, o := range g.Offers {
 		fmt.Fprintf(w, "sae_missing_copies{offer=%q} %d\n", o.Name, o.Missing)
 	}
+	writeWork(w, g)
 }
 
 func ageOf(since *time.Time, now time.Time) float64 {

@@ -28,16 +28,27 @@ type provider struct {
 
 	mu       sync.Mutex
 	verifier *oidc.IDTokenVerifier // nil until the provider has told where its keys are
+	found    time.Time             // when it told
 	tried    time.Time             // when it was last asked in vain
+	asking   bool                  // it is asked again
 }
 
-// discoverAgain is how long a provider that does not answer is left alone.
-const discoverAgain = 5 * time.Second
+const (
+	// discoverAgain is how long a provider that does not answer is left alone.
+	discoverAgain = 5 * time.Second
+	// discoverEvery is how long what a provider told is kept, so that a key that it withdrew, or an
+	// algorithm that it does not use any more, does not stay good while nobody shows a token of the next.
+	discoverEvery = 10 * time.Minute
+	// keysAsked bounds how often a second a provider is asked. Each token of an unknown key makes one
+	// ask, and everybody can make up such tokens.
+	keysAsked = 5
+)
 
 var errOtherIssuer = errors.New("the token is another issuer's")
 
 func newProvider(c serving.Issuer) (*provider, error) {
-	p := &provider{config: c, client: &http.Client{Timeout: 10 * time.Second}}
+	asked := &seldom{limiter: newLimiter(serving.Limits{Rate: keysAsked, PerClient: keysAsked}), next: http.DefaultTransport}
+	p := &provider{config: c, client: &http.Client{Timeout: 10 * time.Second, Transport: asked}}
 	if c.CA == "" {
 		return p, nil
 	}
@@ -49,8 +60,23 @@ func newProvider(c serving.Issuer) (*provider, error) {
 	if !roots.AppendCertsFromPEM(pem) {
 		return nil, fmt.Errorf("reading authorities of %s: %s holds no certificate", c.Issuer, c.CA)
 	}
-	p.client.Transport = &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, Proxy: http.ProxyFromEnvironment}
+	asked.next = &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, Proxy: http.ProxyFromEnvironment}
 	return p, nil
+}
+
+// seldom sends no more requests a second than its limiter lets through.
+type seldom struct {
+	limiter *limiter
+	next    http.RoundTripper
+}
+
+func (s *seldom) RoundTrip(r *http.Request) (*http.Response, error) {
+	release, err := s.limiter.take("provider", time.Now())
+	if err != nil {
+		return nil, fmt.Errorf("the provider was asked %d times within a second: %w", keysAsked, err)
+	}
+	defer release()
+	return s.next.RoundTrip(r)
 }
 
 // identify gives who a token names.
@@ -83,25 +109,52 @@ func (p *provider) identify(ctx context.Context, token string) (*Identity, error
 	return who, nil
 }
 
-// discover asks the provider, once it answers, where its keys are.
+// discover gives what the provider told of itself. It is asked in the way of a request only the first time.
 func (p *provider) discover() (*oidc.IDTokenVerifier, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	rested := time.Since(p.tried) >= discoverAgain
 	if p.verifier != nil {
+		if rested && !p.asking && time.Since(p.found) >= discoverEvery {
+			p.asking = true
+			go p.discoverLater()
+		}
 		return p.verifier, nil
 	}
-	if time.Since(p.tried) < discoverAgain {
+	if !rested {
 		return nil, errors.New("the provider did not answer lately")
 	}
+	v, err := p.askProvider()
+	return v, p.told(v, err)
+}
+
+// discoverLater asks the provider again. What it told before stays as long as it does not answer.
+func (p *provider) discoverLater() {
+	v, err := p.askProvider()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.asking = false
+	p.told(v, err)
+}
+
+func (p *provider) told(v *oidc.IDTokenVerifier, err error) error {
+	if err != nil {
+		p.tried = time.Now()
+		return err
+	}
+	p.verifier, p.found = v, time.Now()
+	return nil
+}
+
+// askProvider asks the provider where its keys are, and by which algorithms it signs.
+func (p *provider) askProvider() (*oidc.IDTokenVerifier, error) {
 	// The keys are asked for long after this request has ended: its context is not theirs.
 	at, err := oidc.NewProvider(oidc.ClientContext(context.Background(), p.client), p.config.Issuer)
 	if err != nil {
-		p.tried = time.Now()
 		return nil, fmt.Errorf("asking the provider: %w", err)
 	}
-	p.verifier = at.Verifier(&oidc.Config{ClientID: p.config.Audience,
-		Now: func() time.Time { return time.Now().Add(-p.config.Skew) }}) // a clock that is behind takes what has just expired
-	return p.verifier, nil
+	return at.Verifier(&oidc.Config{ClientID: p.config.Audience,
+		Now: func() time.Time { return time.Now().Add(-p.config.Skew) }}), nil // a clock that is behind takes what has just expired
 }
 
 // issuerOf reads who says to have issued a token, before it is verified: which provider is to verify it.

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
@@ -38,6 +39,9 @@ type file struct {
 
 const smallPart = 1 << 20
 
+// recordSize is how much a record of TLS holds: more does not come at once.
+const recordSize = 16 << 10
+
 // openParts reads the head of a body.
 func openParts(contentType, contentDigest string, body io.Reader) (*parts, error) {
 	media, params, err := mime.ParseMediaType(contentType)
@@ -48,7 +52,7 @@ func openParts(contentType, contentDigest string, body io.Reader) (*parts, error
 	if err != nil {
 		return nil, err
 	}
-	p := &parts{body: d.check(body)}
+	p := &parts{body: bufio.NewReaderSize(d.check(body), recordSize)} // the multipart reader asks for little at a time
 	p.turn.L = &p.mu
 	p.r = multipart.NewReader(p.body, params["boundary"])
 	return p, nil

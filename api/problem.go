@@ -58,6 +58,14 @@ var (
 	errOtherTenant = errors.New("the tenant is not that of who asks")
 	errUpgrade     = errors.New("the request is not one for a WebSocket")
 	errInternal    = errors.New("it failed")
+
+	errOffset      = errors.New("the offset is not how much there is of the upload")
+	errChecksum    = errors.New("the checksum is not that of what was received")
+	errTusVersion  = errors.New("want the header Tus-Resumable: 1.0.0")
+	errUploads     = errors.New("too much of who asks is uploaded, and not whole")
+	errUploadSpace = errors.New("no space left for the upload")
+	errUploadCut   = errors.New("the request ended before all of it came")
+	errUploadHeld  = errors.New("another request holds the upload")
 )
 
 // kind is a kind of problem.
@@ -153,6 +161,27 @@ var kinds = []struct {
 	{is(archive.ErrBegun), kind{"begun", 409, "",
 		words{"Déjà commencé", "L'opération est commencée ou terminée ; elle ne peut plus être annulée."},
 		words{"Begun already", "The operation was begun, or has ended; it cannot be cancelled any more."}}},
+	{is(errOffset), kind{"offset-mismatch", 409, "",
+		words{"Position différente", "Upload-Offset n'est pas ce qui a été reçu jusqu'ici ; demandez-le par HEAD."},
+		words{"Offset mismatch", "Upload-Offset is not how much was received so far; ask for that by HEAD."}}},
+	{is(errChecksum), kind{"checksum-mismatch", 460, "",
+		words{"Somme de contrôle différente", "Ce qui a été reçu n'a pas la somme annoncée par Upload-Checksum ; rien n'en a été conservé."},
+		words{"Checksum mismatch", "What was received does not have the checksum that Upload-Checksum declares; nothing of it was kept."}}},
+	{is(errTusVersion), kind{"tus-version", 412, "",
+		words{"Version du protocole", "Les envois suivent tus 1.0.0 ; la requête doit le dire par Tus-Resumable."},
+		words{"Version of the protocol", "Uploads are by tus 1.0.0; the request must say so by Tus-Resumable."}}},
+	{is(errUploads), kind{"too-many-uploads", 429, "",
+		words{"Trop d'envois inachevés", "Ce client a trop d'envois inachevés ; achevez-en ou supprimez-en."},
+		words{"Too many unfinished uploads", "This client has too many uploads that are not whole; finish or delete some."}}},
+	{is(errUploadSpace), kind{"upload-no-space", 503, "",
+		words{"Espace insuffisant", "Le service n'a plus de place ; ce qui a été confirmé reste, reprenez plus tard à la position que donne HEAD."},
+		words{"No space", "The service has no space left; what was acknowledged stays, go on later from the offset that HEAD gives."}}},
+	{is(errUploadCut), kind{"upload-interrupted", 409, "",
+		words{"Envoi interrompu", "La requête s'est arrêtée avant sa fin ; reprenez à la position que donne HEAD."},
+		words{"Upload interrupted", "The request ended before all of it came; go on from the offset that HEAD gives."}}},
+	{is(errUploadHeld), kind{"upload-locked", 423, "",
+		words{"Envoi occupé", "Une autre requête tient cet envoi ; réessayez."},
+		words{"Upload locked", "Another request holds this upload; try again."}}},
 	{is(errNotEnded), kind{"not-ended", 409, "",
 		words{"Pas encore terminée", "L'opération n'est pas terminée ; réessayez plus tard."},
 		words{"Not ended yet", "The operation has not ended; try again later."}}},

@@ -25,6 +25,9 @@ type Queue struct {
 	// note notes that one is refused, before it is told. After a crash it may be noted once more.
 	note func(ctx context.Context, r *archive.RunningJob, p *Problem) error
 
+	// expire gives up uploads whose time is over; nil for none.
+	expire func(ctx context.Context)
+
 	mu      sync.Mutex
 	waiting []waitingJob // in the order of their coming
 	loads   map[string]*queueLoad
@@ -124,6 +127,9 @@ func (q *Queue) Run(ctx context.Context) {
 // forget forgets what was kept long enough.
 func (q *Queue) forget(ctx context.Context) {
 	for {
+		if q.expire != nil {
+			q.expire(ctx)
+		}
 		n, err := q.a.ForgetJobs()
 		if err != nil {
 			q.log.Error("forgetting operations", "error", err)

@@ -14,6 +14,12 @@ var roles = map[string][]archive.Role{
 
 	"depositTransfer": {archive.Depositor, archive.Archivist},
 
+	"describeUploads": {archive.Depositor, archive.Archivist},
+	"createUpload":    {archive.Depositor, archive.Archivist},
+	"showUpload":      {archive.Depositor, archive.Archivist},
+	"continueUpload":  {archive.Depositor, archive.Archivist},
+	"cancelUpload":    {archive.Depositor, archive.Archivist},
+
 	"listOperations":  {archive.Depositor, archive.Archivist},
 	"showOperation":   {archive.Depositor, archive.Archivist},
 	"operationReply":  {archive.Depositor, archive.Archivist},

@@ -2,6 +2,8 @@ package api
 
 import (
 	"bytes"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -55,6 +57,59 @@ func TestSlowClientsAreDropped(t *testing.T) {
 	if n := s.units("cd99"); n != 1 {
 		t.Errorf("%d units", n)
 	}
+}
+
+// TestStalledBodiesAreDropped: a client that stops in the midst of a body is dropped, wherever that is,
+// and also when it was answered without its body having been read. The server reads what is left of a
+// body, a quarter of a megabyte at most, before it answers and before the next request.
+func TestStalledBodiesAreDropped(t *testing.T) {
+	s := serve(t, func(c *serving.Config) { c.Limits.Idle = 300 * time.Millisecond })
+	key := s.key("cd99", archive.Depositor)
+	ct, whole := form(part{"metadata", oneFile, nil}, part{"f", strings.Repeat("stalled ", 24<<10), nil})
+	body := whole.String()
+	for why, c := range map[string]struct {
+		key, path string
+		sent      int
+	}{
+		"no key, no body":          {"", "/v1/deposits", 0},
+		"no key, half of a body":   {"", "/v1/deposits", len(body) / 2},
+		"not for its role":         {key, "/v1/subjects/find", 10},
+		"nowhere":                  {key, "/v1/nowhere", 10},
+		"no body":                  {key, "/v1/deposits", 0},
+		"in the metadata":          {key, "/v1/deposits", 30},
+		"early in the content":     {key, "/v1/deposits", 1000},
+		"a little is missing":      {key, "/v1/deposits", len(body) - 100<<10},
+		"the last byte":            {key, "/v1/deposits", len(body) - 1},
+		"another type":             {key, "/v1/eliminations", 5},
+		"a package, nothing of it": {key, "/v1/transfers/x.zip", 0},
+		"a package":                {key, "/v1/transfers/x.zip", len(body) - 1},
+	} {
+		t.Run(why, func(t *testing.T) {
+			t.Parallel()
+			conn := s.raw(t)
+			defer conn.Close()
+			conn.SetDeadline(time.Now().Add(30 * time.Second))
+			method := "POST"
+			if strings.Contains(c.path, "transfers") {
+				method = "PUT"
+			}
+			fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nIdempotency-Key: %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n", method, c.path, c.key, strings.ReplaceAll(why, " ", "-"), ct, len(body))
+			io.WriteString(conn, body[:c.sent])
+			if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Error("it is not dropped")
+			}
+		})
+	}
+}
+
+// raw is a connection of its own.
+func (s *served) raw(t testing.TB) *tls.Conn {
+	t.Helper()
+	conn, err := tls.Dial("tcp", s.ts.Listener.Addr().String(), &tls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn
 }
 
 // TestDamagedContentIsNeverTakenForWhole: when no copy is good, the answer is a problem, or its

@@ -61,12 +61,17 @@ type state struct {
 	blobs   atomic.Uint64 // blobs named in this session
 	sealing sync.Mutex    // one seal at a time
 	acting  sync.Mutex    // one change of schedules, acts and eliminations at a time
+	backing sync.Mutex    // one backup at a time
 	closed  atomic.Bool
 	noting  noting   // rows of refusals that wait: see noted.go
 	running sync.Map // keys of writes that are under way: see once.go
 
 	spooling sync.Mutex // one use of the spool of accesses at a time in this process; after acting
 	spool    spoolState // guarded by spooling
+
+	// What is done is counted, and traced when that is not nil: see work.go.
+	counters counters
+	trace    func(ctx context.Context, w Work) (context.Context, func(error))
 
 	// The way of a commit.
 	queue   chan pending
@@ -99,6 +104,9 @@ type Options struct {
 	// AcceptRollback opens an archive whose catalogue was rolled back, so that
 	// Archive.AcceptRollback can record it.
 	AcceptRollback bool
+	// Trace is called when a work begins, and what it gives when that has ended; it may be nil. It is
+	// told what is done, never to whom or what.
+	Trace func(ctx context.Context, w Work) (context.Context, func(error))
 }
 
 // Paths within an archive's directory.
@@ -122,7 +130,7 @@ func Open(dir string, o Options) (*Archive, error) {
 		return nil, err
 	}
 	o.ReadOnly = o.ReadOnly || o.NoKeys
-	a := &Archive{state: &state{dir: dir, config: config, policies: config.policies(), fs: o.FS, log: o.Log, readOnly: o.ReadOnly, session: newID("s"), stageItems: stageItems, packFrom: packFrom, fileGroups: search.Groups, tokenFault: o.TokenFault, pause: ailingFor,
+	a := &Archive{state: &state{dir: dir, config: config, policies: config.policies(), fs: o.FS, log: o.Log, readOnly: o.ReadOnly, session: newID("s"), stageItems: stageItems, packFrom: packFrom, fileGroups: search.Groups, tokenFault: o.TokenFault, trace: o.Trace, pause: ailingFor,
 		queue: make(chan pending, maxGroup), stopped: make(chan struct{}), ended: make(chan struct{})}}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)

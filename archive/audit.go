@@ -67,13 +67,15 @@ func (r *AuditReport) Sound() bool { return r.Findings == r.Repaired }
 // objects in every offer, on all cores; it writes its result into the ledger on
 // behalf of agent. What is wrong is in the report; the error is for an audit that
 // could not be carried through.
-func (a *Archive) Audit(ctx context.Context, agent string, o AuditOptions) (*AuditReport, error) {
+func (a *Archive) Audit(ctx context.Context, agent string, o AuditOptions) (_ *AuditReport, err error) {
 	if err := a.archiveWide(); err != nil {
 		return nil, err
 	}
 	if a.readOnly {
 		return nil, ErrReadOnly
 	}
+	ctx, end := a.begin(ctx, WorkAudit)
+	defer func() { end(err) }()
 	if !(o.Sample > 0 && o.Sample <= 1) {
 		return nil, &Refusal{Problems: []string{fmt.Sprintf("sample %v: want more than 0 and at most 1", o.Sample)}}
 	}
@@ -103,7 +105,7 @@ func (a *Archive) Audit(ctx context.Context, agent string, o AuditOptions) (*Aud
 	if err := au.record(ctx, agent); err != nil || len(au.movedOut) == 0 {
 		return au.report, err
 	}
-	_, err := a.deleteUnused(ctx)
+	_, err = a.deleteUnused(ctx)
 	return au.report, err
 }
 

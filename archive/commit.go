@@ -90,7 +90,9 @@ const (
 // commit makes an operation durable and gives its receipt. When it returns an
 // error the operation did not take place, save for an error matching
 // errUncertain, after which the archive accepts no write until it is reopened.
-func (a *Archive) commit(ctx context.Context, op *operation) (position, integrity.Receipt, error) {
+func (a *Archive) commit(ctx context.Context, op *operation) (_ position, _ integrity.Receipt, err error) {
+	_, end := a.begin(ctx, WorkCommit)
+	defer func() { end(err) }()
 	if a.readOnly {
 		return position{}, integrity.Receipt{}, ErrReadOnly
 	}

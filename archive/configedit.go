@@ -176,6 +176,42 @@ func (e *configEditor) removeOffer(name string) error {
 	return nil
 }
 
+// replaceOffer writes another offer in the place of one; those before it stay where they are.
+func (e *configEditor) replaceOffer(i int, c OfferConfig) error {
+	text, err := yaml.Marshal(c)
+	if err != nil {
+		return err
+	}
+	from, to := e.offers[i][0], e.offers[i][1]
+	indent := strings.Repeat(" ", indentOf(e.lines[from]))
+	var out []string
+	for n, line := range strings.Split(strings.TrimSuffix(string(text), "\n"), "\n") {
+		dash := "  "
+		if n == 0 {
+			dash = "- "
+		}
+		out = append(out, indent+dash+line+"\n")
+	}
+	e.lines = slices.Replace(e.lines, from, to, out...)
+	return nil
+}
+
+// placeSlots puts the slots that lie elsewhere into the archive's folder.
+func (e *configEditor) placeSlots(c SlotConfig) error {
+	from, to, err := e.slotLines()
+	if err != nil {
+		return err
+	}
+	for key, at := range map[string]struct{ is, want string }{"root-key:": {c.Root, "keys/root"}, "checkpoint:": {c.Checkpoint, "keys/checkpoint"}} {
+		for i := from + 1; i < to && filepath.IsAbs(at.is); i++ {
+			if line := e.lines[i]; strings.HasPrefix(strings.TrimSpace(line), key) {
+				e.lines[i] = strings.Repeat(" ", indentOf(line)) + key + " " + at.want + "\n"
+			}
+		}
+	}
+	return nil
+}
+
 // slotLines are the lines [from, to) of the slots.
 func (e *configEditor) slotLines() (from, to int, err error) {
 	for i, line := range e.lines {

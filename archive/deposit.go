@@ -83,15 +83,17 @@ const MaxUnits = 1_000_000
 // everything is durable in as many offers as the storage policy wants and in the
 // ledger. When it returns an error, nothing was archived; a *Refusal lists all
 // that is wrong with the request.
-func (a *Archive) Deposit(ctx context.Context, agent string, d Deposit) (*Deposited, error) {
+func (a *Archive) Deposit(ctx context.Context, agent string, d Deposit) (out *Deposited, err error) {
 	if a.readOnly {
 		return nil, ErrReadOnly
 	}
+	ctx, end := a.begin(ctx, WorkDeposit)
+	defer func() { end(err) }()
 	units, err := a.checkDeposit(&d)
 	if err != nil {
 		return nil, err
 	}
-	out := &Deposited{}
+	out = &Deposited{}
 	in := newIntake(d.Tenant, d.Agreement, len(d.Units), units.objects)
 	in.needs, in.still, in.alone = d.Parents, d.still, d.limited()
 	in.units = func(each func(*draft) error) error {

@@ -202,6 +202,7 @@ func certificateOf(t *testing.T, a *Archive, erasure string) []byte {
 // TestCertificateOfErasure: the certificate of an erasure names the article and the request, and tells
 // nothing of the person; nobody changes it, nor makes one of an erasure that one person alone did.
 func TestCertificateOfErasure(t *testing.T) {
+	t.Parallel()
 	a, goes, _, _, erasure := erasedOne(t)
 	cert := certificateOf(t, a, erasure)
 	o := bundle.Options{LedgerKey: a.LedgerKey()}

@@ -754,7 +754,7 @@ func (x *attacker) searched(keys [][32]byte) map[string]bool {
 // TestErasureLeavesNoByte: no byte of what is alive after an erasure holds a value of the person, in
 // any form in which a program could have written it; nor did any before, for none is in clear.
 func TestErasureLeavesNoByte(t *testing.T) {
-	t.Parallel() // it takes long
+	t.Parallel()
 	a, dir := citizensOf(t)
 	defer func() { a.Close() }()
 	p := plant(t, a, "Zephirine", "Z-1931", "1931-02-03")
@@ -773,7 +773,7 @@ func TestErasureLeavesNoByte(t *testing.T) {
 		t.Fatal(found, err)
 	}
 	a.Close()
-	grepAll(t, dir, needles, true)
+	grepAll(t, dir, needles, !raced)
 }
 
 // needlesOf are the values of a person in all forms. The tag stands at the beginning of most.

@@ -49,6 +49,7 @@ type Escrowed struct {
 	File  string `json:"file"`
 	Entry int64  `json:"ledgerEntry"`
 	escrow.Header
+	replaced int64 // how often the root key had been replaced
 }
 
 // Escrow writes a copy of the root key into a new file, sealed to the recipients of the
@@ -70,22 +71,36 @@ func (a *Archive) Escrow(ctx context.Context, agent, path string) (*Escrowed, er
 
 // escrow does it; the caller holds acting.
 func (a *Archive) escrow(ctx context.Context, agent, path string) (*Escrowed, error) {
-	c := a.config.Escrow
-	if c == nil {
-		return nil, &Refusal{Problems: []string{"to whom? name recipients and max-age under escrow in " + ConfigName}}
-	}
-	age, err := c.maxAge()
+	e, sealed, err := a.sealRoot(ctx, agent)
 	if err != nil {
 		return nil, err
 	}
+	e.File = path
+	if err := a.fs.WriteFile(path, sealed, 0o600); err != nil {
+		return nil, fmt.Errorf("sealing the root key: the ledger has entry %d, there is no copy: %w", e.Entry, err)
+	}
+	return e, nil
+}
+
+// sealRoot seals the root key to the recipients of the configuration, after the ledger says so; the
+// caller holds acting, and keeps what it gives.
+func (a *Archive) sealRoot(ctx context.Context, agent string) (*Escrowed, []byte, error) {
+	c := a.config.Escrow
+	if c == nil {
+		return nil, nil, &Refusal{Problems: []string{"to whom? name recipients and max-age under escrow in " + ConfigName}}
+	}
+	age, err := c.maxAge()
+	if err != nil {
+		return nil, nil, err
+	}
 	slot, err := a.rootPlace().open(false)
 	if err != nil {
-		return nil, fmt.Errorf("sealing the root key: %w", err)
+		return nil, nil, fmt.Errorf("sealing the root key: %w", err)
 	}
 	defer slot.close()
 	root, err := slot.rootOf(a.cat) // a copy that opens nothing is none
 	if err != nil {
-		return nil, fmt.Errorf("sealing the root key: %w", err)
+		return nil, nil, fmt.Errorf("sealing the root key: %w", err)
 	}
 	op := &operation{id: newID(opID), entry: integrity.Entry{Kind: integrity.RootEscrowed, Tenant: a.config.Tenants[0].ID, Agent: agentID(a.indexKey, agent)}}
 	op.detail = func(p position) any {
@@ -93,25 +108,22 @@ func (a *Archive) escrow(ctx context.Context, agent, path string) (*Escrowed, er
 	}
 	replaced, err := a.replaced()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	op.records = append(op.records, func(p position) []record {
 		return []record{{bktMeta, metaEscrow, mustJSON(escrowRecord{p.time, p.entry, replaced, int64(age / time.Second)})}}
 	})
 	pos, _, err := a.commit(ctx, op)
 	if err != nil {
-		return nil, fmt.Errorf("sealing the root key: %w", err)
+		return nil, nil, fmt.Errorf("sealing the root key: %w", err)
 	}
 	// A crash here leaves an entry without a copy.
-	e := &Escrowed{File: path, Entry: pos.entry, Header: escrow.Header{Archive: a.config.Archive, Made: pos.time, Ledger: pos.entry + 1, DestroyBy: pos.time.Add(age), Recipients: c.Recipients}}
+	e := &Escrowed{Entry: pos.entry, replaced: replaced, Header: escrow.Header{Archive: a.config.Archive, Made: pos.time, Ledger: pos.entry + 1, DestroyBy: pos.time.Add(age), Recipients: c.Recipients}}
 	sealed, err := escrow.Seal(e.Header, root.root)
-	if err == nil {
-		err = a.fs.WriteFile(path, sealed, 0o600)
-	}
 	if err != nil {
-		return nil, fmt.Errorf("sealing the root key: the ledger has entry %d, there is no copy: %w", pos.entry, err)
+		return nil, nil, fmt.Errorf("sealing the root key: the ledger has entry %d, there is no copy: %w", pos.entry, err)
 	}
-	return e, nil
+	return e, sealed, nil
 }
 
 // replaced is how often the root key was.
@@ -235,6 +247,11 @@ func (s *EscrowSource) open(archive string) (h escrow.Header, root [rootSize]byt
 	if err != nil {
 		return h, root, fmt.Errorf("reading the sealed copy: %w", err)
 	}
+	return s.openSealed(sealed, archive)
+}
+
+// openSealed opens a copy that was read from File.
+func (s *EscrowSource) openSealed(sealed []byte, archive string) (h escrow.Header, root [rootSize]byte, err error) {
 	identities, err := os.ReadFile(s.Identity)
 	if err != nil {
 		return h, root, fmt.Errorf("reading the identity: %w", err)

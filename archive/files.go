@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"sae/archive/vault"
 )
@@ -25,12 +27,38 @@ func fileKey(indexKey [32]byte) [32]byte { return vault.Derive(indexKey, "sae fi
 // keptFiles are their paths in the archive's folder.
 func (a *Archive) keptFiles() []string {
 	out := []string{ConfigName, ledgerKeyFile, ledgerPubFile, tsaKeyFile, tsaCertFile, tsaCAFile, tsaCRLFile}
-	for _, c := range a.config.Authority {
-		if rel, err := filepath.Rel(a.dir, c.Roots); c.Roots != "" && err == nil && filepath.IsLocal(rel) {
+	for _, path := range a.config.named() {
+		if rel, err := filepath.Rel(a.dir, path); err == nil && filepath.IsLocal(rel) && !slices.Contains(out, rel) {
 			out = append(out, rel)
 		}
 	}
 	return out
+}
+
+// named are the files that the configuration names: those in the archive's folder go where it goes. What
+// opens the token that keeps the root key is not among them.
+func (c *Config) named() (out []string) {
+	for _, a := range c.Authority {
+		out = append(out, a.Roots, a.Password)
+	}
+	for _, t := range c.Tenants {
+		out = append(out, t.Formats)
+		for _, version := range slices.Sorted(maps.Keys(t.Schemas)) {
+			out = append(out, t.Schemas[version])
+		}
+	}
+	for _, o := range c.Offers {
+		if o.S3 != nil {
+			out = append(out, o.S3.CA)
+		}
+	}
+	if s := c.Serve; s != nil {
+		out = append(out, s.Cert, s.Key, s.ClientCA, s.Webhooks.CA)
+		for _, i := range s.Issuers {
+			out = append(out, i.CA)
+		}
+	}
+	return slices.DeleteFunc(out, func(path string) bool { return path == "" })
 }
 
 // keepFiles puts what has changed of them into the catalogue.

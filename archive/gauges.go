@@ -14,7 +14,13 @@ type Gauges struct {
 	Pending      uint64     // leaves that wait for their seal
 	PendingSince *time.Time // since when
 	LastSeal     *time.Time
+	Storing      int64 // deposits that are storing their content, or queued
+	Queued       int   // operations that wait for the committer
+	LastAudit    *AuditState
+	LastBackup   *BackupState
+	Free         uint64 // bytes where the catalogue lies
 	Offers       []OfferGauge
+	Counts       *Counts
 }
 
 // OfferGauge is one place for copies.
@@ -22,6 +28,9 @@ type OfferGauge struct {
 	Name    string
 	Down    bool
 	Missing int64 // copies in the repair queue
+	Bucket  bool  // then there is no end known of
+	Free    uint64
+	Size    uint64
 }
 
 // Gauges reads them.
@@ -29,9 +38,15 @@ func (a *Archive) Gauges() (*Gauges, error) {
 	if err := a.archiveWide(); err != nil {
 		return nil, err
 	}
-	g := &Gauges{}
-	for _, o := range a.offers {
-		g.Offers = append(g.Offers, OfferGauge{Name: o.name, Down: o.down != nil})
+	g := &Gauges{Storing: a.storing.Load(), Queued: len(a.queue), Counts: a.Counts()}
+	g.Free, _ = space(a.dir)
+	for i, o := range a.offers {
+		c := &a.config.Offers[i]
+		of := OfferGauge{Name: o.name, Down: o.down != nil, Bucket: c.S3 != nil}
+		if !of.Bucket {
+			of.Free, of.Size = space(c.Path)
+		}
+		g.Offers = append(g.Offers, of)
 	}
 	err := a.cat.view(func(t *tx) error {
 		cp, err := a.checkpointIn(t)
@@ -44,6 +59,12 @@ func (a *Archive) Gauges() (*Gauges, error) {
 			g.PendingSince = &since
 		}
 		if err != nil {
+			return err
+		}
+		if g.LastBackup, err = t.lastBackup(); err != nil {
+			return err
+		}
+		if g.LastAudit, err = t.lastAudit(); err != nil {
 			return err
 		}
 		_, v, err := t.last(bktBatch, be64(^uint64(0)))

@@ -66,6 +66,7 @@ func sendAll(t *testing.T, a, b *Archive, id string) (sent *SentTransfer, replie
 // TestTransferGoesOn transfers units that came by SEDA and units that did not, fails while it
 // destroys them, and goes on from there without the replies.
 func TestTransferGoesOn(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	a, _ := eliminating(t, 1)
 	keep := `<Management><AppraisalRule><Rule>EXAMPLE-5Y</Rule><StartDate>2010-01-01</StartDate><FinalAction>Keep</FinalAction></AppraisalRule></Management>`

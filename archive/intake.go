@@ -62,7 +62,9 @@ type source struct {
 
 // storeContents stores objects of an intake in the order given, workers at a time, and
 // stops at the first that fails.
-func (a *Archive) storeContents(ctx context.Context, in *intake, order []int, workers int, progress func(int64), sourceOf func(object int) source) error {
+func (a *Archive) storeContents(ctx context.Context, in *intake, order []int, workers int, progress func(int64), sourceOf func(object int) source) (err error) {
+	ctx, end := a.begin(ctx, WorkStore)
+	defer func() { end(err) }()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var mu sync.Mutex
@@ -189,6 +191,7 @@ func (a *Archive) commitIntake(ctx context.Context, agent string, in *intake) (i
 		}
 		return integrity.Receipt{}, fmt.Errorf("depositing: %w", err)
 	}
+	a.counters.took(in)
 	if err := a.setLocks(context.WithoutCancel(ctx)); err != nil { // the deposit stands; they are set later
 		a.log.Warn("locking copies", "error", err)
 	}

@@ -56,6 +56,8 @@ type Job struct {
 	Size     int64      `json:"size"`            // of its body in the folder, enciphered
 	Entry    *int64     `json:"entry,omitempty"` // of the ledger, when it was archived
 	Events   []JobEvent `json:"events"`
+	// Upload is said when the body comes, or came, piece by piece.
+	Upload *JobUpload `json:"upload,omitempty"`
 	// Retry is when it is tried again, of one that is delayed.
 	Retry *time.Time `json:"retry,omitempty"`
 }
@@ -101,6 +103,7 @@ type NewJob struct {
 	JobRequest
 	// Fingerprint tells the request from others of the same identifier.
 	Fingerprint []byte
+	Upload      *JobUpload // of one whose body comes piece by piece (BeginJob)
 }
 
 const (
@@ -279,7 +282,8 @@ func (a *Archive) AcceptJob(n NewJob, b *JobBody) (j *Job, was bool, err error) 
 }
 
 // BeginJob makes the row of a job whose body is not there yet: who brings it writes it to the file, in
-// the form of the package stream under its key (see JobKey), and then calls CompleteJob.
+// the form of the package stream under its key (see JobKey), or piece by piece (OpenUpload), and then
+// calls CompleteJob.
 func (a *Archive) BeginJob(n NewJob) (j *Job, was bool, err error) {
 	return a.insertJob(n, JobReceiving, newKey(), 0, func() error { return a.fs.MkdirAll(filepath.Join(a.dir, jobDir), 0o700) })
 }
@@ -316,7 +320,7 @@ func (a *Archive) insertJob(n NewJob, state JobState, key [32]byte, size int64, 
 		if err := place(); err != nil {
 			return err
 		}
-		r = &jobRecord{Job: Job{ID: n.ID, Tenant: of.ID, Agent: agentID(a.indexKey, n.Agent), Kind: n.Kind, Received: now(), Size: size}, Request: request}
+		r = &jobRecord{Job: Job{ID: n.ID, Tenant: of.ID, Agent: agentID(a.indexKey, n.Agent), Kind: n.Kind, Received: now(), Size: size, Upload: n.Upload}, Request: request}
 		r.add(state, "")
 		r.wrap(under, key)
 		j = &r.Job

@@ -99,13 +99,23 @@ func (r *RunningJob) remember(op *operation) {
 
 // Body opens the body. It is of random access, and is to be closed.
 func (r *RunningJob) Body() (*JobReader, error) {
+	if r.Upload != nil {
+		return openUpload(r.a.jobPath(r.ID, bodyFile), r.key, r.Upload.Length)
+	}
 	return openJobFile(r.a.jobPath(r.ID, bodyFile), r.key, jobBodyAD)
 }
 
 // JobReader reads a file of a job.
 type JobReader struct {
-	*stream.Reader
+	jobContent
 	f *os.File
+}
+
+// jobContent is what a file of a job has, of random access.
+type jobContent interface {
+	io.Reader
+	io.ReaderAt
+	Size() int64
 }
 
 // Close lets go of the file.

@@ -483,7 +483,11 @@ func readJournal(b blobs.Blob, key [32]byte, head []byte, f func(b bucket, key, 
 	if err != nil {
 		return err
 	}
-	r := bufio.NewReaderSize(flate.NewReader(onlyReader{s}), 1<<16)
+	return readRows(bufio.NewReaderSize(flate.NewReader(onlyReader{s}), 1<<16), f)
+}
+
+// readRows reads rows up to the mark of their end, behind which nothing may stand.
+func readRows(r *bufio.Reader, f func(b bucket, key, value []byte) error) error {
 	var buf [3][]byte
 	part := func(i, most int) ([]byte, error) {
 		n, err := binary.ReadUvarint(r)

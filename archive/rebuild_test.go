@@ -64,6 +64,7 @@ func lived(t *testing.T) (dir string, before map[string]string) {
 // TestRebuild loses the catalogue and makes it again from each offer alone, in place and in
 // a new folder with nothing but the root key: every row is as it was.
 func TestRebuild(t *testing.T) {
+	t.Parallel()
 	dir, before := lived(t)
 	for _, offer := range []string{"first", "second"} {
 		for _, place := range []string{"in place", "elsewhere"} {

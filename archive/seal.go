@@ -122,7 +122,9 @@ func (b *newBatch) build() error {
 }
 
 // sealBatch asks for the token and commits it with the batch.
-func (a *Archive) sealBatch(ctx context.Context, agent string, b *newBatch) (Sealed, error) {
+func (a *Archive) sealBatch(ctx context.Context, agent string, b *newBatch) (_ Sealed, err error) {
+	ctx, end := a.begin(ctx, WorkSeal)
+	defer func() { end(err) }()
 	token, authority, err := a.stamp(ctx, b.rec.Root[:])
 	if err != nil {
 		return Sealed{}, err
@@ -149,10 +151,13 @@ func (a *Archive) sealBatch(ctx context.Context, agent string, b *newBatch) (Sea
 }
 
 // stamp asks the authorities in order, each as often as it may be tried.
-func (a *Archive) stamp(ctx context.Context, imprint []byte) (*tsp.Token, string, error) {
+func (a *Archive) stamp(ctx context.Context, imprint []byte) (_ *tsp.Token, _ string, err error) {
+	ctx, end := a.begin(ctx, WorkStamp)
+	defer func() { end(err) }()
 	var errs []error
 	for _, auth := range a.authorities {
 		token, err := auth.try(ctx, imprint)
+		a.counters.asked(auth.name, err)
 		if err == nil {
 			return token, auth.name, nil
 		}

@@ -122,6 +122,7 @@ func TestStagedDeposit(t *testing.T) {
 // committed and behind it, and looks in between at what readers see: nothing, before the
 // last; and after reopening nothing is left of it but the key tree's nodes.
 func TestStagesAreUnseen(t *testing.T) {
+	t.Parallel()
 	fail := errors.New("test fault")
 	for nth := 1; ; nth++ {
 		for _, step := range []string{"commit", "committed"} {

@@ -36,6 +36,7 @@ type Status struct {
 	// LateRequests are those of data subjects that should have been answered.
 	LateRequests int64           `json:"lateRequests"`
 	Accesses     AccessLogStatus `json:"accessLog"`
+	LastBackup   *BackupState    `json:"lastBackup,omitempty"`
 	Problems     []string        `json:"problems"` // what a person should look at
 }
 
@@ -133,6 +134,10 @@ func (a *Archive) Status() (*Status, error) {
 		return nil, err
 	}
 	s.Problems = append(s.Problems, root.Problems...)
+	if s.LastBackup, err = a.LastBackup(); err != nil {
+		return nil, err
+	}
+	s.Problems = append(s.Problems, s.LastBackup.problems(a.config.Serve.With().Backup, root.Replaced)...)
 	return s, nil
 }
 
@@ -238,12 +243,18 @@ func (s *Status) read(a *Archive, t *tx, expires map[string]time.Time) error {
 	if err != nil {
 		return err
 	}
+	s.LastAudit, err = t.lastAudit()
+	return err
+}
+
+// lastAudit is the last audit; nil when there was none.
+func (t *tx) lastAudit() (*AuditState, error) {
 	b, err := t.get(bktMeta, metaAudit)
 	if err != nil || b == nil {
-		return err
+		return nil, err
 	}
-	s.LastAudit = &AuditState{}
-	return json.Unmarshal(b, s.LastAudit)
+	s := &AuditState{}
+	return s, json.Unmarshal(b, s)
 }
 
 // countUnits counts units, not their versions, nor the records of transfers.
@@ -283,11 +294,19 @@ func offerStatus(o *offer, c *OfferConfig, debts []debt) OfferStatus {
 			s.Since = &d.Since
 		}
 	}
-	var st unix.Statfs_t
-	if err := unix.Statfs(c.Path, &st); c.S3 == nil && err == nil {
-		s.Free, s.Size = st.Bavail*uint64(st.Bsize), st.Blocks*uint64(st.Bsize)
+	if c.S3 == nil {
+		s.Free, s.Size = space(c.Path)
 	}
 	return s
+}
+
+// space is how many bytes are free where a path lies, and of how many; 0 when that is not known.
+func space(path string) (free, size uint64) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(path, &st); err != nil {
+		return 0, 0
+	}
+	return st.Bavail * uint64(st.Bsize), st.Blocks * uint64(st.Bsize)
 }
 
 // judge says what a person should look at.

@@ -91,10 +91,12 @@ func (t *tx) unitsOf(entry int64, f func(id string) (bool, error)) error {
 // with it is found before anything is kept, save digests, which are found while the
 // content is stored; then nothing is kept either. A refused transfer gives an error
 // matching ErrRefused, and an outcome with findings and reply all the same.
-func (a *Archive) DepositTransfer(ctx context.Context, agent string, in Transfer) (*TransferOutcome, error) {
+func (a *Archive) DepositTransfer(ctx context.Context, agent string, in Transfer) (_ *TransferOutcome, err error) {
 	if a.readOnly {
 		return nil, ErrReadOnly
 	}
+	ctx, end := a.begin(ctx, WorkDeposit)
+	defer func() { end(err) }()
 	tenant, err := a.tenant(in.Tenant)
 	if err != nil {
 		return nil, err

@@ -65,7 +65,7 @@ func (f FS) WriteFile(path string, data []byte, perm os.FileMode) error {
 	if err := f.writeNew(tmp, data, perm); err != nil {
 		return err
 	}
-	if err := f.rename(tmp, path); err != nil {
+	if err := f.Rename(tmp, path); err != nil {
 		f.Remove(tmp)
 		return err
 	}
@@ -94,7 +94,8 @@ func (f FS) writeNew(path string, data []byte, perm os.FileMode) error {
 	return err
 }
 
-func (f FS) rename(from, to string) error {
+// Rename gives a file another name, over whatever has that name; it is durable after SyncDir or SyncFS.
+func (f FS) Rename(from, to string) error {
 	if err := f.fault(OpRename, to); err != nil {
 		return err
 	}

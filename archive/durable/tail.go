@@ -120,7 +120,7 @@ func (t *Tail) Empty() error {
 
 // SetAside renames the file, durably; the next OpenTail makes another.
 func (t *Tail) SetAside(to string) error {
-	if err := t.fs.rename(t.path, to); err != nil {
+	if err := t.fs.Rename(t.path, to); err != nil {
 		return err
 	}
 	return t.fs.SyncDir(filepath.Dir(t.path))

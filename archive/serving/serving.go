@@ -37,6 +37,10 @@ type Config struct {
 	// DueSoon is how many days before the end of its retention it is told of a unit that it is due; 90
 	// when absent.
 	DueSoon int `yaml:"due-soon,omitempty"`
+	// Backup has the service back the archive up; it does not when it is absent.
+	Backup *Backup `yaml:"backup,omitempty"`
+	// Traces are sent nowhere when it is absent.
+	Traces *Traces `yaml:"traces,omitempty"`
 }
 
 // Webhooks is how events are sent to the receivers that are registered in the archive.
@@ -51,6 +55,19 @@ type Webhooks struct {
 // Vitam is the door for clients of VITAM. Without tenants it is shut.
 type Vitam struct {
 	Tenants map[int]string `yaml:"tenants,omitempty"` // by the number that X-Tenant-Id says
+}
+
+// Backup is where the service backs the archive up, and how often.
+type Backup struct {
+	Folder string        `yaml:"folder"`          // must be there: a disk that is not mounted is not written around
+	Every  time.Duration `yaml:"every,omitempty"` // 24h when absent
+	Keep   int           `yaml:"keep,omitempty"`  // generations; 7 when absent
+}
+
+// Traces say where spans are sent to (OpenTelemetry, OTLP over HTTP).
+type Traces struct {
+	Endpoint string  `yaml:"endpoint"`        // its URL, such as http://127.0.0.1:4318
+	Share    float64 `yaml:"share,omitempty"` // of the requests that nobody traces already, from 0 to 1; all when absent
 }
 
 // Client is who shows a certificate.
@@ -88,9 +105,14 @@ type Limits struct {
 	Rate       int   `yaml:"per-second,omitempty"`            // requests of one client a second, on average; 1000 when absent
 	// Waiting and WaitingBytes bound what of one tenant was received and waits to be worked off: 1000
 	// operations and 256 GiB when absent.
-	Waiting      int           `yaml:"waiting,omitempty"`
-	WaitingBytes int64         `yaml:"waiting-bytes,omitempty"`
-	Idle         time.Duration `yaml:"idle,omitempty"` // after which a client that neither sends nor takes anything is dropped; 30s when absent
+	Waiting      int   `yaml:"waiting,omitempty"`
+	WaitingBytes int64 `yaml:"waiting-bytes,omitempty"`
+	// Uploads, UploadBytes and UploadKeep bound what of one client comes piece by piece and is not whole:
+	// 100 uploads, 128 GiB as declared, each for 7 days when absent. Of a tenant they count among what waits.
+	Uploads     int           `yaml:"uploads,omitempty"`
+	UploadBytes int64         `yaml:"upload-bytes,omitempty"`
+	UploadKeep  time.Duration `yaml:"upload-keep,omitempty"`
+	Idle        time.Duration `yaml:"idle,omitempty"` // after which a client that neither sends nor takes anything is dropped; 30s when absent
 }
 
 // With gives the configuration with what is absent filled in.
@@ -108,9 +130,23 @@ func (c *Config) With() Config {
 	or(&out.Limits.Rate, 1000)
 	or(&out.Limits.Waiting, 1000)
 	or(&out.Limits.WaitingBytes, 256<<30)
+	or(&out.Limits.Uploads, 100)
+	or(&out.Limits.UploadBytes, 128<<30)
+	or(&out.Limits.UploadKeep, 7*24*time.Hour)
 	or(&out.Limits.Idle, 30*time.Second)
 	or(&out.DueSoon, 90)
 	or(&out.Webhooks.GiveUp, 24*time.Hour)
+	if out.Backup != nil {
+		b := *out.Backup
+		or(&b.Every, 24*time.Hour)
+		or(&b.Keep, 7)
+		out.Backup = &b
+	}
+	if out.Traces != nil {
+		t := *out.Traces
+		or(&t.Share, 1)
+		out.Traces = &t
+	}
 	out.Issuers = slices.Clone(out.Issuers)
 	for i := range out.Issuers {
 		or(&out.Issuers[i].Name, "sub")
@@ -131,6 +167,9 @@ func (c *Config) Within(dir string) {
 	paths := []*string{&c.Cert, &c.Key, &c.ClientCA, &c.Webhooks.CA}
 	for i := range c.Issuers {
 		paths = append(paths, &c.Issuers[i].CA)
+	}
+	if c.Backup != nil {
+		paths = append(paths, &c.Backup.Folder)
 	}
 	for _, p := range paths {
 		if *p != "" && !filepath.IsAbs(*p) {
@@ -159,8 +198,21 @@ func (c *Config) Problems(roles, tenants []string) map[string]string {
 	if c.SealEvery < 0 || c.SealEvery > 0 && c.SealEvery < time.Second {
 		bad["seal-every"] = "want at least 1s"
 	}
-	if l := c.Limits; l.Upload < 0 || l.Concurrent < 0 || l.PerClient < 0 || l.Commands < 0 || l.Rate < 0 || l.Idle < 0 || l.Waiting < 0 || l.WaitingBytes < 0 {
+	if l := c.Limits; l.Upload < 0 || l.Concurrent < 0 || l.PerClient < 0 || l.Commands < 0 || l.Rate < 0 || l.Idle < 0 || l.Waiting < 0 || l.WaitingBytes < 0 || l.Uploads < 0 || l.UploadBytes < 0 || l.UploadKeep < 0 {
 		bad["limits"] = "limits are not negative"
+	}
+	if b := c.Backup; b != nil && b.Folder == "" {
+		bad["backup.folder"] = "missing"
+	} else if b != nil && (b.Every < 0 || b.Every > 0 && b.Every < time.Minute || b.Keep < 0) {
+		bad["backup"] = "want every: at least 1m, and keep: at least 1"
+	}
+	if t := c.Traces; t != nil {
+		if u, err := url.Parse(t.Endpoint); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
+			bad["traces.endpoint"] = "want a URL such as http://127.0.0.1:4318"
+		}
+		if !(t.Share >= 0 && t.Share <= 1) {
+			bad["traces.share"] = "want a number from 0 to 1"
+		}
 	}
 	unknown := func(key, tenant string, given []string) {
 		if tenant != "" && !slices.Contains(tenants, tenant) {

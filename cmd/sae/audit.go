@@ -317,6 +317,9 @@ func (c *cli) printStatus(s *archive.Status) error {
 		} else {
 			fmt.Fprintf(w, "last audit\tnever\n")
 		}
+		if b := s.LastBackup; b != nil {
+			fmt.Fprintf(w, "last backup\t%s: generation %d, a ledger of %d entries, %s\n", timeText(&b.Time), b.Generation, b.Ledger, bytesText(b.Bytes))
+		}
 		for _, x := range s.Authorities {
 			expires := "no token of it here yet"
 			if x.Expires != nil {

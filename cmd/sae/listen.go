@@ -51,11 +51,13 @@ func (c *cli) runServers(ctx context.Context, servers []*server) error {
 			}
 		}()
 	}
+	c.notify("READY=1")
 	var err error
 	select {
 	case <-ctx.Done():
 	case err = <-failed:
 	}
+	c.notify("STOPPING=1")
 	finish, cancel := context.WithTimeout(context.Background(), finishWithin)
 	defer cancel()
 	for _, s := range servers {

@@ -142,7 +142,7 @@ func (c *cli) root() *cobra.Command {
 		c.initCmd(), c.depositCmd(), c.sealCmd(),
 		c.showCmd(), c.listCmd(), c.searchCmd(), c.getCmd(), c.historyCmd(),
 		c.proofCmd(), c.verifyCmd(),
-		c.auditCmd(), c.fsckCmd(), c.repairCmd(), c.compactCmd(), c.rulesCmd(), c.procedureCmd(), c.subjectCmd(), c.fileCmd(), c.dataRequestCmd(), c.retentionCmd(), c.holdCmd(), c.restrictionCmd(), c.accessCmd(), c.gdprCmd(), c.eliminateCmd(), c.transferCmd(), c.formatsCmd(), c.convertCmd(), c.offerCmd(), c.rootKeyCmd(), c.rebuildCmd(), c.statusCmd(), c.statsCmd(), c.ledgerCmd(), c.demoCmd(),
+		c.auditCmd(), c.fsckCmd(), c.repairCmd(), c.compactCmd(), c.rulesCmd(), c.procedureCmd(), c.subjectCmd(), c.fileCmd(), c.dataRequestCmd(), c.retentionCmd(), c.holdCmd(), c.restrictionCmd(), c.accessCmd(), c.gdprCmd(), c.eliminateCmd(), c.transferCmd(), c.formatsCmd(), c.convertCmd(), c.offerCmd(), c.rootKeyCmd(), c.rebuildCmd(), c.statusCmd(), c.statsCmd(), c.ledgerCmd(), c.demoCmd(), c.backupCmd(), c.restoreCmd(), c.doctorCmd(),
 		c.sedaCmd(), c.exportUnitsCmd(), c.restituteCmd(), c.serveCmd(), c.apiKeyCmd(), c.webhookCmd(), c.connectCmd(),
 	)
 	c.place(root)

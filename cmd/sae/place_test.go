@@ -89,6 +89,8 @@ var ofTheMachine = map[string]string{
 	"servetls.go":  "certificates of the service",
 	"offer.go":     "folders and configuration of the machine: offer add",
 	"rebuild.go":   "folders of the machine",
+	"backup.go":    "folders of the machine",
+	"doctor.go":    "what the machine is like",
 	"connect.go":   "secrets of connectors, which run where they are called",
 }
 

@@ -43,7 +43,12 @@ func (c *cli) serve(ctx context.Context, dev bool) (err error) {
 		}
 	}
 	log := slog.New(slog.NewJSONHandler(c.errOut, nil))
-	a, err := c.openWaiting(archive.Options{Command: "sae serve", Log: log})
+	traces, err := c.newTraces(log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeTraces(traces)) }()
+	a, err := c.openWaiting(archive.Options{Command: "sae serve", Log: log, Trace: traces.Work()})
 	if err != nil {
 		return err
 	}
@@ -75,7 +80,7 @@ func (c *cli) serve(ctx context.Context, dev bool) (err error) {
 		return err
 	}
 	verbs := newRunner(running)
-	service, err := api.New(a, api.Config{Version: version, Serving: config, Sealer: sealer, Queue: queue, Spool: filepath.Join(c.dir, "spool"), Metrics: metrics, Executions: executions, Log: log, Run: verbs.run})
+	service, err := api.New(a, api.Config{Version: version, Serving: config, Sealer: sealer, Queue: queue, Spool: filepath.Join(c.dir, "spool"), Metrics: metrics, Traces: traces, Executions: executions, Log: log, Run: verbs.run})
 	if err != nil {
 		return err
 	}
@@ -100,5 +105,9 @@ func (c *cli) serve(ctx context.Context, dev bool) (err error) {
 		<-running.Done()
 		verbs.end(finishWithin)
 	})
+	if config.Backup != nil {
+		backups := &api.Backups{A: a, Agent: "sae serve", Config: *config.Backup, Log: log}
+		wg.Go(func() { backups.Run(running) })
+	}
 	return c.runServers(running, servers)
 }

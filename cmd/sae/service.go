@@ -41,7 +41,7 @@ var hereVerbs = []string{"root", "ledger", "verify", "seda check", "seda tree", 
 
 // machineVerbs begin, replace or serve an archive, bring its root key out, or read and write folders of
 // its machine: no service runs them.
-var machineVerbs = []string{"init", "serve", "demo", "rebuild", "offer add", "offer drain", "root move", "root restore", "root escrow", "ledger accept-rollback", "ledger export"}
+var machineVerbs = []string{"init", "serve", "demo", "rebuild", "backup", "restore", "doctor", "offer add", "offer drain", "root move", "root restore", "root escrow", "ledger accept-rollback", "ledger export"}
 
 // place has each verb run where it is to be: here; or by the service that --server names; or, in a
 // service, when it is the one that was asked for.
