@@ -94,12 +94,12 @@ func BenchmarkDeposit10KB(b *testing.B) {
 			return err
 		})
 	}, func() error {
-		return together(small10KB, func(int64) error { return upload(s, c, key, ct, bytes.NewReader(body.Bytes()), once.Add(1)) })
+		return together(small10KB, func(int64) error { return uploadBody(s, c, key, ct, bytes.NewReader(body.Bytes()), once.Add(1)) })
 	})
 }
 
 // upload deposits a form.
-func upload(s *served, c *http.Client, key, contentType string, body io.Reader, once int64) error {
+func uploadBody(s *served, c *http.Client, key, contentType string, body io.Reader, once int64) error {
 	r, err := http.NewRequest("POST", s.ts.URL+"/v1/deposits", body)
 	if err != nil {
 		return err
@@ -144,7 +144,7 @@ func BenchmarkLarge(b *testing.B) {
 		return err
 	}, func() error {
 		n++
-		return upload(s, c, key, ct, io.MultiReader(bytes.NewReader(body.Bytes()[:end]), &random{size}, bytes.NewReader(body.Bytes()[end:])), n)
+		return uploadBody(s, c, key, ct, io.MultiReader(bytes.NewReader(body.Bytes()[:end]), &random{size}, bytes.NewReader(body.Bytes()[end:])), n)
 	})
 }
 
