@@ -3,6 +3,7 @@ module sae
 go 1.26.0
 
 require (
+	code.dny.dev/ssrf v0.3.0
 	codeberg.org/go-pdf/fpdf v0.12.0
 	filippo.io/age v1.3.2
 	github.com/blevesearch/bleve/v2 v2.6.3

@@ -18,7 +18,8 @@ import (
 func (s *service) addEvents() {
 	add(s, huma.Operation{OperationID: "listEvents", Method: http.MethodGet, Path: "/v1/events", Summary: "What happened, in order, as CloudEvents",
 		Description: "From the ledger, and from what is noted beside it (deposits that were refused, units that are due soon): nothing is lost, whatever becomes of the service or the client, and any of it can be asked for again. " +
-			"Ask with from = the next of the page before. Units are named by their identifiers alone."}, s.listEvents)
+			"Ask with from = the next of the page before. Units are named by their identifiers alone. The types, and the schema of the data of each, are under webhooks."}, s.listEvents)
+	s.tellEventTypes()
 }
 
 type eventsInput struct {
@@ -42,13 +43,20 @@ type CloudEvent struct {
 
 // EventData are what an event is about.
 type EventData struct {
-	Entry     int64                 `json:"ledgerEntry,omitempty"`
-	Operation string                `json:"operation,omitempty"`
-	Units     []string              `json:"units,omitempty" doc:"that it touched, at most 1000"`
-	More      bool                  `json:"moreUnits,omitempty" doc:"it touched more than are named"`
-	Seal      *integrity.SealDetail `json:"seal,omitempty" doc:"of sae.seal, which is of all tenants"`
-	Refused   *EventRefused         `json:"refused,omitempty" doc:"of sae.refused"`
-	Due       *EventDue             `json:"due,omitempty" doc:"of sae.due"`
+	Entry     *int64        `json:"ledgerEntry,omitempty" doc:"absent for what is noted beside the ledger"`
+	Operation string        `json:"operation,omitempty"`
+	Units     []string      `json:"units,omitempty" doc:"that it touched, at most 1000"`
+	More      bool          `json:"moreUnits,omitempty" doc:"it touched more than are named"`
+	Seal      *EventSeal    `json:"seal,omitempty" doc:"of sae.seal, which is of all tenants"`
+	Refused   *EventRefused `json:"refused,omitempty" doc:"of sae.refused"`
+	Due       *EventDue     `json:"due,omitempty" doc:"of sae.due"`
+}
+
+// EventSeal tells of a seal.
+type EventSeal struct {
+	integrity.SealDetail
+	First *int64 `json:"firstEntry,omitempty" doc:"first ledger entry that has something in the batch"`
+	Last  *int64 `json:"lastEntry,omitempty" doc:"last one; a large entry may be in several batches"`
 }
 
 // EventRefused tells of a deposit that was refused.
@@ -122,7 +130,7 @@ func wanted(types []string, one string) bool { return len(types) == 0 || slices.
 func eventOf(a *archive.Archive, x archive.FedEvent) (CloudEvent, error) {
 	e := CloudEvent{SpecVersion: "1.0", Source: a.Config().Origin, DataType: "application/json"}
 	if n := x.Noted; n != nil {
-		e.ID, e.Type, e.Time, e.Subject = fmt.Sprintf("n%d", x.At.Noted), "sae."+string(n.Kind), n.Time, n.Unit
+		e.ID, e.Type, e.Time, e.Subject = fmt.Sprintf("n%d", x.At.Noted), eventOfNoted(n.Kind), n.Time, n.Unit
 		switch n.Kind {
 		case archive.NotedRefused:
 			e.Data.Refused = &EventRefused{n.Agent, n.Request, n.Asked, n.Code, n.Problems}
@@ -131,14 +139,17 @@ func eventOf(a *archive.Archive, x archive.FedEvent) (CloudEvent, error) {
 		}
 		return e, nil
 	}
-	e.ID, e.Type, e.Time = strconv.FormatInt(x.At.Entry, 10), "sae."+string(x.Entry.Kind), x.Entry.Time
-	e.Data = EventData{Entry: x.At.Entry, Operation: x.Entry.Operation, Units: x.Units, More: x.More}
+	e.ID, e.Type, e.Time = strconv.FormatInt(x.At.Entry, 10), eventOfKind(x.Entry.Kind), x.Entry.Time
+	e.Data = EventData{Entry: &x.At.Entry, Operation: x.Entry.Operation, Units: x.Units, More: x.More}
 	if len(x.Units) == 1 {
 		e.Subject = x.Units[0]
 	}
 	if x.Entry.Kind == integrity.Seal {
-		e.Data.Seal = &integrity.SealDetail{}
-		if err := x.Entry.ReadDetail(integrity.Seal, e.Data.Seal); err != nil {
+		e.Data.Seal = &EventSeal{}
+		if x.Sealed != nil {
+			e.Data.Seal.First, e.Data.Seal.Last = &x.Sealed[0], &x.Sealed[1]
+		}
+		if err := x.Entry.ReadDetail(integrity.Seal, &e.Data.Seal.SealDetail); err != nil {
 			return e, err
 		}
 	}

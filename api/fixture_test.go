@@ -116,7 +116,16 @@ func (f *fixture) ask(id string, w walk, key string) *reply {
 		}
 		apiKey = k.ID
 	}
-	fill := strings.NewReplacer("UNIT", f.unit, "OBJECT", f.object, "ELIMINATION", f.elimination, "OPERATION", f.operation, "UPLOAD", f.upload, "GUID", guidOf(0, f.operation), "FILE", f.file, "SUBJECT", f.subject, "ENTRY", fmt.Sprint(f.entry), "NUMBER", "APA-"+once, "EXPIRES", inAnHour(), "KEY", apiKey,
+	hook := "waaaaaaaaaaaaaaaaaaaaaaaaaa"
+	if strings.Contains(w.path, "HOOK") {
+		x, _, err := f.s.a.AddWebhook(context.Background(), "administrator", archive.NewWebhook{Tenant: "cd99", Name: once, URL: "https://gru.example/"})
+		if err != nil {
+			f.s.t.Fatal(err)
+		}
+		hook = x.ID
+		defer f.s.a.RemoveWebhook(context.Background(), "administrator", "cd99", x.ID)
+	}
+	fill := strings.NewReplacer("HOOK", hook, "UNIT", f.unit, "OBJECT", f.object, "ELIMINATION", f.elimination, "OPERATION", f.operation, "UPLOAD", f.upload, "GUID", guidOf(0, f.operation), "FILE", f.file, "SUBJECT", f.subject, "ENTRY", fmt.Sprint(f.entry), "NUMBER", "APA-"+once, "EXPIRES", inAnHour(), "KEY", apiKey,
 		"REQUEST", f.request, "HOLD", f.hold, "DEROGATION", f.derogation, "START", f.start, "EVENT", f.event)
 	var body io.Reader
 	headers := []string{"Idempotency-Key", once}

@@ -2,55 +2,64 @@ package api
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"sae/archive"
-	"sae/archive/serving"
+	"sae/integrity"
 )
 
 func (s *service) addHooks() {
-	add(s, huma.Operation{OperationID: "listWebhooks", Method: http.MethodGet, Path: "/v1/webhooks", Summary: "Webhooks of the tenant, and where each is",
-		Description: "Webhooks are named in the configuration of the service (serve.webhooks)."}, s.listHooks)
+	add(s, huma.Operation{OperationID: "addWebhook", Method: http.MethodPost, Path: "/v1/webhooks", DefaultStatus: http.StatusCreated, Summary: "Register a webhook",
+		Description: "It is told what happens from now on. The secret, by which what is sent is signed, is given this once: the answer to a retry does not hold it."}, s.addHook)
+	add(s, huma.Operation{OperationID: "listWebhooks", Method: http.MethodGet, Path: "/v1/webhooks", Summary: "Webhooks of the tenant, and where each is"}, s.listHooks)
+	add(s, huma.Operation{OperationID: "showWebhook", Method: http.MethodGet, Path: "/v1/webhooks/{webhook}", Summary: "A webhook, and where it is"}, s.showHook)
+	add(s, huma.Operation{OperationID: "changeWebhook", Method: http.MethodPatch, Path: "/v1/webhooks/{webhook}", Summary: "Change, stop or let go on a webhook; replace its secret",
+		Description: "To replace a secret: rotate draws a second, and both sign; when the receiver has it, retire drops the first. What is absent stays as it is."}, s.changeHook)
+	add(s, huma.Operation{OperationID: "removeWebhook", Method: http.MethodDelete, Path: "/v1/webhooks/{webhook}", DefaultStatus: http.StatusNoContent, Summary: "Remove a webhook, with its dead letters"}, s.removeHook)
 	add(s, huma.Operation{OperationID: "listDeadLetters", Method: http.MethodGet, Path: "/v1/webhooks/{webhook}/dead-letters", Summary: "Events that a webhook did not take in its time"}, s.listLetters)
 	add(s, huma.Operation{OperationID: "replayWebhook", Method: http.MethodPost, Path: "/v1/webhooks/{webhook}/replay", DefaultStatus: http.StatusAccepted, Summary: "Deliver again",
-		Description: "From a cursor on, in order; or the dead letters, once each. Asking twice is asking once: events are told by their identifiers."}, s.replayHook)
+		Description: "From a cursor or a time on, in order; or the dead letters, once each. Asking twice is asking once: events are told by their identifiers."}, s.replayHook)
 }
 
 // ShownHook is a webhook, and where it is. Its secrets are not told.
 type ShownHook struct {
-	Name    string     `json:"name"`
-	URL     string     `json:"url"`
-	Types   []string   `json:"types,omitempty"`
+	archive.Webhook
 	At      string     `json:"at" doc:"cursor: all before it was delivered, or is among the dead letters"`
 	Behind  int64      `json:"behind" doc:"ledger entries and noted events that it was not told of yet"`
+	Since   *time.Time `json:"behindSince,omitempty" doc:"when the first of them happened"`
 	Failing *time.Time `json:"failingSince,omitempty"`
 	Tries   int        `json:"tries,omitempty" doc:"in vain, of the event at the cursor"`
-	Why     string     `json:"why,omitempty" doc:"a status, or: no answer, not reached"`
-	Gone    bool       `json:"gone,omitempty" doc:"it answered 410: nothing is delivered until it is replayed"`
+	Why     string     `json:"why,omitempty" doc:"a status, or: no answer, not reached, not allowed (an address of a private network)"`
+	Gone    bool       `json:"gone,omitempty" doc:"it answered 410: nothing is delivered until it is let go on, or replayed"`
 	Dead    int        `json:"deadLetters"`
 }
 
-// HooksOf tells of the webhooks of a tenant, by the view of it.
-func HooksOf(a *archive.Archive, all []serving.Webhook, tenant string) ([]ShownHook, error) {
-	end, err := a.FeedEnd()
+// HookOf tells where a webhook is.
+func HookOf(a *archive.Archive, w *archive.Webhook) (*ShownHook, error) {
+	st, err := a.HookState(w.Tenant, w.ID)
 	if err != nil {
 		return nil, err
 	}
-	out := []ShownHook{}
-	for _, h := range all {
-		if h.Tenant != tenant {
-			continue
-		}
-		st, _, err := a.HookState(tenant, h.Name)
+	g, err := a.HookGauge(w.Tenant, w.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &ShownHook{Webhook: *w, At: st.At.String(), Behind: g.Behind, Since: g.Since, Dead: g.Dead, Failing: st.Failing, Tries: st.Tries, Why: st.Why, Gone: st.Gone}, nil
+}
+
+// HooksOf tells of the webhooks of a tenant.
+func HooksOf(a *archive.Archive, tenant string) ([]*ShownHook, error) {
+	all, err := a.Webhooks(tenant)
+	if err != nil {
+		return nil, err
+	}
+	out := []*ShownHook{}
+	for _, w := range all {
+		x, err := HookOf(a, w)
 		if err != nil {
-			return nil, err
-		}
-		x := ShownHook{Name: h.Name, URL: h.URL, Types: h.Types, At: st.At.String(), Behind: max(0, end.Entry-st.At.Entry) + max(0, end.Noted-st.At.Noted), Failing: st.Failing, Tries: st.Tries, Why: st.Why, Gone: st.Gone}
-		if err := a.DeadLetters(tenant, h.Name, func(archive.DeadLetter) (bool, error) { x.Dead++; return true, nil }); err != nil {
 			return nil, err
 		}
 		out = append(out, x)
@@ -58,24 +67,74 @@ func HooksOf(a *archive.Archive, all []serving.Webhook, tenant string) ([]ShownH
 	return out, nil
 }
 
-// webhooksOf are those of the configuration, each with its tenant named.
-func (s *service) webhooksOf() []serving.Webhook {
-	all := make([]serving.Webhook, len(s.config.Webhooks))
-	for i, h := range s.config.Webhooks {
-		all[i] = h
-		all[i].Tenant = s.tenant(h.Tenant)
+// NewHook is a webhook to register.
+type NewHook struct {
+	Name  string   `json:"name" minLength:"1" maxLength:"64" pattern:"^[A-Za-z0-9][A-Za-z0-9.-]*$" doc:"that no other webhook of the tenant has"`
+	URL   string   `json:"url" minLength:"1" maxLength:"2000" example:"https://gru.example/sae" doc:"https, or http on this machine; not in a private network, unless the configuration says so"`
+	Types []string `json:"types,omitempty" maxItems:"50" doc:"of events that it is told, such as sae.deposit; all when absent"`
+}
+
+type addHookInput struct {
+	Keyed
+	Body NewHook
+}
+
+// HookWithSecret is a webhook, with a secret that was drawn.
+type HookWithSecret struct {
+	ShownHook
+	Secret string `json:"secret,omitempty" doc:"in the form of Standard Webhooks; it is not told again"`
+}
+
+type hookSecretOutput struct {
+	Replayed string `header:"Idempotency-Replayed"`
+	Body     HookWithSecret
+}
+
+// withSecret is the answer to what may draw a secret.
+func (s *service) withSecret(who *Identity, w *archive.Webhook, secret string) (HookWithSecret, error) {
+	x, err := HookOf(s.of(who), w)
+	if err != nil {
+		return HookWithSecret{}, err
 	}
-	return all
+	return HookWithSecret{*x, secret}, nil
+}
+
+// hookOfEntry is the webhook that a ledger entry speaks of, as it is now.
+func (s *service) hookOfEntry(who *Identity, entry int64) (HookWithSecret, error) {
+	var detail integrity.WebhookDetail
+	if err := s.detail(entry, &detail); err != nil {
+		return HookWithSecret{}, err
+	}
+	w, err := s.of(who).WebhookOf(who.Tenant, detail.Webhook)
+	if err != nil {
+		return HookWithSecret{}, err
+	}
+	return s.withSecret(who, w, "")
+}
+
+func (s *service) addHook(ctx context.Context, who *Identity, in *addHookInput) (*hookSecretOutput, error) {
+	b := in.Body
+	out, replayed, err := once(ctx, s, who, in.Key, "addWebhook", b, func(ctx context.Context) (HookWithSecret, error) {
+		w, secret, err := s.of(who).AddWebhook(ctx, who.Name, archive.NewWebhook{Tenant: who.Tenant, Name: b.Name, URL: b.URL, Types: b.Types})
+		if err != nil {
+			return HookWithSecret{}, err
+		}
+		return s.withSecret(who, w, secret)
+	}, func(entry int64) (HookWithSecret, error) { return s.hookOfEntry(who, entry) })
+	if err != nil {
+		return nil, err
+	}
+	return &hookSecretOutput{replayed, out}, nil
 }
 
 type hooksOutput struct {
 	Body struct {
-		Webhooks []ShownHook `json:"webhooks"`
+		Webhooks []*ShownHook `json:"webhooks"`
 	}
 }
 
 func (s *service) listHooks(_ context.Context, who *Identity, _ *struct{}) (*hooksOutput, error) {
-	all, err := HooksOf(s.of(who), s.webhooksOf(), who.Tenant)
+	all, err := HooksOf(s.of(who), who.Tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -86,17 +145,73 @@ func (s *service) listHooks(_ context.Context, who *Identity, _ *struct{}) (*hoo
 
 // HookPath names a webhook.
 type HookPath struct {
-	Webhook string `path:"webhook" pattern:"^[A-Za-z0-9][A-Za-z0-9.-]{0,63}$"`
+	Webhook string `path:"webhook" pattern:"^w[a-z2-7]{26}$"`
 }
 
-// hookOf wants a webhook of who asks.
-func (s *service) hookOf(who *Identity, name string) error {
-	for _, h := range s.webhooksOf() {
-		if h.Name == name && h.Tenant == who.Tenant {
-			return nil
-		}
+type hookOutput struct {
+	Body *ShownHook
+}
+
+func (s *service) showHook(_ context.Context, who *Identity, in *HookPath) (*hookOutput, error) {
+	w, err := s.of(who).WebhookOf(who.Tenant, in.Webhook)
+	if err != nil {
+		return nil, err
 	}
-	return fmt.Errorf("webhook %q: %w", name, archive.ErrNotFound)
+	x, err := HookOf(s.of(who), w)
+	if err != nil {
+		return nil, err
+	}
+	return &hookOutput{x}, nil
+}
+
+// HookChange says what of a webhook is to be changed.
+type HookChange struct {
+	URL      *string              `json:"url,omitempty" minLength:"1" maxLength:"2000"`
+	Types    *[]string            `json:"types,omitempty" maxItems:"50" doc:"all when the list is empty"`
+	Disabled *bool                `json:"disabled,omitempty" doc:"true stops it where it is; false lets it go on from there"`
+	Secret   archive.SecretChange `json:"secret,omitempty" enum:"rotate,retire"`
+}
+
+type changeHookInput struct {
+	Keyed
+	HookPath
+	Body HookChange
+}
+
+func (s *service) changeHook(ctx context.Context, who *Identity, in *changeHookInput) (*hookSecretOutput, error) {
+	b := in.Body
+	out, replayed, err := once(ctx, s, who, in.Key, "changeWebhook "+in.Webhook, b, func(ctx context.Context) (HookWithSecret, error) {
+		w, secret, err := s.of(who).ChangeWebhook(ctx, who.Name, who.Tenant, in.Webhook, archive.WebhookChange{URL: b.URL, Types: b.Types, Disabled: b.Disabled, Secret: b.Secret})
+		if err != nil {
+			return HookWithSecret{}, err
+		}
+		return s.withSecret(who, w, secret)
+	}, func(entry int64) (HookWithSecret, error) { return s.hookOfEntry(who, entry) })
+	if err != nil {
+		return nil, err
+	}
+	return &hookSecretOutput{replayed, out}, nil
+}
+
+type removeHookInput struct {
+	Keyed
+	HookPath
+}
+
+type removedHook struct {
+	Replayed string `header:"Idempotency-Replayed"`
+}
+
+func (s *service) removeHook(ctx context.Context, who *Identity, in *removeHookInput) (*removedHook, error) {
+	_, replayed, err := once(ctx, s, who, in.Key, "removeWebhook", in.Webhook,
+		func(ctx context.Context) (none struct{}, err error) {
+			return none, s.of(who).RemoveWebhook(ctx, who.Name, who.Tenant, in.Webhook)
+		},
+		func(int64) (none struct{}, err error) { return none, nil })
+	if err != nil {
+		return nil, err
+	}
+	return &removedHook{replayed}, nil
 }
 
 type lettersInput struct {
@@ -124,7 +239,7 @@ type lettersOutput struct {
 }
 
 func (s *service) listLetters(_ context.Context, who *Identity, in *lettersInput) (*lettersOutput, error) {
-	if err := s.hookOf(who, in.Webhook); err != nil {
+	if _, err := s.of(who).WebhookOf(who.Tenant, in.Webhook); err != nil {
 		return nil, err
 	}
 	after := archive.Cursor{Entry: -1}
@@ -154,8 +269,9 @@ type replayInput struct {
 	Keyed
 	HookPath
 	Body struct {
-		From    string `json:"from,omitempty" maxLength:"40" pattern:"^[0-9]{1,18}([.][0-9]{1,18})?$" doc:"cursor from which all is delivered again"`
-		Letters bool   `json:"deadLetters,omitempty" doc:"instead: the dead letters are"`
+		From    string     `json:"from,omitempty" maxLength:"40" pattern:"^[0-9]{1,18}([.][0-9]{1,18})?$" doc:"cursor from which all is delivered again: an event's, a dead letter's, or a ledger entry"`
+		Since   *time.Time `json:"since,omitempty" doc:"instead: what happened at this time and later"`
+		Letters bool       `json:"deadLetters,omitempty" doc:"instead: the dead letters are"`
 	}
 }
 
@@ -166,12 +282,18 @@ type replayOutput struct {
 }
 
 func (s *service) replayHook(ctx context.Context, who *Identity, in *replayInput) (*replayOutput, error) {
-	if err := s.hookOf(who, in.Webhook); err != nil {
+	if _, err := s.of(who).WebhookOf(who.Tenant, in.Webhook); err != nil {
 		return nil, err
 	}
 	out := &replayOutput{}
-	if in.Body.Letters == (in.Body.From != "") {
-		return nil, &archive.Refusal{Problems: []string{"name a cursor (from), or deadLetters: one of them"}}
+	named := 0
+	for _, x := range []bool{in.Body.From != "", in.Body.Since != nil, in.Body.Letters} {
+		if x {
+			named++
+		}
+	}
+	if named != 1 {
+		return nil, &archive.Refusal{Problems: []string{"name a cursor (from), a time (since), or deadLetters: one of them"}}
 	}
 	if in.Body.Letters {
 		n, err := s.of(who).ReplayLetters(ctx, who.Tenant, in.Webhook)
@@ -179,6 +301,9 @@ func (s *service) replayHook(ctx context.Context, who *Identity, in *replayInput
 		return out, err
 	}
 	from, err := archive.ParseCursor(in.Body.From)
+	if in.Body.Since != nil {
+		from, err = s.of(who).FeedSince(*in.Body.Since)
+	}
 	if err != nil {
 		return nil, err
 	}

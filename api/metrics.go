@@ -23,7 +23,6 @@ type Metrics struct {
 	sent     int64
 	queue    *Queue              // nil for none
 	hooks    map[[2]string]int64 // webhook, outcome
-	hooksAt  map[string]archive.Cursor
 }
 
 // bounds of the time that requests take, in seconds.
@@ -37,7 +36,7 @@ type histogram struct {
 
 // NewMetrics gives counters at zero.
 func NewMetrics() *Metrics {
-	return &Metrics{requests: map[[2]string]int64{}, took: map[string]*histogram{}, hooks: map[[2]string]int64{}, hooksAt: map[string]archive.Cursor{}}
+	return &Metrics{requests: map[[2]string]int64{}, took: map[string]*histogram{}, hooks: map[[2]string]int64{}}
 }
 
 // count counts a request that has ended.
@@ -78,18 +77,8 @@ func (m *Metrics) delivered(hook, outcome string) {
 	m.hooks[[2]string{hook, outcome}]++
 }
 
-// hookAt notes where a webhook is.
-func (m *Metrics) hookAt(hook string, at archive.Cursor) {
-	if m == nil {
-		return
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.hooksAt[hook] = at
-}
-
-// writeHooks tells of webhooks; end is the end of the feed.
-func (m *Metrics) writeHooks(w io.Writer, end archive.Cursor) {
+// writeHooks tells of webhooks, by their identifiers.
+func (m *Metrics) writeHooks(w io.Writer, all []archive.HookGauge, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	head(w, "sae_webhook_deliveries_total", "counter", "events sent to webhooks, by outcome: delivered, failed (tried again), dead (given up)")
@@ -97,9 +86,16 @@ func (m *Metrics) writeHooks(w io.Writer, end archive.Cursor) {
 		fmt.Fprintf(w, "sae_webhook_deliveries_total{webhook=%q,outcome=%q} %d\n", k[0], k[1], m.hooks[k])
 	}
 	head(w, "sae_webhook_behind", "gauge", "ledger entries and noted events that a webhook was not told of yet")
-	for _, name := range slices.Sorted(maps.Keys(m.hooksAt)) {
-		at := m.hooksAt[name]
-		fmt.Fprintf(w, "sae_webhook_behind{webhook=%q} %d\n", name, end.Entry-at.Entry+end.Noted-at.Noted)
+	for _, g := range all {
+		fmt.Fprintf(w, "sae_webhook_behind{webhook=%q} %d\n", g.ID, g.Behind)
+	}
+	head(w, "sae_webhook_lag_seconds", "gauge", "age of the first of them")
+	for _, g := range all {
+		fmt.Fprintf(w, "sae_webhook_lag_seconds{webhook=%q} %g\n", g.ID, ageOf(g.Since, now))
+	}
+	head(w, "sae_webhook_dead_letters", "gauge", "events that a webhook did not take in its time, and that were not delivered since")
+	for _, g := range all {
+		fmt.Fprintf(w, "sae_webhook_dead_letters{webhook=%q} %d\n", g.ID, g.Dead)
 	}
 }
 
@@ -154,6 +150,10 @@ func (s *service) withHealth(others http.Handler) http.Handler {
 	})
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
 		g, err := s.a.Gauges()
+		var hooks []archive.HookGauge
+		if err == nil {
+			hooks, err = s.a.HookGauges()
+		}
 		if err != nil {
 			s.log.Error("reading gauges", "error", err)
 			w.WriteHeader(http.StatusInternalServerError)
@@ -165,9 +165,7 @@ func (s *service) withHealth(others http.Handler) http.Handler {
 		writeGauges(out, g, time.Now())
 		if s.metrics != nil {
 			s.metrics.write(out)
-			if end, err := s.a.FeedEnd(); err == nil {
-				s.metrics.writeHooks(out, end)
-			}
+			s.metrics.writeHooks(out, hooks, time.Now())
 		}
 	})
 	return mux

@@ -165,7 +165,11 @@ var roles = map[string][]archive.Role{
 
 	"runCommand": everyone, // and then by the table of verbs
 
+	"addWebhook":      {archive.Administrator},
 	"listWebhooks":    {archive.Administrator},
+	"showWebhook":     {archive.Administrator},
+	"changeWebhook":   {archive.Administrator},
+	"removeWebhook":   {archive.Administrator},
 	"listDeadLetters": {archive.Administrator},
 	"replayWebhook":   {archive.Administrator},
 

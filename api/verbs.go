@@ -129,9 +129,15 @@ var verbs = map[string]verb{
 	"gdpr log":       {roles: inspecting},
 	"gdpr purge-log": {roles: []archive.Role{archive.DataProtection}},
 
-	"webhook list":         {roles: administering},
-	"webhook dead-letters": {roles: administering},
-	"webhook replay":       {roles: administering},
+	"webhook add":         {roles: administering},
+	"webhook list":        {roles: administering},
+	"webhook show":        {roles: administering},
+	"webhook disable":     {roles: administering},
+	"webhook enable":      {roles: administering},
+	"webhook secret":      {roles: administering},
+	"webhook remove":      {roles: administering},
+	"webhook deadletters": {roles: administering},
+	"webhook replay":      {roles: administering},
 
 	"apikey create": {roles: administering},
 	"apikey list":   {roles: administering},

@@ -16,11 +16,14 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"strconv"
 	"strings"
-	"sync"
+	"syscall"
 	"time"
+
+	"code.dny.dev/ssrf"
 
 	"sae/archive"
 	"sae/archive/serving"
@@ -36,19 +39,22 @@ import (
 // come twice, under the same identifier, and none is lost.
 type Webhooks struct {
 	a       *archive.Archive
+	giveUp  time.Duration
+	client  *http.Client
+	guard   func(network, address string, _ syscall.RawConn) error // of what is dialled
 	metrics *Metrics
 	log     *slog.Logger
-	hooks   []*hook
 }
 
 // hook is one receiver.
 type hook struct {
-	serving.Webhook
+	*Webhooks
+	id      string
 	a       *archive.Archive // of its tenant
-	metrics *Metrics
-	log     *slog.Logger
-	client  *http.Client
+	url     string
+	types   []string
 	secrets [][]byte
+	began   time.Time // to be told by this process
 }
 
 const (
@@ -57,82 +63,136 @@ const (
 	hookPage     = 100
 	firstRetry   = time.Second
 	lastRetry    = 10 * time.Minute
+	leastTries   = 8                // of a process that finds an event whose time was over while the service stood still
+	hookTrouble  = 10 * time.Second // between two tries of what fails of ours
 	maxHookReply = 64 << 10
 )
 
-// NewWebhooks reads the secrets, and gives what delivers.
-func NewWebhooks(a *archive.Archive, c []serving.Webhook, metrics *Metrics, log *slog.Logger) (*Webhooks, error) {
-	w := &Webhooks{a: a, metrics: metrics, log: log}
-	for _, x := range c {
-		h, err := newHook(a, x)
-		if err != nil {
-			return nil, fmt.Errorf("webhook %s: %w", x.Name, err)
-		}
-		h.metrics, h.log = metrics, log
-		w.hooks = append(w.hooks, h)
-	}
-	return w, nil
+// privateNetworks are those that the configuration can let receivers be in. What is local to a link
+// never is: machines of clouds are told their secrets there.
+var privateNetworks = struct{ v4, v6 []netip.Prefix }{
+	[]netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.168.0.0/16"), netip.MustParsePrefix("100.64.0.0/10")},
+	[]netip.Prefix{netip.MustParsePrefix("::1/128"), netip.MustParsePrefix("fc00::/7")},
 }
 
-func newHook(a *archive.Archive, x serving.Webhook) (h *hook, err error) {
-	h = &hook{Webhook: x}
-	if h.a, err = a.Within(x.Tenant); err != nil {
-		return nil, err
+// NewWebhooks gives what delivers.
+func NewWebhooks(a *archive.Archive, c serving.Webhooks, metrics *Metrics, log *slog.Logger) (*Webhooks, error) {
+	rules := []ssrf.Option{ssrf.WithAnyPort()}
+	if c.AllowPrivate {
+		rules = append(rules, ssrf.WithAllowedV4Prefixes(privateNetworks.v4...), ssrf.WithAllowedV6Prefixes(privateNetworks.v6...))
 	}
-	for _, path := range x.Secrets {
-		b, err := os.ReadFile(path)
+	// Where a name leads is looked at when it is dialled: it may lead elsewhere than before. No proxy is
+	// asked: it would dial in our place.
+	guard := ssrf.New(rules...).Safe
+	dialer := &net.Dialer{Timeout: hookTimeout, Control: guard}
+	transport := &http.Transport{DialContext: dialer.DialContext, ForceAttemptHTTP2: true, TLSHandshakeTimeout: 10 * time.Second, IdleConnTimeout: 90 * time.Second,
+		MaxResponseHeaderBytes: maxHookReply, DisableCompression: true}
+	if c.CA != "" {
+		pem, err := os.ReadFile(c.CA)
 		if err != nil {
-			return nil, fmt.Errorf("reading its secret: %w", err)
-		}
-		secret, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(strings.TrimSpace(string(b)), "whsec_"))
-		if err != nil || len(secret) < 24 || len(secret) > 64 {
-			return nil, fmt.Errorf("secret %s: want whsec_ and the base64 of 24 to 64 random bytes", path)
-		}
-		h.secrets = append(h.secrets, secret)
-	}
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	if x.CA != "" {
-		pem, err := os.ReadFile(x.CA)
-		if err != nil {
-			return nil, fmt.Errorf("reading its authorities: %w", err)
+			return nil, fmt.Errorf("reading the authorities of webhooks: %w", err)
 		}
 		roots := x509.NewCertPool()
 		if !roots.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s holds no certificate", x.CA)
+			return nil, fmt.Errorf("reading the authorities of webhooks: %s holds no certificate", c.CA)
 		}
 		transport.TLSClientConfig = &tls.Config{RootCAs: roots}
 	}
-	h.client = &http.Client{Timeout: hookTimeout, Transport: transport,
+	client := &http.Client{Timeout: hookTimeout, Transport: transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }} // what is signed is for one address
-	return h, nil
+	return &Webhooks{a: a, giveUp: c.GiveUp, client: client, guard: guard, metrics: metrics, log: log}, nil
 }
 
-// Run delivers until the context ends.
+// toldNow is a receiver that is told, as it was when it was changed last.
+type toldNow struct {
+	as    archive.ToldHook
+	stop  context.CancelFunc
+	ended chan struct{}
+}
+
+func (r *toldNow) end() { r.stop(); <-r.ended }
+
+// Run delivers to all that are registered until the context ends. What is added, changed or removed
+// meanwhile is noticed within lookAgain.
 func (w *Webhooks) Run(ctx context.Context) {
-	var wg sync.WaitGroup
-	for _, h := range w.hooks {
-		wg.Go(func() { h.run(ctx) })
+	told := map[string]*toldNow{}
+	for ctx.Err() == nil {
+		wait := lookAgain
+		if err := w.adjust(ctx, told); err != nil && ctx.Err() == nil {
+			w.log.Error("reading webhooks", "error", err)
+			wait = hookTrouble
+		}
+		rest(ctx, wait)
 	}
-	wg.Wait()
+	for _, r := range told {
+		r.end()
+	}
 }
 
-// run delivers to one receiver. What fails of ours is tried again, too.
-func (h *hook) run(ctx context.Context) {
-	for ctx.Err() == nil {
-		if err := h.follow(ctx); err != nil && ctx.Err() == nil {
-			h.log.Error("webhook", "webhook", h.Name, "error", err)
-		}
-		rest(ctx, lookAgain)
+// adjust has all that are registered told, as they are, and no others.
+func (w *Webhooks) adjust(ctx context.Context, told map[string]*toldNow) error {
+	all, err := w.a.ToTell()
+	if err != nil {
+		return err
 	}
+	for id, r := range told {
+		if all[id] != r.as {
+			r.end()
+			delete(told, id)
+		}
+	}
+	for id, as := range all {
+		if told[id] != nil {
+			continue
+		}
+		mine, stop := context.WithCancel(ctx)
+		r := &toldNow{as, stop, make(chan struct{})}
+		told[id] = r
+		go func() { defer close(r.ended); w.tell(mine, id, as.Tenant) }()
+	}
+	return nil
+}
+
+// tell delivers to one receiver. What fails of ours is tried again, too.
+func (w *Webhooks) tell(ctx context.Context, id, tenant string) {
+	var h *hook
+	for ctx.Err() == nil {
+		var err error
+		if h == nil {
+			h, err = w.hook(id, tenant)
+		}
+		if err == nil {
+			err = h.follow(ctx)
+		}
+		wait := lookAgain
+		if err != nil && ctx.Err() == nil && !errors.Is(err, archive.ErrNotFound) { // it was removed
+			w.log.Error("webhook", "webhook", id, "error", err)
+			wait = hookTrouble
+		}
+		rest(ctx, wait)
+	}
+}
+
+// hook reads a receiver.
+func (w *Webhooks) hook(id, tenant string) (*hook, error) {
+	a, err := w.a.Within(tenant)
+	if err != nil {
+		return nil, err
+	}
+	x, err := a.WebhookOf("", id)
+	if err != nil {
+		return nil, err
+	}
+	secrets, err := a.WebhookSecrets("", id)
+	if err != nil {
+		return nil, err
+	}
+	return &hook{Webhooks: w, id: id, a: a, url: x.URL, types: x.Types, secrets: secrets, began: time.Now()}, nil
 }
 
 // follow delivers what there is, and comes back when the receiver was moved by somebody else.
 func (h *hook) follow(ctx context.Context) error {
-	state, known, err := h.a.HookState("", h.Name)
-	if err == nil && !known { // it begins here, and a kill does not move that
-		_, err = h.a.MoveHook("", h.Name, 0, state, nil)
-		return err
-	}
+	state, err := h.a.HookState("", h.id)
 	if err != nil {
 		return err
 	}
@@ -149,7 +209,7 @@ func (h *hook) follow(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if wanted(h.Types, e.Type) {
+		if wanted(h.types, e.Type) {
 			if done, err := p.deliver(ctx, x, e); err != nil || !done {
 				return errors.Join(err, p.write(nil))
 			}
@@ -159,7 +219,6 @@ func (h *hook) follow(ctx context.Context) error {
 		}
 	}
 	p.state.At = next
-	h.metrics.hookAt(h.Name, next)
 	return p.write(nil)
 }
 
@@ -179,7 +238,6 @@ func (p *progress) pass(x archive.FedEvent) error {
 	} else {
 		p.state.At = archive.Cursor{Entry: x.At.Entry + 1, Noted: x.At.Noted}
 	}
-	p.h.metrics.hookAt(p.h.Name, p.state.At)
 	if time.Since(p.at) < hookEvery {
 		return nil
 	}
@@ -191,7 +249,7 @@ func (p *progress) write(dead *archive.DeadLetter) error {
 	if p.moved || dead == nil && p.state.At == p.written {
 		return nil
 	}
-	moved, err := p.h.a.MoveHook("", p.h.Name, p.state.Moves, p.state, dead)
+	moved, err := p.h.a.MoveHook("", p.h.id, p.state.Moves, p.state, dead)
 	if err != nil {
 		return err
 	}
@@ -204,6 +262,7 @@ func (p *progress) write(dead *archive.DeadLetter) error {
 // deliver tries until the receiver has the event, or its time is over, or somebody moved the receiver;
 // done says to go on behind it.
 func (p *progress) deliver(ctx context.Context, x archive.FedEvent, e CloudEvent) (done bool, err error) {
+	tries := 0
 	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
 		why := p.h.post(ctx, e)
 		if why == "" {
@@ -218,8 +277,10 @@ func (p *progress) deliver(ctx context.Context, x archive.FedEvent, e CloudEvent
 			p.state.Failing = &began
 		}
 		p.state.Tries++
+		tries++
 		p.state.Why, p.state.Gone = why, why == "410"
-		if time.Since(*p.state.Failing) >= p.h.GiveUp && !p.state.Gone {
+		had := time.Since(*p.state.Failing) >= p.h.giveUp && (tries >= leastTries || time.Since(p.h.began) >= p.h.giveUp)
+		if had && !p.state.Gone {
 			return p.giveUp(x, e)
 		}
 		if err := p.save(); err != nil || p.moved || p.state.Gone {
@@ -240,7 +301,7 @@ func (p *progress) save() error {
 
 // elsewhere reports whether somebody moved the receiver meanwhile.
 func (p *progress) elsewhere() (bool, error) {
-	s, _, err := p.h.a.HookState("", p.h.Name)
+	s, err := p.h.a.HookState("", p.h.id)
 	p.moved = p.moved || err == nil && s.Moves != p.state.Moves
 	return p.moved, err
 }
@@ -252,14 +313,14 @@ func (p *progress) giveUp(x archive.FedEvent, e CloudEvent) (bool, error) {
 	if err := p.pass(x); err != nil {
 		return false, err
 	}
-	p.h.metrics.delivered(p.h.Name, "dead")
+	p.h.metrics.delivered(p.h.id, "dead")
 	return !p.moved, p.write(dead)
 }
 
 // again delivers dead letters that are to be delivered again, once each.
 func (h *hook) again(ctx context.Context) error {
 	var all []archive.DeadLetter
-	err := h.a.DeadLetters("", h.Name, func(d archive.DeadLetter) (bool, error) {
+	err := h.a.DeadLetters("", h.id, func(d archive.DeadLetter) (bool, error) {
 		if d.Again {
 			all = append(all, d)
 		}
@@ -280,14 +341,14 @@ func (h *hook) again(ctx context.Context) error {
 		switch {
 		case err != nil:
 		case e.ID != d.ID: // what was noted is not kept for ever
-			err = h.a.DropLetter("", h.Name, d.At)
+			err = h.a.DropLetter("", h.id, d.At)
 		default:
 			d.Why = h.post(ctx, e)
 			if d.Why == "" {
-				err = h.a.DropLetter("", h.Name, d.At)
+				err = h.a.DropLetter("", h.id, d.At)
 			} else if ctx.Err() == nil {
 				d.Again, d.Tries = false, d.Tries+1
-				err = h.a.KeepLetter("", h.Name, d)
+				err = h.a.KeepLetter("", h.id, d)
 			}
 		}
 	}
@@ -305,9 +366,9 @@ func (h *hook) post(ctx context.Context, e CloudEvent) (why string) {
 		if why != "" {
 			outcome = "failed"
 		}
-		h.metrics.delivered(h.Name, outcome)
+		h.metrics.delivered(h.id, outcome)
 	}()
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, h.URL, bytes.NewReader(body))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, h.url, bytes.NewReader(body))
 	if err != nil {
 		return "address"
 	}
@@ -319,6 +380,9 @@ func (h *hook) post(ctx context.Context, e CloudEvent) (why string) {
 	r.Header.Set("webhook-signature", signatures(h.secrets, e.ID, stamp, body))
 	resp, err := h.client.Do(r)
 	if err != nil {
+		if errors.Is(err, ssrf.ErrProhibitedIP) {
+			return "not allowed"
+		}
 		if failed := net.Error(nil); errors.As(err, &failed) && failed.Timeout() {
 			return "no answer"
 		}

@@ -63,7 +63,7 @@ const (
 
 // CreateAPIKey makes a key, on behalf of agent. The secret is given this once.
 func (a *Archive) CreateAPIKey(ctx context.Context, agent string, n NewAPIKey) (k *APIKey, secret string, err error) {
-	of, err := a.mayChangeAPIKeys(agent, n.Tenant)
+	of, err := a.administers(agent, n.Tenant)
 	if err != nil {
 		return nil, "", err
 	}
@@ -87,7 +87,8 @@ func (a *Archive) CreateAPIKey(ctx context.Context, agent string, n NewAPIKey) (
 	return r.shown(n.Name), apiKeyPrefix + r.ID + "_" + base64.RawURLEncoding.EncodeToString(random[:]), nil
 }
 
-func (a *Archive) mayChangeAPIKeys(agent, tenant string) (*Tenant, error) {
+// administers gives a tenant whose ways in and out agent may open and close.
+func (a *Archive) administers(agent, tenant string) (*Tenant, error) {
 	if a.readOnly {
 		return nil, ErrReadOnly
 	}
@@ -142,7 +143,7 @@ func (a *Archive) RevokeAPIKey(ctx context.Context, agent, tenant, id string) (*
 	if err := a.knows("API key", id); err != nil {
 		return nil, err
 	}
-	of, err := a.mayChangeAPIKeys(agent, tenant)
+	of, err := a.administers(agent, tenant)
 	if err != nil {
 		return nil, err
 	}

@@ -63,6 +63,7 @@ type state struct {
 	acting  sync.Mutex    // one change of schedules, acts and eliminations at a time
 	backing sync.Mutex    // one backup at a time
 	closed  atomic.Bool
+	noting  noting   // rows of refusals that wait: see noted.go
 	running sync.Map // keys of writes that are under way: see once.go
 
 	spooling sync.Mutex // one use of the spool of accesses at a time in this process; after acting

@@ -29,45 +29,46 @@ type bucket string
 
 // The buckets, and the one kind of record each holds (see record.go).
 const (
-	bktMeta   bucket = "meta"   // name -> value
-	bktEntry  bucket = "entry"  // ledger index -> entry bytes
-	bktHash   bucket = "hash"   // stored hash index (RFC 6962 tree) -> 32 bytes
-	bktItem   bucket = "item"   // ledger index, item number -> item bytes
-	bktLeaf   bucket = "leaf"   // leaf number -> 32-byte leaf, ledger index, item number
-	bktBatch  bucket = "batch"  // number of the first leaf -> batchRecord
-	bktTile   bucket = "tile"   // first leaf, level, index -> node hashes
-	bktUnit   bucket = "unit"   // unit, version -> unitRecord
-	bktObject bucket = "object" // object -> objectRecord
-	bktBlob   bucket = "blob"   // blob name -> object, pack or journal
-	bktKey    bucket = "key"    // level, index -> wrapped key
-	bktNamed  bucket = "named"  // kind, group of data keys, enciphered hash, leaf number -> unit, version (named.go)
-	bktIndex  bucket = "index"  // kind, keyed hash, leaf number -> unit, version
-	bktHist   bucket = "hist"   // unit, ledger index, item number -> nothing
-	bktOp     bucket = "op"     // operation -> operationRecord
-	bktDebt   bucket = "debt"   // offer, blob name -> when and why
-	bktAgent  bucket = "agent"  // agent pseudonym -> sealed name
-	bktLock   bucket = "lock"   // offer, blob name -> until when it is to be locked
-	bktUnused bucket = "unused" // offer, blob name -> since when it is to be deleted
-	bktRule   bucket = "rule"   // tenant, rule, version -> ruleRecord
-	bktAct    bucket = "act"    // act -> actRecord; unit, act -> ledger index, while it is in force
-	bktElim   bucket = "elim"   // elimination -> Elimination; elimination, number -> unit, version
-	bktTomb   bucket = "tomb"   // unit -> tombRow; object -> unit
-	bktProc   bucket = "proc"   // tenant, procedure, version -> procedureRecord
-	bktReq    bucket = "req"    // request of a data subject -> Request
-	bktAccess bucket = "access" // ledger index, number of the chunk -> accessRecord
-	bktOnce   bucket = "once"   // keyed hash of who asks and its key -> onceRecord
-	bktAPIKey bucket = "apikey" // API key -> apiKeyRecord
-	bktJob    bucket = "job"    // "r", job -> jobRecord; "l", tenant, time, job -> nothing
-	bktNoted  bucket = "noted"  // number -> Noted
-	bktTold   bucket = "told"   // unit -> keyed hash of the day that it was last told to be due on
-	bktHook   bucket = "hook"   // tenant, webhook -> HookState; tenant, webhook, position -> DeadLetter
+	bktMeta    bucket = "meta"    // name -> value
+	bktEntry   bucket = "entry"   // ledger index -> entry bytes
+	bktHash    bucket = "hash"    // stored hash index (RFC 6962 tree) -> 32 bytes
+	bktItem    bucket = "item"    // ledger index, item number -> item bytes
+	bktLeaf    bucket = "leaf"    // leaf number -> 32-byte leaf, ledger index, item number
+	bktBatch   bucket = "batch"   // number of the first leaf -> batchRecord
+	bktTile    bucket = "tile"    // first leaf, level, index -> node hashes
+	bktUnit    bucket = "unit"    // unit, version -> unitRecord
+	bktObject  bucket = "object"  // object -> objectRecord
+	bktBlob    bucket = "blob"    // blob name -> object, pack or journal
+	bktKey     bucket = "key"     // level, index -> wrapped key
+	bktNamed   bucket = "named"   // kind, group of data keys, enciphered hash, leaf number -> unit, version (named.go)
+	bktIndex   bucket = "index"   // kind, keyed hash, leaf number -> unit, version
+	bktHist    bucket = "hist"    // unit, ledger index, item number -> nothing
+	bktOp      bucket = "op"      // operation -> operationRecord
+	bktDebt    bucket = "debt"    // offer, blob name -> when and why
+	bktAgent   bucket = "agent"   // agent pseudonym -> sealed name
+	bktLock    bucket = "lock"    // offer, blob name -> until when it is to be locked
+	bktUnused  bucket = "unused"  // offer, blob name -> since when it is to be deleted
+	bktRule    bucket = "rule"    // tenant, rule, version -> ruleRecord
+	bktAct     bucket = "act"     // act -> actRecord; unit, act -> ledger index, while it is in force
+	bktElim    bucket = "elim"    // elimination -> Elimination; elimination, number -> unit, version
+	bktTomb    bucket = "tomb"    // unit -> tombRow; object -> unit
+	bktProc    bucket = "proc"    // tenant, procedure, version -> procedureRecord
+	bktReq     bucket = "req"     // request of a data subject -> Request
+	bktAccess  bucket = "access"  // ledger index, number of the chunk -> accessRecord
+	bktOnce    bucket = "once"    // keyed hash of who asks and its key -> onceRecord
+	bktAPIKey  bucket = "apikey"  // API key -> apiKeyRecord
+	bktJob     bucket = "job"     // "r", job -> jobRecord; "l", tenant, time, job -> nothing
+	bktNoted   bucket = "noted"   // number -> Noted
+	bktTold    bucket = "told"    // unit -> keyed hash of the day that it was last told to be due on
+	bktHook    bucket = "hook"    // tenant, webhook -> HookState; tenant, webhook, position -> DeadLetter
+	bktWebhook bucket = "webhook" // webhook -> webhookRecord
 )
 
 var allBuckets = []bucket{bktMeta, bktEntry, bktHash, bktItem, bktLeaf, bktBatch, bktTile, bktUnit,
-	bktObject, bktBlob, bktKey, bktIndex, bktNamed, bktHist, bktOp, bktDebt, bktAgent, bktLock, bktUnused, bktRule, bktAct, bktElim, bktTomb, bktProc, bktReq, bktAccess, bktOnce, bktAPIKey, bktNoted, bktTold, bktHook, bktJob}
+	bktObject, bktBlob, bktKey, bktIndex, bktNamed, bktHist, bktOp, bktDebt, bktAgent, bktLock, bktUnused, bktRule, bktAct, bktElim, bktTomb, bktProc, bktReq, bktAccess, bktOnce, bktAPIKey, bktNoted, bktTold, bktHook, bktWebhook, bktJob}
 
 // laterBuckets were not in the first catalogues: they are made when one is opened for writing.
-var laterBuckets = map[bucket]bool{bktNamed: true, bktLock: true, bktUnused: true, bktRule: true, bktAct: true, bktElim: true, bktTomb: true, bktProc: true, bktReq: true, bktAccess: true, bktOnce: true, bktAPIKey: true, bktNoted: true, bktTold: true, bktHook: true, bktJob: true}
+var laterBuckets = map[bucket]bool{bktNamed: true, bktLock: true, bktUnused: true, bktRule: true, bktAct: true, bktElim: true, bktTomb: true, bktProc: true, bktReq: true, bktAccess: true, bktOnce: true, bktAPIKey: true, bktNoted: true, bktTold: true, bktHook: true, bktWebhook: true, bktJob: true}
 
 // appendOnly buckets grow at their right edge: their pages are filled whole.
 var appendOnly = map[bucket]bool{bktEntry: true, bktHash: true, bktItem: true, bktLeaf: true}

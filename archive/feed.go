@@ -2,10 +2,13 @@ package archive
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
+	"time"
 
 	"sae/integrity"
 )
@@ -18,6 +21,9 @@ type FedEvent struct {
 	Units []string // at most maxFedUnits
 	More  bool     // it touched more
 	Noted *Noted   // nil for an entry
+	// Sealed is, of a seal, what it seals: the first and the last ledger entry with a leaf in its batch.
+	// A large entry may be in several.
+	Sealed *[2]int64
 }
 
 // Cursor is a place in the feed: the next ledger entry, and the next of what was noted beside it. Of
@@ -45,7 +51,7 @@ const (
 )
 
 // notFed are kinds of entries that tell applications nothing: what the archive does with itself.
-var notFed = []integrity.Kind{integrity.Accesses, integrity.AccessLogPurged, integrity.Audit, integrity.Repair, integrity.RootReplaced, integrity.RootEscrowed, integrity.Offer, integrity.APIKeyCreated, integrity.APIKeyRevoked}
+var notFed = []integrity.Kind{integrity.Accesses, integrity.AccessLogPurged, integrity.Audit, integrity.Repair, integrity.RootReplaced, integrity.RootEscrowed, integrity.Offer, integrity.APIKeyCreated, integrity.APIKeyRevoked, integrity.WebhookAdded, integrity.WebhookChanged, integrity.WebhookRemoved}
 
 // Feed gives what happened to a tenant, and the seals, from a place on, in their order. next is where
 // to go on: at the end, the place of what is to come. It names nobody.
@@ -62,15 +68,63 @@ func (a *Archive) Feed(tenant string, from Cursor, limit int) (events []FedEvent
 // FeedEnd is the place behind all that happened until now.
 func (a *Archive) FeedEnd() (c Cursor, err error) {
 	err = a.cat.view(func(t *tx) error {
+		c, err = a.feedEnd(t)
+		return err
+	})
+	return c, err
+}
+
+func (a *Archive) feedEnd(t *tx) (c Cursor, err error) {
+	cp, err := a.checkpointIn(t)
+	if err != nil {
+		return c, err
+	}
+	c.Entry = cp.Size
+	c.Noted, err = t.nextNoted()
+	return c, err
+}
+
+// FeedSince is the place of what happened first at or after a time.
+func (a *Archive) FeedSince(at time.Time) (c Cursor, err error) {
+	err = a.cat.view(func(t *tx) error {
 		cp, err := a.checkpointIn(t)
 		if err != nil {
 			return err
 		}
-		c.Entry = cp.Size
-		c.Noted, err = t.nextNoted()
+		c.Entry, err = firstAt(cp.Size, func(i int64) (time.Time, error) {
+			b, err := t.entry(i)
+			if err != nil {
+				return time.Time{}, err
+			}
+			e, err := integrity.ParseEntry(b)
+			return e.Time, err
+		}, at)
+		if err != nil {
+			return err
+		}
+		next, err := t.nextNoted()
+		if err != nil {
+			return err
+		}
+		c.Noted, err = firstAt(next, func(i int64) (when time.Time, err error) { // of the first row from i on: the oldest are forgotten
+			when = at
+			err = t.eachNoted(i, func(_ int64, n *Noted) (bool, error) { when = n.Time; return false, nil })
+			return when, err
+		}, at)
 		return err
 	})
 	return c, err
+}
+
+// firstAt gives the first of n, whose times do not fall, that is not before a time; n for none.
+func firstAt(n int64, when func(int64) (time.Time, error), at time.Time) (int64, error) {
+	var failed error
+	i := sort.Search(int(n), func(i int) bool {
+		x, err := when(int64(i))
+		failed = errors.Join(failed, err)
+		return err != nil || !x.Before(at)
+	})
+	return int64(i), failed
 }
 
 // page is a page of the feed on its way.
@@ -138,8 +192,12 @@ func (p *page) flush(index int64) bool {
 	return true
 }
 
-// touched names the units that an entry touched.
-func (t *tx) touched(x *FedEvent) error {
+// touched names the units that an entry touched, or the entries that a seal seals.
+func (t *tx) touched(x *FedEvent) (err error) {
+	if x.Entry.Kind == integrity.Seal {
+		x.Sealed, err = t.sealedBy(x.At.Entry)
+		return err
+	}
 	prefix := be64(uint64(x.At.Entry))
 	return t.scan(bktItem, prefix, prefixEnd(prefix), func(_, v []byte) (bool, error) {
 		it, err := integrity.ParseItem(v)
@@ -151,4 +209,44 @@ func (t *tx) touched(x *FedEvent) error {
 		}
 		return !x.More, nil
 	})
+}
+
+// sealedBy gives the first and the last entry with a leaf in the batch that became durable with an entry.
+// Batches lie by their first leaf, and came in that order.
+func (t *tx) sealedBy(index int64) (*[2]int64, error) {
+	end, err := t.end()
+	if err != nil {
+		return nil, err
+	}
+	var rec batchRecord
+	var failed error
+	at := sort.Search(int(end), func(i int) bool {
+		_, v, err := t.last(bktBatch, be64(uint64(i)))
+		if err == nil && v != nil {
+			rec, err = decodeBatch(v)
+		}
+		failed = errors.Join(failed, err)
+		return err != nil || v != nil && rec.Entry >= index
+	})
+	if failed != nil || at == int(end) {
+		return nil, failed
+	}
+	_, v, err := t.last(bktBatch, be64(uint64(at)))
+	if err == nil {
+		rec, err = decodeBatch(v)
+	}
+	if err != nil || rec.Entry != index {
+		return nil, err
+	}
+	out := &[2]int64{}
+	for i, leaf := range []uint64{rec.First, rec.First + rec.Count - 1} {
+		row, err := t.get(bktLeaf, be64(leaf))
+		if err == nil && row != nil {
+			_, out[i], _, err = parseLeafRow(row)
+		}
+		if err != nil || row == nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -78,6 +80,111 @@ func TestFeedIsOneOrder(t *testing.T) {
 	}
 }
 
+// TestFeedSince: from the time of an event on, it and all later ones are told.
+func TestFeedSince(t *testing.T) {
+	a := newArchive(t, nil)
+	for i := range 4 {
+		deposit(t, a, digital(fmt.Sprint(i), "x"))
+		if err := a.NoteRefused("gru", "", Noted{Request: fmt.Sprint(i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all := told(t, a, "", 10)
+	for i, x := range all {
+		at := x.Entry.Time
+		if x.Noted != nil {
+			at = x.Noted.Time
+		}
+		from, err := a.FeedSince(at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		events, _, err := a.Feed("", from, 100)
+		if err != nil || len(events) < len(all)-i || nameOf(events[len(events)-(len(all)-i)]) != nameOf(x) || len(events) > len(all)-i+1 {
+			t.Errorf("since %s: %d events from %s, %v; want %d", nameOf(x), len(events), from, err, len(all)-i)
+		}
+	}
+	end, err := a.FeedEnd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if from, err := a.FeedSince(time.Now().Add(time.Hour)); err != nil || from != end {
+		t.Errorf("since later: %s, %v; the end is %s", from, err, end)
+	}
+	if from, err := a.FeedSince(time.Time{}); err != nil || from != (Cursor{}) {
+		t.Errorf("since ever: %s, %v", from, err)
+	}
+}
+
+// TestSealNamesEntries: seals name the entries that they seal, without a gap.
+func TestSealNamesEntries(t *testing.T) {
+	a := newArchive(t, func(c string) string { return strings.Replace(c, "max-leaves: 1048576", "max-leaves: 4", 1) })
+	want := map[int64]bool{}
+	for range 2 {
+		for range 3 {
+			want[deposit(t, a, digital("x", "x"), digital("y", "y")).Receipt.Index] = true
+		}
+		if _, err := a.Seal(context.Background(), "sealer"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	last, seals := int64(0), 0
+	for _, x := range told(t, a, "", 10) {
+		if x.Entry.Kind != integrity.Seal {
+			continue
+		}
+		seals++
+		if x.Sealed == nil || x.Sealed[0] < last || x.Sealed[1] < x.Sealed[0] || x.Sealed[1] >= x.At.Entry {
+			t.Fatalf("entry %d seals %v, the one before up to %d", x.At.Entry, x.Sealed, last)
+		}
+		for i := x.Sealed[0]; i <= x.Sealed[1]; i++ {
+			delete(want, i)
+		}
+		last = x.Sealed[1]
+	}
+	if len(want) > 0 || seals < 3 {
+		t.Errorf("%d seals, none of entries %v", seals, want)
+	}
+}
+
+// TestRefusalsTogether: refusals at one time are all told, with numbers of their own.
+func TestRefusalsTogether(t *testing.T) {
+	a := newArchive(t, nil)
+	var wg sync.WaitGroup
+	for i := range 50 {
+		wg.Go(func() {
+			if err := a.NoteRefused("gru", "", Noted{Request: fmt.Sprint(i)}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	seen := map[string]bool{}
+	for _, x := range told(t, a, "", 7) {
+		if x.Noted != nil {
+			seen[x.Noted.Request] = true
+		}
+	}
+	if len(seen) != 50 {
+		t.Errorf("%d refusals are told", len(seen))
+	}
+}
+
+func FuzzParseCursor(f *testing.F) {
+	for _, s := range []string{"0", "12.7", "1.", "-1", "99999999999999999999", "1.2.3"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		c, err := ParseCursor(s)
+		if err != nil {
+			return
+		}
+		if again, err := ParseCursor(c.String()); err != nil || again != c || c.Entry < 0 || c.Noted < 0 {
+			t.Errorf("%q is %v, and then %v, %v", s, c, again, err)
+		}
+	})
+}
+
 func TestParseCursor(t *testing.T) {
 	for s, want := range map[string]Cursor{"0": {}, "12": {12, 0}, "12.7": {12, 7}} {
 		if c, err := ParseCursor(s); err != nil || c != want {
@@ -130,6 +237,68 @@ func TestDueIsToldOnce(t *testing.T) {
 	}
 }
 
+// TestDueInSteps: in steps of any size, interrupted or not, each unit that is due is told once: one that
+// declares a rule, those under it, and one that is under it and declares one, too.
+func TestDueInSteps(t *testing.T) {
+	for _, step := range []int{1, 2, 3, 1000} {
+		a, _ := eliminating(t, 1)
+		var all []NewUnit
+		for range 3 {
+			top := len(all)
+			for i := range 4 {
+				u := digital("u", "u")
+				u.Parent = top
+				switch i {
+				case 0:
+					u.Parent, u.Rule, u.RuleStart = -1, "EXAMPLE-5Y", "2001-01-01"
+				case 2:
+					u.Parent, u.Rule, u.RuleStart = top+1, "EXAMPLE-5Y", "2000-01-01"
+				}
+				all = append(all, u)
+			}
+		}
+		deposit(t, a, all...)
+		a.stageItems = step
+		var want []string
+		err := a.Due(context.Background(), "", time.Now().Format(time.DateOnly), func(d DueUnit) error { want = append(want, d.ID); return nil })
+		if err != nil || len(want) != len(all)+1 {
+			t.Fatalf("%d units are due, %v; want %d", len(want), err, len(all)+1)
+		}
+		ctx := &endsAfter{Context: context.Background(), left: 5}
+		first, err := a.NoteDue(ctx, "", 90)
+		if !errors.Is(err, context.Canceled) {
+			t.Fatalf("it was not interrupted: %d, %v", first, err)
+		}
+		if second, err := a.NoteDue(context.Background(), "", 90); err != nil || first+second != len(want) {
+			t.Errorf("steps of %d: %d and %d are told, %v; want %d", step, first, second, err, len(want))
+		}
+		var got []string
+		for _, x := range told(t, a, "", 3) {
+			if x.Noted != nil {
+				got = append(got, x.Noted.Unit)
+			}
+		}
+		slices.Sort(got)
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Errorf("steps of %d: told\n%v, want\n%v", step, got, want)
+		}
+	}
+}
+
+// endsAfter is a context that ends when it was asked some times.
+type endsAfter struct {
+	context.Context
+	left int
+}
+
+func (c *endsAfter) Err() error {
+	if c.left--; c.left < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
 // TestNotedIsForgotten after its time, and its numbers are not given again.
 func TestNotedIsForgotten(t *testing.T) {
 	a := newArchive(t, nil)
@@ -157,41 +326,5 @@ func TestNotedIsForgotten(t *testing.T) {
 	events := told(t, a, "", 10)
 	if last := events[len(events)-1]; last.Noted == nil || last.At.Noted != 2 {
 		t.Errorf("%+v", last)
-	}
-}
-
-// TestMoveHook: who moves a webhook while another does is told so, and changes nothing.
-func TestMoveHook(t *testing.T) {
-	a := newArchive(t, nil)
-	first, known, err := a.HookState("", "gru")
-	if err != nil || known || first.At == (Cursor{}) {
-		t.Fatalf("%+v %v %v", first, known, err)
-	}
-	dead := &DeadLetter{At: Cursor{3, 1}, ID: "3"}
-	for _, x := range []struct {
-		from int64
-		want bool
-	}{{0, true}, {0, false}, {1, true}} {
-		if moved, err := a.MoveHook("", "gru", x.from, HookState{At: Cursor{x.from + 5, 0}}, dead); err != nil || moved != x.want {
-			t.Errorf("from %d: %v, %v", x.from, moved, err)
-		}
-	}
-	if err := a.ReplayHook(context.Background(), "", "gru", Cursor{1, 0}); err != nil {
-		t.Error(err)
-	}
-	if err := a.ReplayHook(context.Background(), "", "gru", Cursor{1 << 40, 0}); !errors.Is(err, ErrRefused) {
-		t.Error(err)
-	}
-	if s, _, err := a.HookState("", "gru"); err != nil || s.At != (Cursor{1, 0}) || s.Moves != 3 {
-		t.Errorf("%+v %v", s, err)
-	}
-	if n, err := a.ReplayLetters(context.Background(), "", "gru"); err != nil || n != 1 {
-		t.Errorf("%d %v", n, err)
-	}
-	if err := a.DropLetter("", "gru", dead.At); err != nil {
-		t.Error(err)
-	}
-	if n, err := a.ReplayLetters(context.Background(), "", "gru"); err != nil || n != 0 {
-		t.Errorf("%d %v", n, err)
 	}
 }

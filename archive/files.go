@@ -53,12 +53,9 @@ func (c *Config) named() (out []string) {
 		}
 	}
 	if s := c.Serve; s != nil {
-		out = append(out, s.Cert, s.Key, s.ClientCA)
+		out = append(out, s.Cert, s.Key, s.ClientCA, s.Webhooks.CA)
 		for _, i := range s.Issuers {
 			out = append(out, i.CA)
-		}
-		for _, w := range s.Webhooks {
-			out = append(append(out, w.CA), w.Secrets...)
 		}
 	}
 	return slices.DeleteFunc(out, func(path string) bool { return path == "" })

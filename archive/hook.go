@@ -1,15 +1,18 @@
 package archive
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"time"
+
+	"sae/integrity"
 )
 
-// A webhook is told what the feed tells. Where it is, and what it did not take, is kept here: the
-// address and the secrets are in sae.yaml and in files that it names.
+// A webhook is told what the feed tells. Where it is, and what it did not take, is kept here; what it
+// is, in webhook.go. It names nobody, and holds nothing of what was sent.
 
 // HookState is where a webhook is.
 type HookState struct {
@@ -18,7 +21,7 @@ type HookState struct {
 	Failing *time.Time `json:"failing,omitempty"` // since when nothing is delivered
 	Tries   int        `json:"tries,omitempty"`   // in vain, of the event at At
 	Why     string     `json:"why,omitempty"`     // the last one failed: a status, or timeout and the like
-	Gone    bool       `json:"gone,omitempty"`    // the receiver answered 410: nothing is delivered until it is replayed
+	Gone    bool       `json:"gone,omitempty"`    // the receiver answered 410: nothing is delivered until it is let go on
 }
 
 // DeadLetter is an event that a webhook did not take in the time it had.
@@ -32,98 +35,77 @@ type DeadLetter struct {
 	Again bool      `json:"again,omitempty"` // it is to be delivered again
 }
 
-func hookKey(tenant, name string) []byte { return []byte(tenant + "\x00" + name + "\x00") }
+func hookKey(tenant, id string) []byte { return []byte(tenant + "\x00" + id + "\x00") }
 
 // letterKey places the dead letters of a webhook behind its state.
-func letterKey(tenant, name string, at Cursor) []byte {
-	k := append(hookKey(tenant, name), be64(uint64(at.Entry))...)
+func letterKey(tenant, id string, at Cursor) []byte {
+	k := append(hookKey(tenant, id), be64(uint64(at.Entry))...)
 	return binary.BigEndian.AppendUint64(k, uint64(at.Noted))
 }
 
-// HookState gives where a webhook is; one that nothing is known of begins at the end of the feed.
-func (a *Archive) HookState(tenant, name string) (s HookState, known bool, err error) {
+// HookState gives where a webhook is.
+func (a *Archive) HookState(tenant, id string) (s HookState, err error) {
 	of, err := a.tenant(tenant)
 	if err != nil {
-		return s, false, err
+		return s, err
 	}
 	err = a.cat.view(func(t *tx) error {
-		s, known, err = t.hookState(of.ID, name)
+		s, err = t.hookState(of.ID, id)
 		return err
 	})
-	if err == nil && !known {
-		s.At, err = a.FeedEnd()
-	}
-	return s, known, err
+	return s, err
 }
 
-func (t *tx) hookState(tenant, name string) (s HookState, known bool, err error) {
-	v, err := t.get(bktHook, hookKey(tenant, name))
-	if err != nil || v == nil {
-		return s, false, err
+func (t *tx) hookState(tenant, id string) (s HookState, err error) {
+	v, err := t.get(bktHook, hookKey(tenant, id))
+	if err == nil && v == nil {
+		err = fmt.Errorf("webhook %q: %w", id, ErrNotFound)
+	}
+	if err != nil {
+		return s, err
 	}
 	if err := json.Unmarshal(v, &s); err != nil {
-		return s, false, damaged("webhook", name, err)
+		return s, damaged("webhook", id, err)
 	}
-	return s, true, nil
+	return s, nil
 }
 
-// MoveHook writes where a webhook is now, with what it gave up, unless it was moved by somebody else
-// meanwhile: then moved is false, and nothing is written.
-func (a *Archive) MoveHook(tenant, name string, from int64, to HookState, dead *DeadLetter) (moved bool, err error) {
-	of, err := a.tenant(tenant)
-	if err != nil {
-		return false, err
+// dropHook forgets where a webhook was, and its dead letters.
+func (t *tx) dropHook(tenant, id string) error {
+	var all [][]byte
+	prefix := hookKey(tenant, id)
+	err := t.scan(bktHook, prefix, prefixEnd(prefix), func(k, _ []byte) (bool, error) {
+		all = append(all, bytes.Clone(k))
+		return true, nil
+	})
+	for _, k := range all {
+		if err == nil {
+			err = t.delete(bktHook, k)
+		}
 	}
-	if a.readOnly {
-		return false, ErrReadOnly
-	}
+	return err
+}
+
+// MoveHook writes where a webhook is now, with what it gave up, unless it was moved, or removed, by
+// somebody else meanwhile: then moved is false, and nothing is written.
+func (a *Archive) MoveHook(tenant, id string, from int64, to HookState, dead *DeadLetter) (moved bool, err error) {
 	to.Moves = from + 1
-	err = a.update(nil, func(t *tx) error {
-		s, _, err := t.hookState(of.ID, name)
-		if moved = err == nil && s.Moves == from; !moved {
-			return err
+	err = a.changeHook(tenant, id, func(t *tx, tenant string, s HookState) error {
+		if moved = s.Moves == from; !moved {
+			return nil
 		}
 		if dead != nil {
-			if err := t.put(bktHook, letterKey(of.ID, name, dead.At), mustJSON(dead)); err != nil {
+			if err := t.put(bktHook, letterKey(tenant, id, dead.At), mustJSON(dead)); err != nil {
 				return err
 			}
 		}
-		return t.put(bktHook, hookKey(of.ID, name), mustJSON(to))
+		return t.put(bktHook, hookKey(tenant, id), mustJSON(to))
 	})
-	if err != nil {
-		return false, fmt.Errorf("webhook %s: %w", name, err)
-	}
-	return moved, nil
+	return moved && err == nil, err
 }
 
-// DeadLetters calls f for what a webhook did not take, in the order of the feed.
-func (a *Archive) DeadLetters(tenant, name string, f func(DeadLetter) (bool, error)) error {
-	of, err := a.tenant(tenant)
-	if err != nil {
-		return err
-	}
-	prefix := hookKey(of.ID, name)
-	return a.cat.view(func(t *tx) error {
-		return t.scan(bktHook, prefix, prefixEnd(prefix), func(k, v []byte) (bool, error) {
-			if len(k) == len(prefix) {
-				return true, nil
-			}
-			var d DeadLetter
-			if err := json.Unmarshal(v, &d); err != nil {
-				return false, damaged("dead letter", name, err)
-			}
-			return f(d)
-		})
-	})
-}
-
-// DropLetter forgets a dead letter, which was delivered or is not wanted.
-func (a *Archive) DropLetter(tenant, name string, at Cursor) error {
-	return a.changeLetters(tenant, name, func(t *tx, tenant string) error { return t.delete(bktHook, letterKey(tenant, name, at)) })
-}
-
-// changeLetters changes the dead letters of a webhook.
-func (a *Archive) changeLetters(tenant, name string, f func(t *tx, tenant string) error) error {
+// changeHook changes what is kept of a webhook, which there must be: what was removed stays so.
+func (a *Archive) changeHook(tenant, id string, f func(t *tx, tenant string, s HookState) error) error {
 	of, err := a.tenant(tenant)
 	if err != nil {
 		return err
@@ -131,23 +113,65 @@ func (a *Archive) changeLetters(tenant, name string, f func(t *tx, tenant string
 	if a.readOnly {
 		return ErrReadOnly
 	}
-	if err := a.update(nil, func(t *tx) error { return f(t, of.ID) }); err != nil {
-		return fmt.Errorf("dead letters of webhook %s: %w", name, err)
+	err = a.update(nil, func(t *tx) error {
+		s, err := t.hookState(of.ID, id)
+		if err != nil {
+			return err
+		}
+		return f(t, of.ID, s)
+	})
+	if err != nil {
+		return fmt.Errorf("moving a webhook: %w", err)
 	}
 	return nil
 }
 
+// DeadLetters calls f for what a webhook did not take, in the order of the feed.
+func (a *Archive) DeadLetters(tenant, id string, f func(DeadLetter) (bool, error)) error {
+	of, err := a.tenant(tenant)
+	if err != nil {
+		return err
+	}
+	prefix := hookKey(of.ID, id)
+	return a.cat.view(func(t *tx) error {
+		return t.scan(bktHook, prefix, prefixEnd(prefix), func(k, v []byte) (bool, error) {
+			if len(k) == len(prefix) {
+				return true, nil
+			}
+			var d DeadLetter
+			if err := json.Unmarshal(v, &d); err != nil {
+				return false, damaged("dead letter", id, err)
+			}
+			return f(d)
+		})
+	})
+}
+
+// DropLetter forgets a dead letter, which was delivered or is not wanted.
+func (a *Archive) DropLetter(tenant, id string, at Cursor) error {
+	return a.changeHook(tenant, id, func(t *tx, tenant string, _ HookState) error {
+		return t.delete(bktHook, letterKey(tenant, id, at))
+	})
+}
+
+// KeepLetter writes a dead letter again.
+func (a *Archive) KeepLetter(tenant, id string, d DeadLetter) error {
+	return a.changeHook(tenant, id, func(t *tx, tenant string, _ HookState) error {
+		return t.put(bktHook, letterKey(tenant, id, d.At), mustJSON(d))
+	})
+}
+
 // ReplayLetters has all dead letters of a webhook delivered again, and gives their number.
-func (a *Archive) ReplayLetters(_ context.Context, tenant, name string) (n int, err error) {
+func (a *Archive) ReplayLetters(ctx context.Context, tenant, id string) (n int, err error) {
 	var all []DeadLetter
-	err = a.DeadLetters(tenant, name, func(d DeadLetter) (bool, error) { all = append(all, d); return true, nil })
+	err = a.DeadLetters(tenant, id, func(d DeadLetter) (bool, error) { all = append(all, d); return true, ctx.Err() })
 	if err != nil || len(all) == 0 {
 		return 0, err
 	}
-	return len(all), a.changeLetters(tenant, name, func(t *tx, tenant string) error {
+	return len(all), a.changeHook(tenant, id, func(t *tx, tenant string, _ HookState) error {
 		for _, d := range all {
 			d.Again = true
-			if err := t.put(bktHook, letterKey(tenant, name, d.At), mustJSON(d)); err != nil {
+			if err := t.put(bktHook, letterKey(tenant, id, d.At), mustJSON(d)); err != nil {
 				return err
 			}
 		}
@@ -155,8 +179,9 @@ func (a *Archive) ReplayLetters(_ context.Context, tenant, name string) (n int, 
 	})
 }
 
-// ReplayHook has a webhook told again all that happened from a place on.
-func (a *Archive) ReplayHook(_ context.Context, tenant, name string, from Cursor) error {
+// ReplayHook has a webhook told again all that happened from a place on. One that answered that it is
+// gone is told again, too.
+func (a *Archive) ReplayHook(_ context.Context, tenant, id string, from Cursor) error {
 	end, err := a.FeedEnd()
 	if err != nil {
 		return err
@@ -164,20 +189,91 @@ func (a *Archive) ReplayHook(_ context.Context, tenant, name string, from Cursor
 	if from.Entry > end.Entry || from.Noted > end.Noted {
 		return &Refusal{Problems: []string{fmt.Sprintf("cursor %s is behind the end of the feed, %s", from, end)}}
 	}
-	for {
-		s, _, err := a.HookState(tenant, name)
-		if err != nil {
-			return err
-		}
-		if moved, err := a.MoveHook(tenant, name, s.Moves, HookState{At: from}, nil); err != nil || moved {
-			return err
-		}
-	}
+	return a.changeHook(tenant, id, func(t *tx, tenant string, s HookState) error {
+		return t.put(bktHook, hookKey(tenant, id), mustJSON(HookState{At: from, Moves: s.Moves + 1}))
+	})
 }
 
-// KeepLetter writes a dead letter again.
-func (a *Archive) KeepLetter(tenant, name string, d DeadLetter) error {
-	return a.changeLetters(tenant, name, func(t *tx, tenant string) error {
-		return t.put(bktHook, letterKey(tenant, name, d.At), mustJSON(d))
+// HookGauge is how far behind a webhook is.
+type HookGauge struct {
+	ID     string
+	Behind int64      // ledger entries and noted events that it was not told of yet
+	Since  *time.Time // when the first of them happened
+	Dead   int        // dead letters
+}
+
+// HookGauges gives how far behind each webhook is, those that are stopped too.
+func (a *Archive) HookGauges() (out []HookGauge, err error) {
+	if err := a.archiveWide(); err != nil {
+		return nil, err
+	}
+	err = a.cat.view(func(t *tx) error {
+		return t.scan(bktWebhook, nil, nil, func(k, v []byte) (bool, error) {
+			var r webhookRecord
+			if err := decodeClear(v, &r); err != nil {
+				return false, damaged("webhook", string(k), err)
+			}
+			g, err := a.hookGauge(t, r.Tenant, r.ID)
+			out = append(out, g)
+			return err == nil, err
+		})
 	})
+	return out, err
+}
+
+// HookGauge gives how far behind a webhook of a tenant is.
+func (a *Archive) HookGauge(tenant, id string) (g HookGauge, err error) {
+	of, err := a.tenant(tenant)
+	if err != nil {
+		return g, err
+	}
+	err = a.cat.view(func(t *tx) error {
+		g, err = a.hookGauge(t, of.ID, id)
+		return err
+	})
+	return g, err
+}
+
+func (a *Archive) hookGauge(t *tx, tenant, id string) (g HookGauge, err error) {
+	g.ID = id
+	s, err := t.hookState(tenant, id)
+	if err != nil {
+		return g, err
+	}
+	end, err := a.feedEnd(t)
+	if err != nil {
+		return g, err
+	}
+	g.Behind = max(0, end.Entry-s.At.Entry) + max(0, end.Noted-s.At.Noted)
+	if g.Since, err = t.firstFrom(s.At, end); err != nil {
+		return g, err
+	}
+	prefix := hookKey(tenant, id)
+	err = t.scan(bktHook, append(bytes.Clone(prefix), 0), prefixEnd(prefix), func(_, _ []byte) (bool, error) {
+		g.Dead++
+		return true, nil
+	})
+	return g, err
+}
+
+// firstFrom is when the first thing at or behind a place happened; nil at the end.
+func (t *tx) firstFrom(at, end Cursor) (first *time.Time, err error) {
+	if at.Entry < end.Entry {
+		b, err := t.entry(at.Entry)
+		if err != nil {
+			return nil, err
+		}
+		e, err := integrity.ParseEntry(b)
+		if err != nil {
+			return nil, err
+		}
+		first = &e.Time
+	}
+	err = t.eachNoted(at.Noted, func(_ int64, n *Noted) (bool, error) {
+		if first == nil || n.Time.Before(*first) {
+			first = &n.Time
+		}
+		return false, nil
+	})
+	return first, err
 }

@@ -316,14 +316,24 @@ func tenantWithin(v *Archive, other string) map[string]func() error {
 			_, err := v.Sample(ctx, "alice", SampleRequest{Tenant: other, Rule: "x", At: "2026-01-01"})
 			return err
 		},
-		"Rules":           func() error { _, err := v.Rules(other); return err },
-		"RulesAt":         func() error { _, err := v.RulesAt(other, 1); return err },
-		"RuleHistory":     func() error { _, err := v.RuleHistory(other, "x"); return err },
-		"PlanRules":       func() error { _, err := v.PlanRules(ctx, other, nil, false); return err },
-		"ChangeRules":     func() error { _, err := v.ChangeRules(ctx, "alice", &RulesPlan{Tenant: other}); return err },
-		"NoteRefused":     func() error { return v.NoteRefused("alice", other, Noted{}) },
-		"NoteDue":         func() error { _, err := v.NoteDue(ctx, other, 90); return err },
-		"HookState":       func() error { _, _, err := v.HookState(other, "x"); return err },
+		"Rules":       func() error { _, err := v.Rules(other); return err },
+		"RulesAt":     func() error { _, err := v.RulesAt(other, 1); return err },
+		"RuleHistory": func() error { _, err := v.RuleHistory(other, "x"); return err },
+		"PlanRules":   func() error { _, err := v.PlanRules(ctx, other, nil, false); return err },
+		"ChangeRules": func() error { _, err := v.ChangeRules(ctx, "alice", &RulesPlan{Tenant: other}); return err },
+		"NoteRefused": func() error { return v.NoteRefused("alice", other, Noted{}) },
+		"NoteDue":     func() error { _, err := v.NoteDue(ctx, other, 90); return err },
+		"AddWebhook": func() error {
+			_, _, err := v.AddWebhook(ctx, "alice", NewWebhook{Tenant: other, Name: "x", URL: "https://x.example/"})
+			return err
+		},
+		"ChangeWebhook":   func() error { _, _, err := v.ChangeWebhook(ctx, "alice", other, "x", WebhookChange{}); return err },
+		"RemoveWebhook":   func() error { return v.RemoveWebhook(ctx, "alice", other, "x") },
+		"Webhooks":        func() error { _, err := v.Webhooks(other); return err },
+		"WebhookOf":       func() error { _, err := v.WebhookOf(other, "x"); return err },
+		"WebhookSecrets":  func() error { _, err := v.WebhookSecrets(other, "x"); return err },
+		"HookGauge":       func() error { _, err := v.HookGauge(other, "x"); return err },
+		"HookState":       func() error { _, err := v.HookState(other, "x"); return err },
 		"MoveHook":        func() error { _, err := v.MoveHook(other, "x", 0, HookState{}, nil); return err },
 		"DeadLetters":     func() error { return v.DeadLetters(other, "x", nil) },
 		"DropLetter":      func() error { return v.DropLetter(other, "x", Cursor{}) },
@@ -359,6 +369,8 @@ func wideWithin(v *Archive) map[string]func() error {
 	ctx := context.Background()
 	return map[string]func() error{
 		"Audit":           func() error { _, err := v.Audit(ctx, "alice", AuditOptions{}); return err },
+		"HookGauges":      func() error { _, err := v.HookGauges(); return err },
+		"ToTell":          func() error { _, err := v.ToTell(); return err },
 		"RecoverJobs":     func() error { _, err := v.RecoverJobs(); return err },
 		"ForgetJobs":      func() error { _, err := v.ForgetJobs(); return err },
 		"Backup":          func() error { _, err := v.Backup(ctx, "alice", nil, BackupOptions{}); return err },
@@ -408,6 +420,7 @@ var openWithin = map[string]string{
 	"Seal":             "what waits is sealed, whosever it is: certificates want it",
 	"Counts":           "counts name nobody",
 	"FeedEnd":          "a place",
+	"FeedSince":        "a place",
 	"Audits":           "what audits found names nobody",
 	"LedgerKey":        "the ledger names nobody",
 	"Entry":            "the ledger names nobody",

@@ -73,6 +73,10 @@ const (
 	APIKeyCreated Kind = "apikey-created" // a program may ask things of the service
 	APIKeyRevoked Kind = "apikey-revoked" // and may not any more
 
+	WebhookAdded   Kind = "webhook-added"   // what happens is told to an address
+	WebhookChanged Kind = "webhook-changed" // address, choice of events or secrets were changed, or it was stopped
+	WebhookRemoved Kind = "webhook-removed" // it is told no more
+
 	RootReplaced Kind = "root-replaced" // another root key was drawn, and nothing destroyed with the old one
 	RootEscrowed Kind = "root-escrowed" // a sealed copy of the root key was made
 )
@@ -335,6 +339,17 @@ type APIKeyDetail struct {
 	Operations []string  `json:"operations,omitempty"`
 	Expires    time.Time `json:"expires"`
 	Name       Hash      `json:"name"`
+}
+
+// WebhookDetail is the detail of WebhookAdded, WebhookChanged and WebhookRemoved entries: the webhook's
+// identifier, the types of events that it is told (all when there are none), whether it is stopped, how
+// many secrets sign, and a salted commitment of its name, a zero byte and its address.
+type WebhookDetail struct {
+	Webhook  string   `json:"webhook"`
+	Types    []string `json:"types,omitempty"`
+	Disabled bool     `json:"disabled,omitempty"`
+	Secrets  int      `json:"secrets"`
+	Address  Hash     `json:"address"`
 }
 
 // RootReplacedDetail is the detail of a RootReplaced entry: where the new root key is kept, "file"

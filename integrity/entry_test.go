@@ -28,6 +28,7 @@ var entries = map[integrity.Kind]any{
 	integrity.Audit:            integrity.AuditDetail{Sample: 0.1, Objects: 2, Copies: 4, Bytes: 1 << 40, Findings: 1, Repaired: 1, Lost: 0},
 	integrity.Repair:           integrity.RepairDetail{Offer: "disk", Copies: 1},
 	integrity.APIKeyCreated:    integrity.APIKeyDetail{Key: "k1", Roles: []string{"depositor"}, Operations: []string{"createDeposit"}, Expires: when, Name: integrity.Hash{6}},
+	integrity.WebhookChanged:   integrity.WebhookDetail{Webhook: "w1", Types: []string{"sae.deposit"}, Disabled: true, Secrets: 2, Address: integrity.Hash{7}},
 	integrity.RollbackAccepted: integrity.RollbackDetail{LostSize: 9, LostRoot: integrity.Hash{3}, Reason: integrity.Hash{4}},
 }
 

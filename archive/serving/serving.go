@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/url"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"time"
 )
@@ -33,9 +32,8 @@ type Config struct {
 	PublicLedger bool   `yaml:"public-ledger,omitempty"`
 	Limits       Limits `yaml:"limits,omitempty"`
 	// Vitam opens the door for clients of VITAM's ingest.
-	Vitam Vitam `yaml:"vitam,omitempty"`
-	// Webhooks are told what happens.
-	Webhooks []Webhook `yaml:"webhooks,omitempty"`
+	Vitam    Vitam    `yaml:"vitam,omitempty"`
+	Webhooks Webhooks `yaml:"webhooks,omitempty"`
 	// DueSoon is how many days before the end of its retention it is told of a unit that it is due; 90
 	// when absent.
 	DueSoon int `yaml:"due-soon,omitempty"`
@@ -45,17 +43,13 @@ type Config struct {
 	Traces *Traces `yaml:"traces,omitempty"`
 }
 
-// Webhook is a receiver of events.
-type Webhook struct {
-	Name   string   `yaml:"name"`
-	Tenant string   `yaml:"tenant,omitempty"` // the first when absent
-	URL    string   `yaml:"url"`
-	Types  []string `yaml:"types,omitempty"` // of events; all when absent
-	// Secrets are files, each with a secret of the Standard Webhooks form (whsec_ and base64): a signature
-	// by each goes with every event, so that one can be replaced by the next.
-	Secrets []string      `yaml:"secrets"`
-	CA      string        `yaml:"ca,omitempty"`      // PEM file of authorities for its certificate; those of the system when absent
-	GiveUp  time.Duration `yaml:"give-up,omitempty"` // after which an event that is not taken becomes a dead letter; 24h when absent
+// Webhooks is how events are sent to the receivers that are registered in the archive.
+type Webhooks struct {
+	// AllowPrivate lets receivers be on this machine and in private networks: who registers one could
+	// otherwise have requests made there.
+	AllowPrivate bool          `yaml:"allow-private,omitempty"`
+	GiveUp       time.Duration `yaml:"give-up,omitempty"` // after which an event that is not taken becomes a dead letter; 24h when absent
+	CA           string        `yaml:"ca,omitempty"`      // PEM file of authorities for their certificates; those of the system when absent
 }
 
 // Vitam is the door for clients of VITAM. Without tenants it is shut.
@@ -141,10 +135,7 @@ func (c *Config) With() Config {
 	or(&out.Limits.UploadKeep, 7*24*time.Hour)
 	or(&out.Limits.Idle, 30*time.Second)
 	or(&out.DueSoon, 90)
-	out.Webhooks = slices.Clone(out.Webhooks)
-	for i := range out.Webhooks {
-		or(&out.Webhooks[i].GiveUp, 24*time.Hour)
-	}
+	or(&out.Webhooks.GiveUp, 24*time.Hour)
 	if out.Backup != nil {
 		b := *out.Backup
 		or(&b.Every, 24*time.Hour)
@@ -173,15 +164,9 @@ func or[T comparable](v *T, otherwise T) {
 
 // Within makes relative paths begin at a folder.
 func (c *Config) Within(dir string) {
-	paths := []*string{&c.Cert, &c.Key, &c.ClientCA}
+	paths := []*string{&c.Cert, &c.Key, &c.ClientCA, &c.Webhooks.CA}
 	for i := range c.Issuers {
 		paths = append(paths, &c.Issuers[i].CA)
-	}
-	for i := range c.Webhooks {
-		paths = append(paths, &c.Webhooks[i].CA)
-		for j := range c.Webhooks[i].Secrets {
-			paths = append(paths, &c.Webhooks[i].Secrets[j])
-		}
 	}
 	if c.Backup != nil {
 		paths = append(paths, &c.Backup.Folder)
@@ -268,26 +253,18 @@ func (c *Config) Problems(roles, tenants []string) map[string]string {
 	if c.DueSoon < 0 || c.DueSoon > 3660 {
 		bad["due-soon"] = "want a number of days, at most 3660"
 	}
-	seen := map[string]bool{}
-	for i, x := range c.Webhooks {
-		key := fmt.Sprintf("webhooks[%d]", i)
-		unknown(key, x.Tenant, nil)
-		switch u, err := url.Parse(x.URL); {
-		case !hookName.MatchString(x.Name) || seen[x.Tenant+" "+x.Name]:
-			bad[key] = "name: want letters, digits, points and hyphens, and another than the others have"
-		case err != nil || u.Host == "" || u.User != nil || u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())):
-			bad[key] = "url: want an https URL, or an http one of this machine, without a user"
-		case len(x.Secrets) == 0 || len(x.Secrets) > 5:
-			bad[key] = "secrets: want one to five files"
-		case x.GiveUp < 0:
-			bad[key] = "give-up: want a duration, such as 24h"
-		}
-		seen[x.Tenant+" "+x.Name] = true
+	if g := c.Webhooks.GiveUp; g < 0 || g > 0 && g < time.Second {
+		bad["webhooks"] = "give-up: want at least 1s"
 	}
 	return bad
 }
 
-var hookName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.-]{0,63}$`)
+// Receiver reports whether a webhook may have an address: https, or http on this machine, and without
+// a user. Whether it may be reached is asked when it is.
+func Receiver(address string) bool {
+	u, err := url.Parse(address)
+	return err == nil && u.Host != "" && u.Hostname() != "" && u.User == nil && u.Fragment == "" && (u.Scheme == "https" || u.Scheme == "http" && loopback(u.Hostname()))
+}
 
 func loopback(host string) bool {
 	ip := net.ParseIP(host)

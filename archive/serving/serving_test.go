@@ -35,14 +35,9 @@ func TestProblems(t *testing.T) {
 		"oidc: [{issuer: 'https://sso.example', roles-claim: groups, roles: [{word: a, roles: [archivist]}]}]":                "oidc[0]",
 		"oidc: [{issuer: 'https://sso.example', audience: sae, roles-claim: groups, roles: [{word: a, roles: [king]}]}]":      "oidc[0]",
 		"due-soon: -1": "due-soon",
-		"webhooks: [{name: gru, url: 'https://gru.example/events', secrets: [keys/gru]}]":                                    "",
-		"webhooks: [{name: gru, url: 'http://[::1]:8080/events', secrets: [keys/gru], types: [sae.deposit]}]":                "",
-		"webhooks: [{name: gru, url: 'http://gru.example/events', secrets: [keys/gru]}]":                                     "webhooks[0]",
-		"webhooks: [{name: gru, url: 'https://a:b@gru.example/', secrets: [keys/gru]}]":                                      "webhooks[0]",
-		"webhooks: [{name: gru, url: 'https://gru.example/events'}]":                                                         "webhooks[0]",
-		"webhooks: [{name: '', url: 'https://gru.example/events', secrets: [k]}]":                                            "webhooks[0]",
-		"webhooks: [{name: a, url: 'https://x.example/', secrets: [k]}, {name: a, url: 'https://y.example/', secrets: [k]}]": "webhooks[1]",
-		"webhooks: [{name: a, tenant: cd98, url: 'https://x.example/', secrets: [k]}]":                                       "webhooks[0]",
+		"webhooks: {allow-private: true, give-up: 1h}": "",
+		"webhooks: {give-up: -1s}":                     "webhooks",
+		"webhooks: {give-up: 1ms}":                     "webhooks",
 	} {
 		c := &Config{}
 		if err := yaml.UnmarshalWithOptions([]byte(text), c, yaml.Strict()); err != nil {
@@ -66,6 +61,31 @@ func TestWith(t *testing.T) {
 	c = given.With()
 	if c.Listen != "x:1" || c.Limits.Rate != 3 || c.Issuers[0].Name != "sub" || given.Issuers[0].Name != "" {
 		t.Errorf("%+v, of %+v", c, given)
+	}
+}
+
+func TestReceiver(t *testing.T) {
+	for address, want := range map[string]bool{
+		"https://gru.example/events":    true,
+		"https://gru.example:8443/?a=b": true,
+		"http://127.0.0.1:8080/events":  true,
+		"http://[::1]:8080/events":      true,
+		"http://localhost/":             true,
+		"http://gru.example/events":     false,
+		"http://127.0.0.1.example/":     false,
+		"https://a:b@gru.example/":      false,
+		"https://gru.example/#part":     false,
+		"https:///events":               false,
+		"https://:443/":                 false,
+		"ftp://gru.example/":            false,
+		"file:///etc/passwd":            false,
+		"gru.example":                   false,
+		"https://gru example/":          false,
+		"":                              false,
+	} {
+		if got := Receiver(address); got != want {
+			t.Errorf("%q: %v", address, got)
+		}
 	}
 }
 

@@ -56,6 +56,7 @@ func (c *cli) serve(ctx context.Context, dev bool) (err error) {
 	config := a.Config().Serve.With()
 	if dev {
 		config.Plain, config.Cert, config.Key = true, "", ""
+		config.Webhooks.AllowPrivate = true
 		if config.Admin == "" {
 			config.Admin = nextPort(config.Listen)
 		}

@@ -6,10 +6,13 @@ import (
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -22,6 +25,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -118,31 +122,70 @@ func writeServe(t *testing.T, dir, text string) {
 	f.Close()
 }
 
-// toldUnits is a webhook's receiver that counts how often it was told of each unit.
-type toldUnits struct {
-	mu    sync.Mutex
-	units map[string]int
+// toldEvents is a webhook's receiver. It wants signatures, and what it did not have yet in its order; now
+// and then it fails, and it answers late enough that a kill falls into a delivery.
+type toldEvents struct {
+	t       *testing.T
+	secret  []byte
+	mu      sync.Mutex
+	units   map[string]bool
+	refused map[string]bool // requests
+	last    [2]int64        // of entries, and of what was noted
+	twice   int
 }
 
-func (r *toldUnits) ServeHTTP(w http.ResponseWriter, q *http.Request) {
+func (r *toldEvents) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	var e struct {
+		ID   string `json:"id"`
 		Data struct {
-			Units []string `json:"units"`
+			Units   []string `json:"units"`
+			Refused struct {
+				Request string `json:"request"`
+			} `json:"refused"`
 		} `json:"data"`
 	}
-	if err := json.NewDecoder(q.Body).Decode(&e); err != nil {
-		w.WriteHeader(http.StatusBadRequest)
+	body, err := io.ReadAll(q.Body)
+	if err == nil {
+		err = json.Unmarshal(body, &e)
+	}
+	m := hmac.New(sha256.New, r.secret)
+	fmt.Fprintf(m, "%s.%s.%s", q.Header.Get("webhook-id"), q.Header.Get("webhook-timestamp"), body)
+	if sum := "v1," + base64.StdEncoding.EncodeToString(m.Sum(nil)); err != nil || q.Header.Get("webhook-signature") != sum {
+		w.WriteHeader(http.StatusBadRequest) // also of what a kill cut short
+		return
+	}
+	time.Sleep(time.Millisecond)
+	if mathrand.IntN(200) == 0 {
+		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	digits, noted := strings.CutPrefix(e.ID, "n")
+	of, seen := 0, false
+	if noted {
+		of, seen = 1, r.refused[e.Data.Refused.Request]
+		r.refused[e.Data.Refused.Request] = true
+	}
+	number, err := strconv.ParseInt(digits, 10, 64)
 	for _, u := range e.Data.Units {
-		r.units[u]++
+		seen = seen || r.units[u]
+		r.units[u] = true
+	}
+	switch {
+	case err != nil:
+		r.t.Errorf("event %q: %v", e.ID, err)
+	case number > r.last[of]:
+		r.last[of] = number
+	case !seen:
+		r.t.Errorf("event %q is told for the first time behind %d", e.ID, r.last[of])
+	default:
+		r.twice++
 	}
 }
 
 // want waits until it was told of so many units.
-func (r *toldUnits) want(t *testing.T, n int) {
+func (r *toldEvents) want(t *testing.T, n int) {
 	t.Helper()
 	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		r.mu.Lock()
@@ -157,21 +200,55 @@ func (r *toldUnits) want(t *testing.T, n int) {
 	}
 }
 
+// refusal asks for a deposit that is refused, and gives its request; "" when no answer came.
+func (s *servedProgram) refusal(key string) string {
+	r, err := http.NewRequest("POST", s.url+"/v1/deposits", strings.NewReader("no form"))
+	if err != nil {
+		return ""
+	}
+	r.Header.Set("Authorization", "Bearer "+s.key)
+	r.Header.Set("Idempotency-Key", key)
+	r.Header.Set("Content-Type", "text/plain")
+	resp, err := (&http.Client{Transport: s.transport}).Do(r)
+	if err != nil {
+		return ""
+	}
+	defer resp.Body.Close()
+	var p struct {
+		Instance string `json:"instance"`
+	}
+	if json.NewDecoder(resp.Body).Decode(&p) != nil || resp.StatusCode != http.StatusUnsupportedMediaType {
+		return ""
+	}
+	return p.Instance
+}
+
 // TestServeKill kills the service at random moments. Who asks again with the same key, whether an
 // answer came or not, finds one deposit for each key, and the one that was answered for. A webhook is
-// told of every one of them.
+// told of every one of them, and of every deposit that was refused, in their order.
 func TestServeKill(t *testing.T) {
 	program, dir := buildProgram(t), filepath.Join(t.TempDir(), "archive")
 	if out, err := exec.Command(program, "init", "--dir", dir).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	told := &toldUnits{units: map[string]int{}}
+	told := &toldEvents{t: t, units: map[string]bool{}, refused: map[string]bool{}, last: [2]int64{-1, -1}}
 	receiver := httptest.NewServer(told)
 	defer receiver.Close()
-	if err := os.WriteFile(filepath.Join(dir, "keys", "hook"), []byte("whsec_"+strings.Repeat("A", 32)), 0o600); err != nil {
-		t.Fatal(err)
+	writeServe(t, dir, "serve: {listen: \"127.0.0.1:0\", seal-every: 1s}\n")
+	out, err := exec.Command(program, "webhook", "add", "gru", receiver.URL, "--type", "sae.deposit,sae.refused", "--dir", dir, "--json").Output()
+	var added struct {
+		Secret string `json:"secret"`
 	}
-	writeServe(t, dir, fmt.Sprintf("serve: {listen: \"127.0.0.1:0\", seal-every: 1s, webhooks: [{name: gru, url: %q, types: [sae.deposit], secrets: [keys/hook]}]}\n", receiver.URL))
+	if err == nil {
+		err = json.Unmarshal(out, &added)
+	}
+	if err == nil {
+		told.secret, err = base64.StdEncoding.DecodeString(strings.TrimPrefix(added.Secret, "whsec_"))
+	}
+	if err != nil || len(told.secret) != 32 {
+		t.Fatalf("%v: %s", err, out)
+	}
+	var refused []string            // requests
 	answered := map[string]string{} // by key: its operation, "" when no answer came
 	for round := range 8 {
 		s := startServe(t, program, dir, "--dev")
@@ -192,8 +269,15 @@ func TestServeKill(t *testing.T) {
 						t.Errorf("%s: %d", key, status)
 						return
 					}
+					request := ""
+					if i%4 == 3 {
+						request = s.refusal(key + "-bad")
+					}
 					mu.Lock()
 					answered[key] = operation
+					if request != "" {
+						refused = append(refused, request)
+					}
 					mu.Unlock()
 				}
 			})
@@ -215,6 +299,14 @@ func TestServeKill(t *testing.T) {
 		}
 	}
 	told.want(t, len(answered))
+	told.mu.Lock()
+	for _, request := range refused {
+		if !told.refused[request] {
+			t.Errorf("the refusal of %s was answered, and is not told", request)
+		}
+	}
+	t.Logf("%d deposits, %d refusals, %d events twice", len(answered), len(refused), told.twice)
+	told.mu.Unlock()
 	s.cmd.Process.Signal(syscall.SIGTERM)
 	if err := s.cmd.Wait(); err != nil {
 		t.Errorf("ended by a signal: %v\n%s", err, &s.errors)
