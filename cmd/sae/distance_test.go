@@ -316,6 +316,7 @@ func TestTheSameFromADistance(t *testing.T) {
 	moving := map[string]*regexp.Regexp{
 		"status": regexp.MustCompile(`(log of accesses|offer) .*|\d+ entries`),
 		"ledger": regexp.MustCompile(`(?m)^\d+$|[A-Za-z0-9+/]{40,}=*|\d+ entries|root .*,`),
+		"offer":  regexp.MustCompile(`[0-9.]+ [KMGTP]iB +`),
 		"fsck":   regexp.MustCompile(`\d+ (ledger entries|blobs in \d+ copies)`),
 		"gdpr":   regexp.MustCompile(`\d+ records in .* entries;`),
 	}

@@ -91,6 +91,7 @@ var ofTheMachine = map[string]string{
 	"rebuild.go":   "folders of the machine",
 	"backup.go":    "folders of the machine",
 	"doctor.go":    "what the machine is like",
+	"notify.go":    "tells the manager of services of this machine",
 	"connect.go":   "secrets of connectors, which run where they are called",
 }
 
