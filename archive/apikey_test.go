@@ -63,7 +63,7 @@ func TestAPIKey(t *testing.T) {
 func TestAPIKeyAtRest(t *testing.T) {
 	a := newArchive(t, nil)
 	_, secret := newAPIKey(t, a)
-	random := secret[strings.LastIndex(secret, "_")+1:]
+	random := strings.SplitN(secret, "_", 3)[2] // which may have more of them
 	err := filepath.WalkDir(a.dir, func(path string, d os.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
