@@ -96,6 +96,8 @@ func New(a *archive.Archive, c Config) (*Service, error) {
 	}
 	admin := *s // it shares all but where it listens
 	admin.mux, admin.whole = http.NewServeMux(), true
+	// Who uses the service up does not keep those out who run it.
+	admin.limiter, admin.commands = newLimiter(c.Serving.Limits), make(chan struct{}, c.Serving.Limits.Commands)
 	main, err := s.handler(c.Version, s.addDeposits, s.addTransfers, s.addOperations, s.addUploads, s.addUnits, s.addObjects, s.addFiles, s.addSubjects, s.addSubjectChanges, s.addRequests, s.addRequestExecution, s.addActs, s.addGDPR,
 		s.addRetention, s.addRules, s.addReports, s.addConversions, s.addEliminations, s.addExports, s.addLedger, s.addEvents, s.addHooks, s.addVitam, s.addCommands)
 	if err != nil {

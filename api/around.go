@@ -107,6 +107,9 @@ func setHeaders(h http.Header, id string) {
 	h.Set("Cache-Control", "no-store")
 }
 
+// answerPiece is what of an answer a client must take within the time that it may rest.
+const answerPiece = 64 << 10
+
 // answer counts what is answered, and drops a client that takes nothing for too long.
 type answer struct {
 	http.ResponseWriter
@@ -132,8 +135,14 @@ func (w *answer) Write(p []byte) (n int, err error) {
 		w.of.status = http.StatusOK
 		w.body.leave()
 	}
-	w.control.SetWriteDeadline(time.Now().Add(w.idle)) // of a recorder in tests there is none
-	n, err = w.ResponseWriter.Write(p)
+	// In pieces: who takes a long answer slowly takes it all the same.
+	for first := true; first || len(p) > 0 && err == nil; first = false {
+		piece := p[:min(len(p), answerPiece)]
+		w.control.SetWriteDeadline(time.Now().Add(w.idle)) // of a recorder in tests there is none
+		var wrote int
+		wrote, err = w.ResponseWriter.Write(piece)
+		n, p = n+wrote, p[wrote:]
+	}
 	w.of.sent += int64(n)
 	return n, err
 }

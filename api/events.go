@@ -84,6 +84,9 @@ type eventsOutput struct {
 // lookAgain is how often it is looked whether something happened, for who waits.
 const lookAgain = 500 * time.Millisecond
 
+// passOver bounds how long what is not for who asks is passed over for one answer.
+const passOver = 5 * time.Second
+
 func (s *service) listEvents(ctx context.Context, who *Identity, in *eventsInput) (*eventsOutput, error) {
 	from, err := archive.ParseCursor(in.From)
 	if err != nil {
@@ -93,8 +96,11 @@ func (s *service) listEvents(ctx context.Context, who *Identity, in *eventsInput
 	defer cancel()
 	out := &eventsOutput{}
 	out.Body.Events = []CloudEvent{}
-	for {
+	for began := time.Now(); ; {
 		fed, next, err := s.of(who).Feed(who.Tenant, from, in.Limit)
+		if err == nil {
+			err = ctx.Err()
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -112,7 +118,9 @@ func (s *service) listEvents(ctx context.Context, who *Identity, in *eventsInput
 			return out, nil
 		}
 		if next != from { // what others have, or is not wanted, was passed over: there may be more
-			from = next
+			if from = next; time.Since(began) > passOver+time.Duration(in.Wait)*time.Second {
+				return out, nil // who asks goes on from there
+			}
 			continue
 		}
 		select {
