@@ -8,35 +8,19 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"sae/api"
 	"sae/archive"
+	"sae/archive/archivetest"
 )
 
 // serve makes an archive, and a client of it that does not wait between tries.
 func serve(t *testing.T) (http.Handler, *Client, *archive.Archive) {
 	t.Helper()
-	dir := filepath.Join(t.TempDir(), "a")
-	if _, err := archive.Create(dir, archive.New{Tenant: "cd99", AcceptUnknown: []string{"agreements", "agencies", "rules"}}); err != nil {
-		t.Fatal(err)
-	}
-	a, err := archive.Open(dir, archive.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		report, err := a.Audit(context.Background(), "test", archive.AuditOptions{Sample: 1})
-		if err != nil || !report.Sound() {
-			t.Errorf("after the test: %v, %+v", err, report)
-		}
-		if err := a.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	a := archivetest.Open(t, archive.New{Tenant: "cd99", AcceptUnknown: []string{"agreements", "agencies", "rules"}})
 	h, err := api.New(a, api.Config{Serving: a.Config().Serve.With()})
 	if err != nil {
 		t.Fatal(err)

@@ -54,6 +54,7 @@ var imports = map[string][]string{
 	"seda":                      {"seda/scan"},
 	"seda/scan":                 {},
 	"api/otlp":                  {},
+	"archive/archivetest":       {"archive"},
 	"archive/backup":            {"archive/durable"},
 	"archive/pieces":            {"archive/stream"},
 }

@@ -17,6 +17,7 @@ import (
 	"sae/api"
 	"sae/api/client"
 	"sae/archive"
+	"sae/archive/archivetest"
 	"sae/retention"
 )
 
@@ -61,28 +62,12 @@ mark:
 
 func newWorld(t *testing.T, edit ...string) *world {
 	t.Helper()
-	dir := t.TempDir()
-	if _, err := archive.Create(filepath.Join(dir, "a"), archive.New{Tenant: "cd99", AcceptUnknown: []string{"agencies"}}); err != nil {
-		t.Fatal(err)
-	}
-	a, err := archive.Open(filepath.Join(dir, "a"), archive.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		report, err := a.Audit(context.Background(), "test", archive.AuditOptions{Sample: 1})
-		if err != nil || !report.Sound() {
-			t.Errorf("after the test: %v, %+v", err, report)
-		}
-		if err := a.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	a := archivetest.Open(t, archive.New{Tenant: "cd99", AcceptUnknown: []string{"agencies"}})
 	h, err := api.New(a, api.Config{Serving: a.Config().Serve.With()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, g: newGED(t), a: a, state: filepath.Join(dir, "state")}
+	w := &world{t: t, g: newGED(t), a: a, state: filepath.Join(t.TempDir(), "state")}
 	w.near = api.Local(h, api.Identity{Name: "ged", Roles: []archive.Role{archive.Depositor}})
 	m, err := ParseMapping([]byte(strings.NewReplacer(append(edit, "URL", w.g.server.URL)...).Replace(mapping)))
 	if err != nil {

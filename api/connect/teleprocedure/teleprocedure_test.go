@@ -27,6 +27,7 @@ import (
 	"sae/api"
 	"sae/api/client"
 	"sae/archive"
+	"sae/archive/archivetest"
 	"sae/archive/durable"
 	"sae/archive/procedure"
 	"sae/retention"
@@ -92,23 +93,7 @@ func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	dir := t.TempDir()
-	if _, err := archive.Create(filepath.Join(dir, "a"), archive.New{Tenant: "cd99"}); err != nil {
-		t.Fatal(err)
-	}
-	a, err := archive.Open(filepath.Join(dir, "a"), archive.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		report, err := a.Audit(context.Background(), "test", archive.AuditOptions{Sample: 1})
-		if err != nil || !report.Sound() {
-			t.Errorf("after the test: %v, %+v", err, report)
-		}
-		if err := a.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	a := archivetest.Open(t, archive.New{Tenant: "cd99"})
 	p, err := a.AddProcedure(context.Background(), "test", "cd99", []byte(apa))
 	if err != nil {
 		t.Fatal(err)
@@ -118,7 +103,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	// A depositor's rights are enough.
-	w := &world{t: t, a: a, path: filepath.Join(dir, "[drop]"), calls: api.Local(h, api.Identity{Name: "tele", Roles: []archive.Role{archive.Depositor}})}
+	w := &world{t: t, a: a, path: filepath.Join(t.TempDir(), "[drop]"), calls: api.Local(h, api.Identity{Name: "tele", Roles: []archive.Role{archive.Depositor}})}
 	w.d = &Depositor{Client: &client.Client{URL: "http://archive", HTTP: &http.Client{Transport: w}, Pause: func(context.Context, time.Duration) error { return nil }},
 		Procedures: func(id string) (*procedure.Procedure, error) {
 			if id != "APA" {
