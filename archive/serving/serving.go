@@ -240,7 +240,7 @@ func (c *Config) Problems(roles, tenants []string) map[string]string {
 	}
 	for i, x := range c.Issuers {
 		key := fmt.Sprintf("oidc[%d]", i)
-		if u, err := url.Parse(x.Issuer); err != nil || u.Scheme != "https" && !loopback(u.Hostname()) {
+		if u, err := url.Parse(x.Issuer); err != nil || u.Scheme != "https" && !Loopback(u.Hostname()) {
 			bad[key] = "issuer: want an https URL"
 		}
 		if x.Audience == "" || x.Claim == "" || len(x.Roles) == 0 {
@@ -263,10 +263,11 @@ func (c *Config) Problems(roles, tenants []string) map[string]string {
 // a user. Whether it may be reached is asked when it is.
 func Receiver(address string) bool {
 	u, err := url.Parse(address)
-	return err == nil && u.Host != "" && u.Hostname() != "" && u.User == nil && u.Fragment == "" && (u.Scheme == "https" || u.Scheme == "http" && loopback(u.Hostname()))
+	return err == nil && u.Host != "" && u.Hostname() != "" && u.User == nil && u.Fragment == "" && (u.Scheme == "https" || u.Scheme == "http" && Loopback(u.Hostname()))
 }
 
-func loopback(host string) bool {
+// Loopback reports whether a host is this machine: only what runs on it reaches it.
+func Loopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -19,6 +18,7 @@ import (
 	"sae/api"
 	"sae/api/client"
 	"sae/archive"
+	"sae/archive/serving"
 )
 
 func (c *cli) connectCmd() *cobra.Command {
@@ -39,7 +39,7 @@ func (c *cli) archiveClient(tenant string) (*client.Client, error) {
 	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
 		return nil, usagef("--server: want the URL of a service, such as https://sae.example")
 	}
-	if u.Scheme == "http" && !loopback(net.JoinHostPort(u.Hostname(), "0")) {
+	if u.Scheme == "http" && !serving.Loopback(u.Hostname()) {
 		return nil, usagef("--server: without TLS everybody on the way reads the key and the documents: want https")
 	}
 	if tenant != "" {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"strings"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"sae/api/client"
 	"sae/api/connect/cmis"
 	"sae/archive"
+	"sae/archive/serving"
 )
 
 // cmisRun is what sae connect cmis is asked for.
@@ -110,7 +110,7 @@ func (r *cmisRun) browser(c *cli, m *cmis.Mapping) (*cmis.Browser, error) {
 		return nil, err
 	}
 	b := &cmis.Browser{URL: m.URL, Repository: m.Repository, Succinct: m.Succinct, HTTP: newWeb()}
-	if u, err := url.Parse(m.URL); err == nil && u.Scheme == "http" && !loopback(net.JoinHostPort(u.Hostname(), "0")) && r.userFile+r.tokenFile != "" {
+	if u, err := url.Parse(m.URL); err == nil && u.Scheme == "http" && !serving.Loopback(u.Hostname()) && r.userFile+r.tokenFile != "" {
 		return nil, fmt.Errorf("url: without TLS everybody on the way reads the password and the documents: want https")
 	}
 	if r.tokenFile != "" {

@@ -103,7 +103,7 @@ func runAtADistance(args []string, in io.Reader, out, errOut io.Writer) int {
 	}
 	args = append([]string{"--server", s.url, "--ca", s.ca, "--cert", s.cert, "--cert-key", s.certKey}, strings.Fields(name)...)
 	for _, flag := range given {
-		if word, _, _ := strings.Cut(strings.TrimPrefix(flag, "--"), "="); !isOneOf(word, ofMachine) {
+		if word, _, _ := strings.Cut(strings.TrimPrefix(flag, "--"), "="); !slices.Contains(ofMachine, word) {
 			args = append(args, flag)
 		}
 	}

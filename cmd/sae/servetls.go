@@ -49,8 +49,7 @@ func transportOf(c *serving.Config, dev bool) (*tls.Config, error) {
 // loopback reports whether only this machine reaches an address.
 func loopback(addr string) bool {
 	host, _, err := net.SplitHostPort(addr)
-	ip := net.ParseIP(host)
-	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
+	return err == nil && serving.Loopback(host)
 }
 
 // keyPair is a certificate that is read again when its files change.

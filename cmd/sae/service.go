@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -57,9 +58,9 @@ func (c *cli) place(cmd *cobra.Command) {
 		switch {
 		case c.served != nil && c.served.Verb != name:
 			return usagef("sae %s is not the verb that was asked for", name)
-		case c.served != nil || c.service.url == "" || isOneOf(name, hereVerbs):
+		case c.served != nil || c.service.url == "" || slices.Contains(hereVerbs, name):
 			return run(cmd, args)
-		case isOneOf(name, machineVerbs):
+		case slices.Contains(machineVerbs, name):
 			return usagef("sae %s is done on the machine of the archive, without --server (SAE_SERVER)", name)
 		}
 		return c.haveRun(cmd, name, args)
@@ -70,15 +71,6 @@ func (c *cli) place(cmd *cobra.Command) {
 func verbOf(cmd *cobra.Command) string {
 	_, name, _ := strings.Cut(cmd.CommandPath(), " ")
 	return name
-}
-
-func isOneOf(name string, names []string) bool {
-	for _, n := range names {
-		if n == name {
-			return true
-		}
-	}
-	return false
 }
 
 // statusError is the exit status of a verb that a service has run: it has said why.
@@ -134,7 +126,7 @@ func givenFlags(args []string) (out []string, err error) {
 	}
 	cmd.InheritedFlags() // has them parsed with its own
 	err = cmd.Flags().ParseAll(rest, func(flag *pflag.Flag, value string) error {
-		if !isOneOf(flag.Name, ofService) {
+		if !slices.Contains(ofService, flag.Name) {
 			out = append(out, "--"+flag.Name+"="+value)
 		}
 		return nil
