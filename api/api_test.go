@@ -346,3 +346,20 @@ func TestPreferWaitGivesTheSealAndTheProof(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 }
+
+// TestMetadataIsBounded: a list that is too long is one thing that is wrong, whatever is in it; of many
+// wrong things as many are told as anybody reads.
+func TestMetadataIsBounded(t *testing.T) {
+	s := serve(t, nil)
+	for metadata, want := range map[string]int{
+		`{"units":[` + strings.Repeat("0,", 10_000) + `0]}`:                        1,
+		`{"units":[{"title":"x"}],"parents":[` + strings.Repeat("0,", 100) + `0]}`: 1,
+		`{"units":[` + strings.Repeat("0,", 9_999) + `0]}`:                         maxFaults,
+	} {
+		ct, body := form(part{"metadata", metadata, nil})
+		p := s.ask(s.key("cd99", archive.Depositor), "POST", "/v1/deposits", body, "Content-Type", ct, "Idempotency-Key", "k").problem(t)
+		if p.Code != "invalid" || len(p.Faults) != want {
+			t.Errorf("%.40s…: %s with %d faults, want %d", metadata, p.Code, len(p.Faults), want)
+		}
+	}
+}

@@ -73,10 +73,8 @@ type Deposited struct {
 
 const (
 	maxMetadata = 16 << 20
-	// maxMetadataUnits is what the schema of the metadata says, too.
-	maxMetadataUnits = 10_000
-	maxFaults        = 1000 // that are told of one request
-	maxWait          = 60   // seconds
+	maxFaults   = 1000 // that are told of one request
+	maxWait     = 60   // seconds
 )
 
 type depositInput struct {
@@ -217,17 +215,16 @@ func (s *service) parseMetadata(b []byte) (*DepositMetadata, error) {
 	if err := json.Unmarshal(b, &v); err != nil {
 		return nil, fmt.Errorf("metadata is not JSON: %w", errMalformed)
 	}
-	if all, ok := v.(map[string]any); ok { // the framework would tell what is wrong with each
-		if units, ok := all["units"].([]any); ok && len(units) > maxMetadataUnits {
-			return nil, invalid(Fault{fmt.Sprintf("%d units: at most %d at once", len(units), maxMetadataUnits), "metadata.units"})
-		}
-		if parents, ok := all["parents"].([]any); ok && len(parents) > maxFaults {
-			return nil, invalid(Fault{fmt.Sprintf("%d parents", len(parents)), "metadata.parents"})
+	registry := s.api.OpenAPI().Components.Schemas
+	schema := registry.Map()["DepositMetadata"]
+	all, _ := v.(map[string]any)
+	for name, p := range schema.Properties { // the framework would tell what is wrong with each element
+		if list, ok := all[name].([]any); ok && p.MaxItems != nil && len(list) > *p.MaxItems {
+			return nil, invalid(Fault{fmt.Sprintf("%d elements: at most %d at once", len(list), *p.MaxItems), "metadata." + name})
 		}
 	}
-	registry := s.api.OpenAPI().Components.Schemas
 	res := &huma.ValidateResult{}
-	huma.Validate(registry, registry.Schema(typeOf[DepositMetadata](), true, "DepositMetadata"), huma.NewPathBuffer([]byte("metadata"), len("metadata")), huma.ModeWriteToServer, v, res)
+	huma.Validate(registry, schema, huma.NewPathBuffer([]byte("metadata"), len("metadata")), huma.ModeWriteToServer, v, res)
 	if len(res.Errors) > 0 {
 		var faults []Fault
 		for _, e := range res.Errors[:min(len(res.Errors), maxFaults)] {
