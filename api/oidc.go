@@ -52,16 +52,25 @@ func newProvider(c serving.Issuer) (*provider, error) {
 	if c.CA == "" {
 		return p, nil
 	}
-	pem, err := os.ReadFile(c.CA)
+	roots, err := authoritiesIn(c.CA)
 	if err != nil {
 		return nil, fmt.Errorf("reading authorities of %s: %w", c.Issuer, err)
 	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("reading authorities of %s: %s holds no certificate", c.Issuer, c.CA)
-	}
 	asked.next = &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, Proxy: http.ProxyFromEnvironment}
 	return p, nil
+}
+
+// authoritiesIn are the certificates of a PEM file; there is one at least.
+func authoritiesIn(path string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s holds no certificate", path)
+	}
+	return roots, nil
 }
 
 // seldom sends no more requests a second than its limiter lets through.

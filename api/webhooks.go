@@ -6,7 +6,6 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -17,7 +16,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 	"strconv"
 	"strings"
 	"syscall"
@@ -88,13 +86,9 @@ func NewWebhooks(a *archive.Archive, c serving.Webhooks, metrics *Metrics, log *
 	transport := &http.Transport{DialContext: dialer.DialContext, ForceAttemptHTTP2: true, TLSHandshakeTimeout: 10 * time.Second, IdleConnTimeout: 90 * time.Second,
 		MaxResponseHeaderBytes: maxHookReply, DisableCompression: true}
 	if c.CA != "" {
-		pem, err := os.ReadFile(c.CA)
+		roots, err := authoritiesIn(c.CA)
 		if err != nil {
 			return nil, fmt.Errorf("reading the authorities of webhooks: %w", err)
-		}
-		roots := x509.NewCertPool()
-		if !roots.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("reading the authorities of webhooks: %s holds no certificate", c.CA)
 		}
 		transport.TLSClientConfig = &tls.Config{RootCAs: roots}
 	}
