@@ -86,13 +86,9 @@ func (s *service) command(ctx context.Context, who *Identity, session *remote.Se
 		fmt.Fprintln(session.ErrOut, "sae:", err)
 		return statusRefused
 	}
-	a := s.a
-	if !s.whole {
-		var err error
-		if a, err = s.a.Within(who.Tenant); err != nil {
-			fmt.Fprintln(session.ErrOut, "sae:", err)
-			return statusRefused
-		}
+	a := s.of(who)
+	if s.whole {
+		a = s.a
 	}
 	c := &Command{Verb: ask.Verb, Agent: who.Name, Tenant: who.Tenant, Archive: a, Seal: s.sealFor(who), Terminal: ask.Terminal, In: session.In, Out: session.Out, Err: session.ErrOut, Files: session.Files}
 	for _, arg := range ask.Args {

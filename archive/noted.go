@@ -290,15 +290,10 @@ func (w *dueWalk) declared(t *tx) error {
 
 // passGone passes over what is not there any more.
 func passGone(err error) error {
-	if errors.Is(err, ErrNotFound) || as[*DestroyedError](err) {
+	if errors.Is(err, ErrNotFound) { // destroyed, too
 		return nil
 	}
 	return err
-}
-
-func as[T error](err error) bool {
-	var target T
-	return errors.As(err, &target)
 }
 
 // soon is a unit that is due soon.

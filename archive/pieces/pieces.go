@@ -39,9 +39,6 @@ const (
 // ErrTooMany: the content came in more pieces than are taken.
 var ErrTooMany = fmt.Errorf("more than %d pieces", MaxPieces)
 
-// Is reports whether a file whose first byte this is holds pieces.
-func Is(first byte) bool { return first == mark }
-
 // File is where pieces lie.
 type File interface {
 	io.ReaderAt
