@@ -502,6 +502,11 @@ func TestProviderIsAskedAgain(t *testing.T) {
 		}
 	}
 	until("while it is down what it told stays", old, true)
+	for asked := false; !asked; time.Sleep(time.Millisecond) { // in vain: else what is asked now is answered later
+		at.mu.Lock()
+		asked = !at.asking && !at.tried.IsZero()
+		at.mu.Unlock()
+	}
 	p.down.Store(false)
 	p.sign(jose.ES256)
 	next := p.service("gru")
