@@ -150,7 +150,7 @@ func (s *service) openFile(ctx context.Context, who *Identity, in *openFileInput
 			return Deposited{}, err
 		}
 		return s.deposited(who, done.Receipt.Index)
-	}, func(entry int64) (Deposited, error) { return s.deposited(who, entry) })
+	}, by(who, s.deposited))
 	if err != nil {
 		return nil, err
 	}

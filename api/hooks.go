@@ -120,7 +120,7 @@ func (s *service) addHook(ctx context.Context, who *Identity, in *addHookInput) 
 			return HookWithSecret{}, err
 		}
 		return s.withSecret(who, w, secret)
-	}, func(entry int64) (HookWithSecret, error) { return s.hookOfEntry(who, entry) })
+	}, by(who, s.hookOfEntry))
 	if err != nil {
 		return nil, err
 	}
@@ -186,7 +186,7 @@ func (s *service) changeHook(ctx context.Context, who *Identity, in *changeHookI
 			return HookWithSecret{}, err
 		}
 		return s.withSecret(who, w, secret)
-	}, func(entry int64) (HookWithSecret, error) { return s.hookOfEntry(who, entry) })
+	}, by(who, s.hookOfEntry))
 	if err != nil {
 		return nil, err
 	}

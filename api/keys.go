@@ -130,7 +130,7 @@ func (s *service) revokeAPIKey(ctx context.Context, who *Identity, in *revokeInp
 		func(ctx context.Context) (*archive.APIKey, error) {
 			return s.of(who).RevokeAPIKey(ctx, who.Name, who.Tenant, in.ID)
 		},
-		func(entry int64) (*archive.APIKey, error) { return s.keyOf(who, entry) })
+		by(who, s.keyOf))
 	if err != nil {
 		return nil, err
 	}
